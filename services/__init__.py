@@ -1,0 +1,1 @@
+"""The order system: an API and a saga orchestrator, its participants, and the command that runs them."""

@@ -1,0 +1,69 @@
+"""The envelope that every message wears, and the small values its payload is made of.
+
+Trace context is not here: it travels in Kafka headers only.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from uuid_utils.compat import uuid7
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+"""An id as it goes into keys, span attributes and URLs."""
+
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+def new_id() -> UUID:
+    """Make a UUID of version 7, whose order is the order of creation (RFC 9562, section 5.7)."""
+    return uuid7()
+
+
+def now() -> datetime:
+    """Tell the time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+class Value(BaseModel):
+    """A frozen value of the wire language, closed when it is made here and read tolerantly when it is parsed.
+
+    Input never shows in an error's text, so that no payload reaches a log or a span's status.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Money(Value):
+    """An amount in integer minor units (cents) of an ISO 4217 currency."""
+
+    amount: Annotated[int, Field(ge=0, le=10**15)]
+    currency: Currency
+
+
+class Item(Value):
+    """One line of an order."""
+
+    sku: Identifier
+    quantity: Annotated[int, Field(ge=1, le=10_000)]
+    unit_price: Money
+
+
+class Message(Value):
+    """What every message says of itself, before its typed payload.
+
+    `sequence` is the saga's version when the message was written: it orders one saga's messages across topics.
+    """
+
+    SCHEMA_VERSION: ClassVar[int] = 1
+
+    event_id: UUID = Field(default_factory=new_id)
+    event_type: str
+    schema_version: int = SCHEMA_VERSION
+    saga_id: Identifier
+    order_id: Identifier
+    sequence: Annotated[int, Field(ge=0)]
+    occurred_at: AwareDatetime = Field(default_factory=now)

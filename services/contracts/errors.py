@@ -1,0 +1,25 @@
+"""What can be wrong with a message's bytes.
+
+ContractError
+├── Undecodable   not JSON, or no object
+├── UnknownType   an `event_type` that this version does not know
+└── Invalid       a known type whose fields break the contract
+"""
+
+from __future__ import annotations
+
+
+class ContractError(Exception):
+    """A message breaks the wire contract. The text names fields and rules, never values."""
+
+
+class Undecodable(ContractError):
+    """The value is no JSON object in UTF-8."""
+
+
+class UnknownType(ContractError):
+    """The message's `event_type` is not one that this version knows."""
+
+
+class Invalid(ContractError):
+    """A field of the message is missing or wrong."""

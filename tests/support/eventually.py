@@ -1,0 +1,39 @@
+"""Wait for a condition instead of sleeping for a guess."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_INTERVAL_S = 0.02
+
+
+async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0) -> T:
+    """Poll a plain or async predicate until it is truthy, and return what it returned.
+
+    Args:
+        predicate: called again and again; an AssertionError that it raises counts as "not yet".
+        timeout_s: seconds after which waiting ends.
+
+    Raises:
+        AssertionError: the predicate's own last one, or one that shows its last value.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value, failure = await _attempt(predicate)
+        if failure is None and value:
+            return value
+        if time.monotonic() >= deadline:
+            raise failure or AssertionError(f"still {value!r} after {timeout_s} s")
+        await asyncio.sleep(_INTERVAL_S)
+
+
+async def _attempt(predicate: Callable[[], T | Awaitable[T]]) -> tuple[T | None, AssertionError | None]:
+    try:
+        value = predicate()
+        return (await value if inspect.isawaitable(value) else value), None
+    except AssertionError as error:
+        return None, error

@@ -1,0 +1,55 @@
+"""The rules of an order, apart from its saga: what it costs, and what makes it valid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.contracts import Item, Money
+from services.oms.saga import State
+
+MOST_LINES = 100
+
+_FROM_SAGA = {
+    State.COMPLETED: "confirmed",
+    State.FAILED: "canceled",
+    State.CANCELED: "canceled",
+    State.RETURNING_REFUND: "confirmed",
+    State.RETURNING_RELEASE: "confirmed",
+    State.REFUNDED: "refunded",
+}
+
+
+class OrderError(ValueError):
+    """An order breaks a rule; `field` names the part of the request that does."""
+
+    def __init__(self, field: str, rule: str) -> None:
+        """Name the field and the rule, never the value."""
+        super().__init__(rule)
+        self.field = field
+        self.rule = rule
+
+
+def total_of(items: Sequence[Item]) -> Money:
+    """Add up an order's lines, in integer minor units.
+
+    Raises:
+        OrderError: there are no lines, too many, or they mix currencies or exceed what `Money` holds.
+    """
+    if not 1 <= len(items) <= MOST_LINES:
+        raise OrderError("items", f"an order has 1 to {MOST_LINES} lines")
+    currencies = {item.unit_price.currency for item in items}
+    if len(currencies) > 1:
+        raise OrderError("items", "all lines of an order have one currency")
+    amount = sum(item.quantity * item.unit_price.amount for item in items)
+    try:
+        return Money(amount=amount, currency=currencies.pop())
+    except ValueError:
+        raise OrderError("items", "the order's total is too large") from None
+
+
+def status_of(state: State) -> str:
+    """Tell an order's status from its saga's state: pending, confirmed, canceled or refunded.
+
+    While the saga is under way the order is pending, which is the semantic lock on it.
+    """
+    return _FROM_SAGA.get(state, "pending")

@@ -1,0 +1,54 @@
+"""The saga's table under any order of inputs."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.oms.saga import CURRENT_DEFINITION, ENDS, Effect, IllegalMove, Input, State, step
+
+CANCELS_OUT = {Effect.ORDER_CONFIRMED: 1, Effect.ORDER_CANCELED: 1, Effect.ORDER_REFUNDED: 1}
+
+
+def follow(inputs: list[Input]) -> tuple[State, list[Effect]]:
+    """Take a new saga through inputs, as the orchestrator does: an illegal one changes nothing."""
+    state, effects = step(CURRENT_DEFINITION, State.NEW, Input.START)
+    caused = list(effects)
+    for moved_by in inputs:
+        try:
+            state, effects = step(CURRENT_DEFINITION, state, moved_by)
+        except IllegalMove:
+            continue
+        caused += effects
+    return state, caused
+
+
+@given(st.lists(st.sampled_from(Input), max_size=30))
+def test_a_saga_says_each_thing_once(inputs: list[Input]) -> None:
+    """Whatever arrives in whatever order, an order is confirmed, canceled or refunded at most once each, and never both confirmed and canceled."""
+    _, caused = follow(inputs)
+    assert all(caused.count(effect) <= most for effect, most in CANCELS_OUT.items())
+    assert not {Effect.ORDER_CONFIRMED, Effect.ORDER_CANCELED} <= set(caused)
+
+
+@given(st.lists(st.sampled_from(Input), max_size=30))
+def test_what_may_have_been_done_is_undone(inputs: list[Input]) -> None:
+    """A saga that ended without a sale released what it asked to reserve, unless the reservation was refused, and paid back what it may have charged, unless the charge was declined."""
+    state, caused = follow(inputs)
+    if state in {State.FAILED, State.CANCELED, State.REFUNDED} and Effect.RELEASE not in caused:
+        assert caused[-2:] == [Effect.ORDER_CANCELED, Effect.SAGA_FAILED]
+        assert Effect.CHARGE not in caused
+    if state in {State.CANCELED, State.REFUNDED} and Effect.CHARGE in caused:
+        assert Effect.PAY_BACK in caused
+        assert caused.index(Effect.PAY_BACK) < caused.index(Effect.RELEASE)
+
+
+@given(st.lists(st.sampled_from(Input), max_size=30))
+def test_every_saga_can_still_end(inputs: list[Input]) -> None:
+    """From wherever any inputs have led, the answers that are awaited bring the saga to an end."""
+    answers = {"reserving": Input.RESERVED, "charging": Input.CHARGED, "refund": Input.PAID_BACK, "release": Input.RELEASED}
+    state, _ = follow(inputs)
+    for _ in State:
+        if state not in ENDS:
+            state = step(CURRENT_DEFINITION, state, answers[state.rpartition("_")[2]]).state
+    assert state in ENDS

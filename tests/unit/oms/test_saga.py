@@ -1,0 +1,167 @@
+"""The saga's table: its story line by line, and what no order of events can break."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.oms.saga import (
+    COMMANDS,
+    CURRENT_DEFINITION,
+    ENDS,
+    TABLE,
+    Effect,
+    IllegalMove,
+    Input,
+    State,
+    Status,
+    diagram,
+    is_back,
+    status_of,
+    step,
+)
+
+
+def follow(*inputs: Input) -> tuple[State, list[Effect]]:
+    """Take a new saga through inputs; give its state and everything that it caused."""
+    state, caused = State.NEW, []
+    for moved_by in inputs:
+        state, effects = step(CURRENT_DEFINITION, state, moved_by)
+        caused += effects
+    return state, caused
+
+
+BEGIN = [Effect.ORDER_CREATED, Effect.SAGA_STARTED, Effect.RESERVE]
+
+STORIES = {
+    "completed": (
+        [Input.START, Input.RESERVED, Input.CHARGED],
+        State.COMPLETED,
+        [*BEGIN, Effect.CHARGE, Effect.ORDER_CONFIRMED, Effect.SAGA_COMPLETED],
+    ),
+    "payment declined": (
+        [Input.START, Input.RESERVED, Input.DECLINED, Input.RELEASED],
+        State.FAILED,
+        [*BEGIN, Effect.CHARGE, Effect.RELEASE, Effect.ORDER_CANCELED, Effect.SAGA_FAILED],
+    ),
+    "out of stock": (
+        [Input.START, Input.REJECTED],
+        State.FAILED,
+        [*BEGIN, Effect.ORDER_CANCELED, Effect.SAGA_FAILED],
+    ),
+    "canceled before the reservation's answer": (
+        [Input.START, Input.CANCEL, Input.RELEASED],
+        State.CANCELED,
+        [*BEGIN, Effect.RELEASE, Effect.ORDER_CANCELED, Effect.SAGA_CANCELED],
+    ),
+    "canceled with a charge in flight": (
+        [Input.START, Input.RESERVED, Input.CANCEL, Input.PAID_BACK, Input.RELEASED],
+        State.CANCELED,
+        [*BEGIN, Effect.CHARGE, Effect.PAY_BACK, Effect.RELEASE, Effect.ORDER_CANCELED, Effect.SAGA_CANCELED],
+    ),
+    "refunded after completion": (
+        [Input.START, Input.RESERVED, Input.CHARGED, Input.REFUND, Input.PAID_BACK, Input.RELEASED],
+        State.REFUNDED,
+        [
+            *BEGIN,
+            Effect.CHARGE,
+            Effect.ORDER_CONFIRMED,
+            Effect.SAGA_COMPLETED,
+            Effect.PAY_BACK,
+            Effect.RELEASE,
+            Effect.ORDER_REFUNDED,
+            Effect.SAGA_REFUNDED,
+        ],
+    ),
+    "no answer to the charge": (
+        [Input.START, Input.RESERVED, Input.TIMED_OUT, Input.GAVE_UP, Input.PAID_BACK, Input.RELEASED],
+        State.FAILED,
+        [
+            *BEGIN,
+            Effect.CHARGE,
+            Effect.CHARGE,
+            Effect.PAY_BACK,
+            Effect.RELEASE,
+            Effect.ORDER_CANCELED,
+            Effect.SAGA_FAILED,
+        ],
+    ),
+    "a release that needs an operator": (
+        [Input.START, Input.GAVE_UP, Input.GAVE_UP, Input.RETRY, Input.RELEASED],
+        State.FAILED,
+        [
+            *BEGIN,
+            Effect.RELEASE,
+            Effect.ASK_ATTENTION,
+            Effect.RELEASE,
+            Effect.ORDER_CANCELED,
+            Effect.SAGA_FAILED,
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_each_story_ends_as_it_is_told(story: str) -> None:
+    """A story's inputs lead to its end and cause exactly its messages, in order."""
+    inputs, end, caused = STORIES[story]
+    assert follow(*inputs) == (end, caused)
+
+
+def test_an_illegal_move_names_state_and_input() -> None:
+    """An input without a row raises, and says what was not possible."""
+    with pytest.raises(IllegalMove, match=r"completed cannot take cancel") as caught:
+        step(CURRENT_DEFINITION, State.COMPLETED, Input.CANCEL)
+    assert (caught.value.state, caught.value.moved_by) == (State.COMPLETED, Input.CANCEL)
+
+
+def test_every_waiting_state_bounds_its_wait() -> None:
+    """A state that sent a command has rows for a timeout and for giving up, so no saga waits without end."""
+    waiting = {move.state for move in TABLE.values() if COMMANDS & set(move.effects)}
+    assert waiting == set(State) - set(ENDS) - {State.NEW}
+    for state in waiting:
+        assert {(state, Input.TIMED_OUT), (state, Input.GAVE_UP)} <= set(TABLE)
+
+
+def test_a_move_sends_at_most_one_command() -> None:
+    """One command a move, so that one `command_id` on the saga's row matches the one answer that is awaited."""
+    assert all(len(COMMANDS & set(move.effects)) <= 1 for move in TABLE.values())
+
+
+def test_nothing_is_canceled_after_the_pivot() -> None:
+    """Cancel has rows only while the reservation's or the charge's answer is not applied."""
+    assert {state for state, moved_by in TABLE if moved_by is Input.CANCEL} == {State.RESERVING, State.CHARGING}
+
+
+def test_the_way_back_always_reaches_its_own_end() -> None:
+    """From every state of a way back, the answers alone lead to the end that its name promises."""
+    ends = {"failing": State.FAILED, "canceling": State.CANCELED, "returning": State.REFUNDED}
+    for state in filter(is_back, State):
+        here = state
+        while here not in ENDS:
+            answer = Input.PAID_BACK if here.endswith("refund") else Input.RELEASED
+            here = step(CURRENT_DEFINITION, here, answer).state
+        assert here is ends[state.partition("_")[0]]
+
+
+@pytest.mark.parametrize(
+    ("state", "attention", "status"),
+    [
+        (State.RESERVING, False, Status.RUNNING),
+        (State.CHARGING, False, Status.RUNNING),
+        (State.FAILING_RELEASE, False, Status.COMPENSATING),
+        (State.RETURNING_REFUND, False, Status.COMPENSATING),
+        (State.RETURNING_REFUND, True, Status.NEEDS_ATTENTION),
+        (State.COMPLETED, False, Status.COMPLETED),
+        (State.REFUNDED, False, Status.REFUNDED),
+    ],
+)
+def test_status_sums_a_state_up(state: State, attention: bool, status: Status) -> None:  # noqa: FBT001  pytest gives it
+    """A state and the call for attention give the one word that people search by."""
+    assert status_of(state, needs_attention=attention) is status
+
+
+def test_the_diagram_shows_each_move_once() -> None:
+    """The drawn diagram has one arrow for each row that changes the state."""
+    arrows = [line for line in diagram().splitlines() if ": " in line]
+    assert len(arrows) == len({(s, i) for (s, i), move in TABLE.items() if s != move.state})
+    assert "    charging --> completed: payment.charged" in arrows

@@ -1,0 +1,79 @@
+# One command each; `make` alone lists them. ARGS goes to the program behind a target: make test ARGS="-k saga".
+#
+# `setup` needs Python 3.11 to 3.14, and nothing else: PYTHON=... names one, otherwise the first that works is taken.
+# It writes into .venv and the caches of uv and pip. Each package comes from requirements.lock, as a wheel whose hash is
+# checked; `uv` is taken from PATH if it is there, and otherwise from requirements.lock too.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint fmt bench lock stale
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
+PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
+# Each candidate is run: a shim on PATH may be unable to start, and Debian packs ensurepip apart from Python.
+FITS := import ensurepip, sqlite3, ssl, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+# Not empty where .venv is to be made anew: it is not there, not finished, its Python is gone, or it came here with its
+# folder from another path (a virtual environment holds its own).
+STALE := $(shell [ "$$(cat $(READY) 2>/dev/null)" = "$(CURDIR)" ] && $(BIN)/python -c '' 2>/dev/null || echo stale)
+
+export UV_PYTHON_DOWNLOADS := never
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## the project's environment, .venv; a no-op when it is up to date
+	@echo "$(VENV) is ready: $$($(BIN)/python --version)"
+
+demo: $(READY) ## five order sagas, each one connected trace, on an embedded broker
+	@$(BIN)/sagatrace demo $(ARGS)
+
+test: $(READY) ## all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## format, style, public docstrings (ruff's D rules), types, direction of imports
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check $(ARGS)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(READY) ## format, and mend what ruff can mend
+	$(BIN)/ruff check --fix-only $(ARGS)
+	$(BIN)/ruff format
+
+bench: $(READY) ## the measured claims
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: | $(READY) ## requirements.lock from pyproject.toml; ARGS=--upgrade takes newer versions
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --output-file requirements.lock \
+		--universal --python-version 3.11 --generate-hashes --only-binary :all: \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet $(ARGS)
+
+$(READY): requirements.lock pyproject.toml $(STALE)
+	@[ -z "$(STALE)" ] || { $(NEW_VENV); }
+	@rm -f $@
+	@if [ $(UV) = $(BIN)/uv ] && [ ! -x $(BIN)/uv ]; then $(GET_UV); fi
+	@echo "installing requirements.lock into $(VENV)"
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --only-binary :all: requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@echo "$(CURDIR)" > $@
+
+define NEW_VENV
+for python in $(PYTHONS); do \
+	if "$$python" -c '$(FITS)' >/dev/null 2>&1; then \
+		"$$python" -m venv --clear --without-pip $(VENV); exit; \
+	fi; \
+done; \
+echo "No Python from 3.11 to 3.14 with venv, ssl and sqlite3 runs under these names: $(PYTHONS)" >&2; \
+echo "Install one (Debian, Ubuntu: apt install python3-venv), or name it: make setup PYTHON=/path/to/python3" >&2; \
+exit 1
+endef
+
+define GET_UV
+sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt && \
+$(BIN)/python -m ensurepip >/dev/null && \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--require-hashes --only-binary :all: --requirement $(VENV)/uv.txt
+endef

@@ -4,13 +4,17 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 _INTERVAL_S = 0.02
 
 
+@overload
+async def eventually(predicate: Callable[[], Awaitable[T]], timeout_s: float = ...) -> T: ...
+@overload
+async def eventually(predicate: Callable[[], T], timeout_s: float = ...) -> T: ...
 async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0) -> T:
     """Poll a plain or async predicate until it is truthy, and return what it returned.
 

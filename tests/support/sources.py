@@ -1,0 +1,29 @@
+"""The project's own source, read as text and as syntax trees."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def python_files(*folders: str) -> list[Path]:
+    """List the Python files under folders of the project, by path."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def parse(path: Path) -> ast.Module:
+    """Read a file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    """Walk all functions and methods, nested ones as well."""
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def at(path: Path, node: ast.AST) -> str:
+    """Say where a node stands, as an editor can open it."""
+    return f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"

@@ -1,0 +1,79 @@
+"""Replies move sagas: inbox, lock, match, move, in one transaction."""
+
+from __future__ import annotations
+
+from opentelemetry import metrics, trace
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.contracts import Message
+from services.contracts.replies import Answer, Refusal
+from services.messaging.database import Database
+from services.messaging.inbox import Inbox
+from services.oms import store
+from services.oms.mover import APPLIED, Mover
+from services.oms.records import Saga
+from services.oms.saga import IllegalMove, Input
+from tracing import semconv
+
+DUPLICATE = "duplicate"
+STALE = "stale"
+ILLEGAL = "illegal"
+UNKNOWN_SAGA = "unknown_saga"
+
+
+class ReplyHandler:
+    """Takes the participants' answers.
+
+    An answer counts only if it names the command that its saga awaits. A duplicate, a late one, and one to another
+    attempt are recorded and ignored, and counted by what they were.
+    """
+
+    def __init__(self, database: Database, inbox: Inbox, mover: Mover) -> None:
+        self._database = database
+        self._inbox = inbox
+        self._mover = mover
+        self._replies = metrics.get_meter(__name__).create_counter(
+            "sagatrace.saga.replies",
+            unit="{message}",
+            description="Answers of participants, by what the orchestrator made of them.",
+        )
+
+    async def __call__(self, reply: Message) -> None:
+        """Apply one reply."""
+        async with self._database.transaction() as connection:
+            verdict = await self._apply(connection, reply)
+        trace.get_current_span().set_attribute(semconv.SAGA_VERDICT, verdict)
+        self._replies.add(1, {semconv.SAGA_VERDICT: verdict})
+
+    async def _apply(self, connection: AsyncConnection, reply: Message) -> str:
+        if not await self._inbox.first_delivery(connection, reply.event_id):
+            trace.get_current_span().set_attribute(semconv.SAGATRACE_DUPLICATE, value=True)
+            return DUPLICATE
+        saga = await store.lock_saga(connection, reply.saga_id)
+        if saga is None:
+            return UNKNOWN_SAGA
+        answer: Answer = reply.payload  # type: ignore[attr-defined]  every reply has one
+        verdict = STALE
+        if saga.awaits(answer.command_id):
+            verdict = await self._move(connection, saga, reply, answer)
+        if verdict != APPLIED:
+            await self._record(connection, saga, reply, verdict)
+        return verdict
+
+    async def _move(self, connection: AsyncConnection, saga: Saga, reply: Message, answer: Answer) -> str:
+        reason = answer.reason if isinstance(answer, Refusal) else None
+        try:
+            await self._mover.move(connection, saga, Input(reply.event_type), reason=reason)
+        except IllegalMove:
+            return ILLEGAL
+        return APPLIED
+
+    async def _record(self, connection: AsyncConnection, saga: Saga, reply: Message, verdict: str) -> None:
+        await store.add_history(
+            connection,
+            saga,
+            moved_by=Input(reply.event_type),
+            verdict=verdict,
+            state_from=saga.state,
+            at=await store.clock(connection),
+        )

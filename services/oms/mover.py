@@ -1,0 +1,68 @@
+"""The one place where a saga moves: table, row, history and outbox, in the caller's transaction."""
+
+from __future__ import annotations
+
+import structlog
+from opentelemetry import trace
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.contracts.topics import topic_of
+from services.messaging.database import Database
+from services.messaging.outbox import Outbox
+from services.oms import store, summary
+from services.oms.effects import message_for
+from services.oms.records import Saga, facts_of
+from services.oms.saga import Effect, Input, step
+from tracing import semconv
+
+APPLIED = "applied"
+
+_log = structlog.get_logger(__name__)
+
+
+class Mover:
+    """Moves sagas through their table."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._database = database
+        self._outbox = outbox
+
+    async def move(self, connection: AsyncConnection, saga: Saga, by: Input, *, reason: str | None = None) -> Saga:
+        """Apply an input to a saga whose row the caller holds, and write all that it causes.
+
+        Raises:
+            IllegalMove: the saga's table has no row for it; nothing is written.
+            ConcurrentUpdate: the row is not the one that was read.
+        """
+        move = step(saga.definition, saga.state, by)
+        now = await store.clock(connection)
+        moved = saga.moved(by, move, reason=reason, at=now)
+        await store.update_saga(connection, moved)
+        await store.add_history(
+            connection,
+            moved,
+            moved_by=by,
+            verdict=APPLIED,
+            state_from=saga.state,
+            at=now,
+        )
+        await self._cause(connection, moved, move.effects)
+        self._show(connection, saga, moved, by)
+        return moved
+
+    async def _cause(self, connection: AsyncConnection, saga: Saga, effects: tuple[Effect, ...]) -> None:
+        facts = facts_of(saga, await store.read_order(connection, saga.order_id))
+        for effect in effects:
+            if effect is Effect.ASK_ATTENTION:
+                _log.error("saga.needs_attention", state=saga.state, attempt=saga.attempt)
+            else:
+                message = message_for(effect, facts)
+                await self._outbox.add(connection, topic_of(message), message)
+
+    def _show(self, connection: AsyncConnection, saga: Saga, moved: Saga, by: Input) -> None:
+        """Put the move on the current span, and an end on a span of its own once it is committed."""
+        trace.get_current_span().set_attributes(
+            {semconv.SAGA_INPUT: by, semconv.SAGA_STATE_FROM: saga.state, semconv.SAGA_STATE_TO: moved.state},
+        )
+        if moved.ended_at is not None:
+            self._database.after_commit(connection, lambda: summary.show(moved))

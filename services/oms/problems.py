@@ -1,0 +1,103 @@
+"""Errors as RFC 9457 problem details: they name the field that is wrong, never its value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from services.messaging.errors import Unavailable
+from services.oms.order import OrderError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+
+
+class Problem(Exception):
+    """A request that can't be answered as it was meant; `status` is the HTTP status code."""
+
+    def __init__(self, status: HTTPStatus, detail: str, *, field: str | None = None) -> None:
+        """Say what is wrong, and with which field."""
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = [{"field": field, "rule": detail}] if field else []
+
+
+class NotFound(Problem):
+    """There is no such order or saga."""
+
+    def __init__(self, what: str) -> None:
+        """Name the kind of thing that is missing."""
+        super().__init__(HTTPStatus.NOT_FOUND, f"there is no such {what}")
+
+
+class Conflict(Problem):
+    """The order is past the point at which this can be asked of it."""
+
+    def __init__(self, detail: str) -> None:
+        """Say where the order is."""
+        super().__init__(HTTPStatus.CONFLICT, detail)
+
+
+def install(app: FastAPI) -> None:
+    """Make the application answer every error as a problem."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(OrderError, _order_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Unavailable, _unavailable)
+
+
+def answer(status: int, detail: str, errors: Sequence[Any] = (), headers: dict[str, str] | None = None) -> JSONResponse:
+    """Write one problem."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        body["errors"] = list(errors)
+    return JSONResponse(body, status, headers, MEDIA_TYPE)
+
+
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)  # noqa: S101  registered for it alone
+    return answer(error.status, error.detail, error.errors)
+
+
+async def _order_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OrderError)  # noqa: S101  registered for it alone
+    errors = [{"field": error.field, "rule": error.rule}]
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "the order breaks a rule", errors)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  registered for it alone
+    if any(detail["type"] == "json_invalid" for detail in error.errors()):
+        return answer(HTTPStatus.BAD_REQUEST, "the body is no JSON")
+    errors = [{"field": _path(detail["loc"]), "rule": detail["type"]} for detail in error.errors()]
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "the request breaks the API's rules", errors)
+
+
+async def _http_exception(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  registered for it alone
+    return answer(error.status_code, HTTPStatus(error.status_code).description, headers=dict(error.headers or {}))
+
+
+async def _unavailable(_: Request, __: Exception) -> JSONResponse:
+    detail = "the order database is not reachable; nothing was accepted, ask again"
+    headers = {"retry-after": str(RETRY_AFTER_S)}
+    return answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+
+
+def _path(location: Sequence[Any]) -> str:
+    """Name a field as a user would write it: `items.0.quantity`, without the leading `body`."""
+    parts = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location
+    return ".".join(str(part) for part in parts) or "body"

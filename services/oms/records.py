@@ -1,0 +1,129 @@
+"""The rows of the orchestrator as frozen values, and the pure rules by which a saga's row changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from services.contracts import Item, Money, new_id
+from services.oms.effects import Facts
+from services.oms.saga import COMMANDS, CURRENT_DEFINITION, ENDS, Effect, Input, Move, State, Status, status_of
+
+REASONS = {
+    Input.CANCEL: "canceled_by_request",
+    Input.REFUND: "refunded_by_request",
+    Input.GAVE_UP: "no_answer",
+}
+"""Why a saga turned back, where no participant's answer says it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was ordered; it never changes."""
+
+    order_id: str
+    customer_id: str
+    items: tuple[Item, ...]
+    total: Money
+    payment_method: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Saga:
+    """A saga's row.
+
+    `command_id` is the attempt whose answer is awaited; `deadline` runs only from the broker's acknowledgement of that
+    command. `requested` is the one cancel or refund that was accepted. `phase_began_at` is when the life began that the
+    next summary span shows: the order's, or a later refund's. `trace_context` is where a span without a live parent
+    goes on.
+    """
+
+    saga_id: str
+    order_id: str
+    definition: int
+    state: State
+    version: int
+    attempt: int
+    command_id: UUID | None
+    deadline: datetime | None
+    needs_attention: bool
+    requested: Input | None
+    reason: str | None
+    trace_context: dict[str, str]
+    created_at: datetime
+    updated_at: datetime
+    phase_began_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def status(self) -> Status:
+        """The saga's state in one word."""
+        return status_of(self.state, needs_attention=self.needs_attention)
+
+    def awaits(self, command_id: UUID) -> bool:
+        """Tell whether an answer to this command is the one that is awaited."""
+        return self.command_id == command_id
+
+    def moved(self, by: Input, move: Move, *, reason: str | None, at: datetime) -> Saga:
+        """Give the row as it is after a move.
+
+        A command gets an id of its own for every attempt. Asking for attention keeps the id, so that a late answer
+        still counts.
+        """
+        commands = COMMANDS.intersection(move.effects)
+        again = bool(commands) and by is Input.TIMED_OUT
+        asks = Effect.ASK_ATTENTION in move.effects
+        return replace(
+            self,
+            state=move.state,
+            version=self.version + 1,
+            attempt=self.attempt + 1 if again else self.attempt if asks else 1,
+            command_id=new_id() if commands else self.command_id if asks else None,
+            deadline=None,
+            needs_attention=asks,
+            requested=by if by in (Input.CANCEL, Input.REFUND) else self.requested,
+            reason=self.reason if again or asks else reason or REASONS.get(by) or self.reason,
+            updated_at=at,
+            phase_began_at=at if by is Input.REFUND else self.phase_began_at,
+            ended_at=at if move.state in ENDS else None,
+        )
+
+
+def new_saga(order: Order, trace_context: dict[str, str]) -> Saga:
+    """Make the row of a saga that has not begun, pinned to the current definition."""
+    return Saga(
+        saga_id=str(new_id()),
+        order_id=order.order_id,
+        definition=CURRENT_DEFINITION,
+        state=State.NEW,
+        version=0,
+        attempt=1,
+        command_id=None,
+        deadline=None,
+        needs_attention=False,
+        requested=None,
+        reason=None,
+        trace_context=trace_context,
+        created_at=order.created_at,
+        updated_at=order.created_at,
+        phase_began_at=order.created_at,
+        ended_at=None,
+    )
+
+
+def facts_of(saga: Saga, order: Order) -> Facts:
+    """Collect what the messages of a saga's latest move say."""
+    return Facts(
+        saga_id=saga.saga_id,
+        order_id=order.order_id,
+        sequence=saga.version,
+        customer_id=order.customer_id,
+        items=order.items,
+        total=order.total,
+        payment_method=order.payment_method,
+        command_id=saga.command_id or new_id(),
+        attempt=saga.attempt,
+        reason=saga.reason or "none",
+    )

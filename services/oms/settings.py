@@ -1,0 +1,42 @@
+"""What the order service reads from its environment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Attempts = Annotated[int, Field(ge=1, le=100)]
+
+_LONGEST_BACKOFF = 64
+
+
+class TimeoutSettings(BaseSettings):
+    """How long the orchestrator waits for an answer, in seconds, and how often it asks.
+
+    Read from `SAGATRACE_STEP_TIMEOUT`, `SAGATRACE_ATTEMPTS_FORWARD`, `SAGATRACE_ATTEMPTS_BACK`,
+    `SAGATRACE_SWEEP_INTERVAL` and `SAGATRACE_SWEEP_BATCH`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_", frozen=True, hide_input_in_errors=True)
+
+    step_timeout: Seconds = 30.0
+    attempts_forward: Attempts = 2
+    attempts_back: Attempts = 10
+    sweep_interval: Seconds = 0.5
+    sweep_batch: Annotated[int, Field(ge=1, le=10_000)] = 100
+
+    def deadline(self, attempt: int, *, back: bool) -> float:
+        """Give the seconds that an attempt may take: on the way back the patience doubles with each attempt."""
+        return self.step_timeout * (min(2 ** (attempt - 1), _LONGEST_BACKOFF) if back else 1)
+
+
+class ApiSettings(BaseSettings):
+    """Where the order API listens: `SAGATRACE_API_HOST` and `SAGATRACE_API_PORT`."""
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_API_", frozen=True, hide_input_in_errors=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000

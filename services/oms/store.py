@@ -1,0 +1,193 @@
+"""The orchestrator's SQL, named: each function takes the caller's connection and gives frozen rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from opentelemetry import trace
+from sqlalchemy import Row, exists, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.contracts import Item, Money
+from services.messaging.clock import database_now, database_time
+from services.messaging.database import insert_once
+from services.messaging.errors import Transient
+from services.oms.records import Order, Saga
+from services.oms.saga import Input, State, Status
+from services.oms.tables import history, idempotency_keys, orders, reply_progress, sagas
+
+
+class ConcurrentUpdate(Transient):
+    """Another transaction moved this saga since its row was read."""
+
+
+async def clock(connection: AsyncConnection) -> datetime:
+    """Read the database's clock."""
+    return (await connection.execute(select(database_now()))).scalar_one()
+
+
+async def insert_order(connection: AsyncConnection, order: Order) -> None:
+    """Keep a new order."""
+    values = {
+        "order_id": order.order_id,
+        "customer_id": order.customer_id,
+        "items": [item.model_dump(mode="json") for item in order.items],
+        "total_amount": order.total.amount,
+        "currency": order.total.currency,
+        "payment_method": order.payment_method,
+        "created_at": order.created_at,
+    }
+    await connection.execute(insert(orders).values(values))
+
+
+async def insert_saga(connection: AsyncConnection, saga: Saga) -> None:
+    """Keep the row of a new saga."""
+    await connection.execute(insert(sagas).values(_columns(saga)))
+
+
+async def update_saga(connection: AsyncConnection, saga: Saga) -> None:
+    """Write a moved saga's row over the version before it.
+
+    Raises:
+        ConcurrentUpdate: that version is not there any more.
+    """
+    before = (sagas.c.saga_id == saga.saga_id) & (sagas.c.version == saga.version - 1)
+    result = await connection.execute(update(sagas).where(before).values(_columns(saga)))
+    if result.rowcount != 1:
+        message = f"saga {saga.saga_id} was moved by another transaction"
+        raise ConcurrentUpdate(message)
+
+
+async def lock_saga(connection: AsyncConnection, saga_id: str) -> Saga | None:
+    """Read a saga's row and hold it until the transaction ends."""
+    found = await connection.execute(select(sagas).where(sagas.c.saga_id == saga_id).with_for_update())
+    return _saga(found.one_or_none())
+
+
+async def lock_saga_of(connection: AsyncConnection, order_id: str) -> Saga | None:
+    """Read the row of an order's saga and hold it until the transaction ends."""
+    found = await connection.execute(select(sagas).where(sagas.c.order_id == order_id).with_for_update())
+    return _saga(found.one_or_none())
+
+
+async def read_saga(connection: AsyncConnection, saga_id: str) -> Saga | None:
+    """Read a saga's row."""
+    return _saga((await connection.execute(select(sagas).where(sagas.c.saga_id == saga_id))).one_or_none())
+
+
+async def read_saga_of(connection: AsyncConnection, order_id: str) -> Saga | None:
+    """Read the row of an order's saga."""
+    return _saga((await connection.execute(select(sagas).where(sagas.c.order_id == order_id))).one_or_none())
+
+
+async def list_sagas(connection: AsyncConnection, status: Status | None, limit: int) -> list[Saga]:
+    """Read sagas, the one that has not moved for longest first."""
+    query = select(sagas).order_by(sagas.c.updated_at, sagas.c.saga_id).limit(limit)
+    if status is not None:
+        query = query.where(sagas.c.status == status)
+    return [saga for row in await connection.execute(query) if (saga := _saga(row))]
+
+
+async def read_order(connection: AsyncConnection, order_id: str) -> Order:
+    """Read an order that is known to be there."""
+    row = (await connection.execute(select(orders).where(orders.c.order_id == order_id))).one()
+    return Order(
+        order_id=row.order_id,
+        customer_id=row.customer_id,
+        items=tuple(Item.model_validate(item) for item in row.items),
+        total=Money(amount=row.total_amount, currency=row.currency),
+        payment_method=row.payment_method,
+        created_at=row.created_at,
+    )
+
+
+async def add_history(
+    connection: AsyncConnection,
+    saga: Saga,
+    *,
+    moved_by: Input,
+    verdict: str,
+    state_from: State,
+    at: datetime,
+) -> None:
+    """Append to a saga's history, with the span in which it happens."""
+    span = trace.get_current_span().get_span_context()
+    values = {
+        "saga_id": saga.saga_id,
+        "sequence": saga.version,
+        "at": at,
+        "input": moved_by,
+        "verdict": verdict,
+        "state_from": state_from,
+        "state": saga.state,
+        "attempt": saga.attempt,
+        "trace_id": trace.format_trace_id(span.trace_id) if span.is_valid else None,
+        "span_id": trace.format_span_id(span.span_id) if span.is_valid else None,
+    }
+    await connection.execute(insert(history).values(values))
+
+
+async def read_history(connection: AsyncConnection, saga_id: str) -> Sequence[Mapping[str, Any]]:
+    """Read a saga's history, oldest first."""
+    found = await connection.execute(select(history).where(history.c.saga_id == saga_id).order_by(history.c.id))
+    return [{key: value for key, value in row.items() if key not in {"id", "saga_id"}} for row in found.mappings()]
+
+
+async def claim_key(connection: AsyncConnection, key: str, fingerprint: str, order_id: str) -> tuple[str, str] | None:
+    """Take an idempotency key for an order, or give the fingerprint and the order that have it already."""
+    values = {"key": key, "fingerprint": fingerprint, "order_id": order_id, "created_at": await clock(connection)}
+    if await insert_once(connection, idempotency_keys, **values):
+        return None
+    query = select(idempotency_keys.c.fingerprint, idempotency_keys.c.order_id).where(idempotency_keys.c.key == key)
+    row = (await connection.execute(query)).one()
+    return row.fingerprint, row.order_id
+
+
+async def start_deadline(connection: AsyncConnection, command_id: UUID, seconds: float) -> None:
+    """Let a command's time run, if its answer is still awaited."""
+    awaited = sagas.c.command_id == command_id
+    await connection.execute(update(sagas).where(awaited).values(deadline=database_time(seconds)))
+
+
+async def is_any_overdue(connection: AsyncConnection) -> bool:
+    """Tell whether the clock has passed any deadline."""
+    return bool((await connection.execute(select(exists().where(sagas.c.deadline <= database_now())))).scalar_one())
+
+
+async def overdue(connection: AsyncConnection, read_up_to: datetime, limit: int) -> list[str]:
+    """Name sagas whose deadline has passed, by the clock and by what has been read of the replies."""
+    due = (sagas.c.deadline <= database_now()) & (sagas.c.deadline <= read_up_to)
+    found = await connection.execute(select(sagas.c.saga_id).where(due).order_by(sagas.c.deadline).limit(limit))
+    return list(found.scalars())
+
+
+async def note_progress(connection: AsyncConnection, partition: int, age_s: float) -> None:
+    """Note that a partition of the replies was read up to `age_s` seconds ago."""
+    moment = database_time(-age_s)
+    if not await insert_once(connection, reply_progress, partition=partition, read_up_to=moment):
+        row = reply_progress.c.partition == partition
+        await connection.execute(update(reply_progress).where(row).values(read_up_to=moment))
+
+
+async def progress(connection: AsyncConnection, partitions: int) -> datetime | None:
+    """Tell up to when all partitions of the replies have been read; None while one has not been read yet."""
+    moments = list((await connection.execute(select(reply_progress.c.read_up_to))).scalars())
+    return min(moments) if len(moments) >= partitions else None
+
+
+def _columns(saga: Saga) -> dict[str, Any]:
+    return asdict(saga) | {"status": saga.status}
+
+
+def _saga(row: Row[Any] | None) -> Saga | None:
+    if row is None:
+        return None
+    values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name for it
+    del values["status"]
+    values["state"] = State(values["state"])
+    values["requested"] = Input(values["requested"]) if values["requested"] else None
+    return Saga(**values)

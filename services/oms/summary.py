@@ -1,0 +1,41 @@
+"""The span that shows a saga's whole life as one bar."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from opentelemetry import trace
+from opentelemetry.trace import StatusCode
+
+from services.messaging.trace_context import restore
+from services.oms.records import Saga
+from services.oms.saga import State
+from tracing import semconv
+
+
+def show(saga: Saga) -> None:
+    """Write `saga order` for a saga that first reached an end, or `refund order` for a refund after completion.
+
+    It is a child of the order's entry span, with explicit start and end, and is written after the commit that ended
+    the saga, so that no span tells of an end that was rolled back.
+    """
+    began, end = _nanoseconds(saga.phase_began_at), _nanoseconds(saga.updated_at)
+    attributes = {
+        semconv.SAGA_ID: saga.saga_id,
+        semconv.ORDER_ID: saga.order_id,
+        semconv.SAGA_OUTCOME: saga.status,
+    }
+    failure = saga.reason if saga.state is State.FAILED else None
+    if failure:
+        attributes[semconv.ERROR_TYPE] = failure
+    name = semconv.SPAN_REFUND_ORDER if saga.state is State.REFUNDED else semconv.SPAN_SAGA_ORDER
+    tracer = trace.get_tracer(__name__)
+    span = tracer.start_span(name, context=restore(saga.trace_context), start_time=began, attributes=attributes)
+    if failure:
+        span.set_status(StatusCode.ERROR, failure)
+    span.end(end_time=max(began, end))
+
+
+def _nanoseconds(moment: datetime) -> int:
+    """Give a moment as OpenTelemetry counts it: integer nanoseconds since the epoch."""
+    return round(moment.timestamp() * 1_000_000) * 1000

@@ -1,0 +1,92 @@
+"""The sweeper: a saga whose answer is overdue asks again, or gives up and turns back.
+
+A deadline runs from the broker's acknowledgement of the command (`start_deadline`, called by the relay), and fires only
+once the replies have been read past it: after an outage the backlog of answers is read before any timer fires.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from opentelemetry import trace
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import tracing
+from services.contracts.topics import PARTITIONS
+from services.messaging.database import Database
+from services.messaging.loop import Loop
+from services.messaging.outbox import OutboxRow
+from services.messaging.trace_context import restore
+from services.oms import store
+from services.oms.mover import Mover
+from services.oms.records import Saga
+from services.oms.saga import Input, is_back
+from services.oms.settings import TimeoutSettings
+from tracing import semconv
+
+CaughtUp = Callable[[], Mapping[tuple[str, int], datetime]]
+
+
+class Timeouts:
+    """Watches the deadlines of one orchestrator's sagas.
+
+    Args:
+        database: The orchestrator's database.
+        mover: What moves an overdue saga.
+        caught_up: Tells up to when each partition of the replies has been read and processed here.
+        settings: How long a step may take, and how often it is tried.
+    """
+
+    def __init__(self, database: Database, mover: Mover, caught_up: CaughtUp, settings: TimeoutSettings) -> None:
+        self._database = database
+        self._mover = mover
+        self._caught_up = caught_up
+        self._settings = settings
+
+    def loop(self) -> Loop:
+        """Make the loop that sweeps."""
+        return Loop("timeouts", self.sweep, interval_s=self._settings.sweep_interval)
+
+    async def command_sent(self, connection: AsyncConnection, row: OutboxRow) -> None:
+        """Start the deadline of the command in an outbox row that the broker has just acknowledged."""
+        saga = await store.read_saga(connection, row.saga_id)
+        if saga is not None and saga.awaits(row.event_id):
+            seconds = self._settings.deadline(saga.attempt, back=is_back(saga.state))
+            await store.start_deadline(connection, row.event_id, seconds)
+
+    async def sweep(self) -> bool:
+        """Move every saga that is overdue; True if there may be more."""
+        async with self._database.reading() as connection:
+            if not await store.is_any_overdue(connection):
+                return False
+        async with self._database.transaction() as connection:
+            for (_, partition), moment in self._caught_up().items():
+                await store.note_progress(connection, partition, time.time() - moment.timestamp())
+            read_up_to = await store.progress(connection, PARTITIONS)
+            if read_up_to is None:
+                return False
+            due = await store.overdue(connection, read_up_to, self._settings.sweep_batch)
+        for saga_id in due:
+            await self._time_out(saga_id)
+        return len(due) == self._settings.sweep_batch
+
+    async def _time_out(self, saga_id: str) -> None:
+        async with self._database.transaction() as connection:
+            saga = await store.lock_saga(connection, saga_id)
+            # Its answer, or another sweeper, may have come first.
+            if saga is None or saga.deadline is None or saga.deadline > await store.clock(connection):
+                return
+            ids = {semconv.SAGA_ID: saga.saga_id, semconv.ORDER_ID: saga.order_id}
+            tracer = trace.get_tracer(__name__)
+            with (
+                tracing.use_context(restore(saga.trace_context)),
+                tracing.bind(**ids),
+                tracer.start_as_current_span(f"timeout {saga.state}"),
+            ):
+                await self._mover.move(connection, saga, self._verdict(saga))
+
+    def _verdict(self, saga: Saga) -> Input:
+        most = self._settings.attempts_back if is_back(saga.state) else self._settings.attempts_forward
+        return Input.TIMED_OUT if saga.attempt < most else Input.GAVE_UP

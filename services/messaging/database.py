@@ -1,0 +1,200 @@
+"""One service's database: transactions over SQLAlchemy's async Core, on SQLite or PostgreSQL.
+
+The rules that a caller may rely on:
+
+- `transaction()` is a write transaction. On SQLite it is `BEGIN IMMEDIATE`, so that two writers queue instead of
+  failing half way, and writers of this process queue on a lock of ours, which is fair where SQLite's busy handler
+  polls. The driver's own transaction control is off, as SQLAlchemy's page "Enabling Non-Legacy SQLite Transactional
+  Modes" says.
+- A database that is away, locked or out of resources raises `Unavailable`; every other error is a bug and stays what
+  it is. A commit whose answer was lost is `Unavailable` too: whoever retries meets the inbox.
+- On PostgreSQL each service lives in a schema of its own, found by `search_path`; statements name no schema.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Table, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from services.messaging.errors import Unavailable
+
+_SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_POOL_SIZE = 5
+_BEGIN = "sagatrace_begin"
+
+# SQLSTATE classes and codes that say "not now": 08 connection, 40 rollback (deadlock, serialisation), 53 resources,
+# 57P operator intervention, 55P03 lock timeout, 57014 statement timeout (PostgreSQL, appendix A).
+_POSTGRESQL_AWAY = re.compile(r"08...|40...|53...|57P..|55P03|57014")
+# SQLITE_BUSY, _LOCKED, _IOERR, _FULL, _CANTOPEN (SQLite, "Result and Error Codes"); extended codes end in these.
+_SQLITE_AWAY = frozenset({5, 6, 10, 13, 14})
+
+
+class Database:
+    """A pool of connections to one database.
+
+    Args:
+        url: `sqlite+aiosqlite:///path` or `postgresql+asyncpg://...`.
+        schema: The PostgreSQL schema that holds the tables; ignored on SQLite.
+        wait_s: The longest wait for a connection, a lock or a statement, in seconds.
+
+    Raises:
+        ValueError: the URL names another kind of database, or the schema is no plain lower-case name.
+    """
+
+    def __init__(self, url: str, *, schema: str | None = None, wait_s: float = 10.0) -> None:
+        self.url = make_url(url)
+        self.schema = _checked_schema(schema)
+        self._wait_s = wait_s
+        self._engine = _engine(self.url, self.schema, wait_s)
+        begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+        self._writing = self._engine.execution_options(**{_BEGIN: begin})
+        self._turn = asyncio.Lock()
+        self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a SQLite file."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Open a write transaction: committed at the end of the block, rolled back by any exception.
+
+        Raises:
+            Unavailable: the database is away, locked for too long, or was lost in between.
+        """
+        async with AsyncExitStack() as stack:
+            if self.is_sqlite:
+                await stack.enter_async_context(self._writers_turn())
+            connection = await stack.enter_async_context(self._connected(self._writing))
+            callbacks = self._after_commit[connection] = []
+            stack.callback(self._after_commit.pop, connection)
+            async with connection.begin():
+                yield connection
+        for callback in callbacks:
+            callback()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for reading: one snapshot on SQLite, one per statement on PostgreSQL.
+
+        Raises:
+            Unavailable: the database is away, or was lost in between.
+        """
+        async with self._connected(self._engine) as connection:
+            yield connection
+
+    def after_commit(self, connection: AsyncConnection, callback: Callable[[], None]) -> None:
+        """Call `callback` once the transaction that `connection` is in has been committed, and only then."""
+        callbacks = self._after_commit.get(connection)
+        if callbacks is not None and callback not in callbacks:
+            callbacks.append(callback)
+
+    async def close(self) -> None:
+        """Close every connection of the pool."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def _writers_turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise Unavailable("the database is busy with another writer") from error
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(engine.connect())
+            except (OSError, TimeoutError, PoolTimeoutError) as error:
+                raise Unavailable(f"no connection to the database: {type(error).__name__}") from error
+            yield connection
+
+
+async def insert_once(connection: AsyncConnection, table: Table, **values: object) -> bool:
+    """Insert a row unless one with the same primary or unique key is there; say whether it was inserted.
+
+    Two transactions that insert the same key wait for each other, so exactly one of those that commit gets True.
+    """
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    result = await connection.execute(insert(table).values(**values).on_conflict_do_nothing())
+    return result.rowcount == 1
+
+
+def _checked_schema(schema: str | None) -> str | None:
+    if schema is not None and not _SCHEMA.fullmatch(schema):
+        raise ValueError(f"a schema is a plain lower-case name, not {schema!r}")
+    return schema
+
+
+def _engine(url: URL, schema: str | None, wait_s: float) -> AsyncEngine:
+    if url.drivername not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
+        raise ValueError(f"a database URL is sqlite+aiosqlite: or postgresql+asyncpg:, not {url.drivername}:")
+    is_sqlite = url.get_backend_name() == "sqlite"
+    if is_sqlite and url.database in {None, "", ":memory:"}:
+        raise ValueError("the database URL names no file: a service keeps its state")
+    engine = create_async_engine(
+        url,
+        connect_args={} if is_sqlite else _postgresql_options(schema, wait_s),
+        pool_size=_POOL_SIZE,
+        pool_timeout=wait_s,
+        hide_parameters=True,
+    )
+    if is_sqlite:
+        _take_over_sqlite_transactions(engine, wait_s)
+    event.listen(engine.sync_engine, "handle_error", _raise_unavailable)
+    return engine
+
+
+def _postgresql_options(schema: str | None, wait_s: float) -> dict[str, Any]:
+    milliseconds = str(round(wait_s * 1000))
+    settings = {"lock_timeout": milliseconds, "idle_in_transaction_session_timeout": str(round(wait_s * 6000))}
+    if schema is not None:
+        settings |= {"search_path": schema, "application_name": f"sagatrace-{schema}"}
+    return {"timeout": wait_s, "command_timeout": wait_s * 2, "server_settings": settings}
+
+
+def _take_over_sqlite_transactions(engine: AsyncEngine, wait_s: float) -> None:
+    """Let SQLAlchemy write BEGIN, and set what every connection needs."""
+
+    def connected(connection: DBAPIConnection, _record: object) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (f"busy_timeout = {round(wait_s * 1000)}", "journal_mode = WAL", "foreign_keys = ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def began(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+
+    event.listen(engine.sync_engine, "connect", connected)
+    event.listen(engine.sync_engine, "begin", began)
+
+
+def _raise_unavailable(context: ExceptionContext) -> None:
+    """Turn a driver's error into `Unavailable` if waiting may cure it; SQLAlchemy calls this for each error."""
+    error = context.original_exception
+    if context.is_disconnect or isinstance(error, (OSError, TimeoutError)) or _is_away(error):
+        raise Unavailable(f"the database is not available: {type(error).__name__}") from error
+
+
+def _is_away(error: BaseException) -> bool:
+    sqlstate = getattr(error, "sqlstate", None)
+    if isinstance(sqlstate, str):
+        return _POSTGRESQL_AWAY.fullmatch(sqlstate) is not None
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_AWAY

@@ -1,0 +1,253 @@
+"""The relay: sends what the outbox holds, and records that it was sent.
+
+Claim, send, settle. The claim takes as many rows as there are free slots, one per (topic, key); each is sent in a task
+of its own, so a slow broker partition delays its own keys only; the outcomes of sends that ended about the same time
+are settled in one transaction. After a crash the leases run out and the rows are sent again: consumers know them by
+their event id.
+
+The span of the send is the child of the span that wrote the row, because the row's context is current around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import structlog
+from opentelemetry import metrics
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import tracing
+from services.messaging.database import Database
+from services.messaging.errors import MessagingError, Unavailable
+from services.messaging.loop import Loop
+from services.messaging.outbox import Outbox, OutboxRow
+from services.messaging.trace_context import restore
+from tracing import semconv
+
+OnSent = Callable[[AsyncConnection, OutboxRow], Awaitable[None]]
+
+
+class Sent(Protocol):
+    """Where the broker put a record."""
+
+    @property
+    def partition(self) -> int:
+        """The record's partition."""
+
+    @property
+    def offset(self) -> int:
+        """The record's offset."""
+
+
+class Publisher(Protocol):
+    """What the relay needs of a producer."""
+
+    async def publish(self, topic: str, *, key: bytes | None, value: bytes | None) -> Sent:
+        """Send one record and wait for the broker's acknowledgement."""
+
+
+@dataclass(frozen=True)
+class RelaySettings:
+    """How the relay works. A lease outlasts a send: otherwise two relays would send the same row."""
+
+    max_in_flight: int = 100
+    poll_interval_s: float = 0.5
+    send_timeout_s: float = 60.0
+    lease_s: float = 90.0
+    first_backoff_s: float = 0.5
+    longest_backoff_s: float = 30.0
+    drain_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Check what the lease needs.
+
+        Raises:
+            ValueError: the lease is not longer than a send may take.
+        """
+        if self.lease_s <= self.send_timeout_s:
+            raise ValueError(f"a lease of {self.lease_s} s does not outlast a send of {self.send_timeout_s} s")
+
+    def backoff_s(self, attempts: int) -> float:
+        """Tell how long a row waits after its n-th failed attempt, in seconds: doubled each time, up to a limit."""
+        # 2 ** 32 is past any limit already; the bound keeps a row that fails for months from overflowing a float.
+        return min(self.first_backoff_s * 2.0 ** min(attempts - 1, 32), self.longest_backoff_s)
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """Why a row could not be sent: an error's class, and its text if it is one of ours (which hold no payload)."""
+
+    reason: str
+
+    @classmethod
+    def by(cls, error: Exception) -> _Failed:
+        name = type(error).__name__
+        return cls(f"{name}: {error}" if isinstance(error, MessagingError) else name)
+
+
+_Outcome = tuple[OutboxRow, _Failed | None]
+
+
+class Relay:
+    """Sends the rows of one outbox until it is stopped.
+
+    Args:
+        database: The service's database.
+        outbox: Where the rows come from.
+        producer: Where they go.
+        on_sent: Called with the connection and the row in the transaction that marks the row sent, once per row. An
+            exception of its own ends the relay.
+        settings: Sizes and times.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        producer: Publisher,
+        *,
+        on_sent: OnSent | None = None,
+        settings: RelaySettings | None = None,
+    ) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._producer = producer
+        self._on_sent = on_sent
+        self._settings = settings or RelaySettings()
+        interval_s = self._settings.poll_interval_s
+        self._claiming = Loop("outbox relay", self._claim, interval_s=interval_s, wake=outbox.added)
+        #: What is claimed and not settled yet, by row id.
+        self._in_flight: dict[int, OutboxRow] = {}
+        self._sends: set[asyncio.Task[None]] = set()
+        self._outcomes: asyncio.Queue[_Outcome] = asyncio.Queue()
+        self._log = structlog.get_logger(__name__)
+        self._failures = metrics.get_meter("sagatrace.messaging").create_counter(
+            "sagatrace.outbox.failures",
+            unit="{attempt}",
+            description="Attempts to send an outbox row that failed; its key waits for the next one",
+        )
+
+    async def run(self) -> None:
+        """Send until `stop`, then finish what is in flight within the drain time.
+
+        Raises:
+            ExceptionGroup: `on_sent` failed, or a statement is wrong.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                settling = tasks.create_task(self._settle_for_ever())
+                await self._claiming.run()
+                await self._drain()
+                settling.cancel()
+        finally:
+            await self._abandon_sends()
+
+    async def stop(self) -> None:
+        """Claim no more; `run` returns when what is in flight has been settled."""
+        await self._claiming.stop()
+
+    async def _claim(self) -> bool:
+        """Start a send for each row that is due; True if there may be more."""
+        free = self._settings.max_in_flight - len(self._in_flight)
+        if free <= 0:
+            return False
+        rows = await self._outbox.claim(free, self._settings.lease_s)
+        for row in rows:
+            self._in_flight[row.id] = row
+            send = asyncio.create_task(self._send(row))
+            self._sends.add(send)
+            send.add_done_callback(self._sends.discard)
+        return len(rows) == free
+
+    async def _send(self, row: OutboxRow) -> None:
+        try:
+            async with asyncio.timeout(self._settings.send_timeout_s):
+                sent = await self._publish(row)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is this row's failure and blocks its key only
+            self._outcomes.put_nowait((row, _Failed.by(error)))
+        else:
+            self._outcomes.put_nowait((replace(row, partition=sent.partition, offset=sent.offset), None))
+
+    async def _publish(self, row: OutboxRow) -> Sent:
+        with tracing.use_context(restore(row.trace_context)), tracing.bind(**_attributes(row)):
+            return await self._producer.publish(row.topic, key=row.key.encode(), value=row.value)
+
+    async def _settle_for_ever(self) -> None:
+        while True:
+            outcomes = [await self._outcomes.get()]
+            while not self._outcomes.empty():
+                outcomes.append(self._outcomes.get_nowait())
+            self._report(await self._settle(outcomes))
+            for row, _ in outcomes:
+                self._in_flight.pop(row.id, None)
+                self._outcomes.task_done()
+            # The next row of a key that was in flight can be claimed now.
+            self._outbox.added.set()
+
+    async def _settle(self, outcomes: list[_Outcome]) -> list[_Outcome]:
+        """Write outcomes down, and tell which were still ours to write.
+
+        While the database is away this waits for it: what was sent stays sent.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                async with self._database.transaction() as connection:
+                    return [outcome for outcome in outcomes if await self._write(connection, *outcome)]
+            except Unavailable:
+                await asyncio.sleep(self._settings.backoff_s(attempt))
+
+    async def _write(self, connection: AsyncConnection, row: OutboxRow, failed: _Failed | None) -> bool:
+        if failed is not None:
+            retry_in_s = self._settings.backoff_s(row.attempts)
+            return await self._outbox.mark_failed(connection, row, failed.reason, retry_in_s)
+        ours = await self._outbox.mark_sent(connection, row)
+        if ours and self._on_sent is not None:
+            await self._on_sent(connection, row)
+        return ours
+
+    def _report(self, written: Iterable[_Outcome]) -> None:
+        """Raise the alert for each row that could not be sent, once that is on record."""
+        for row, failed in written:
+            if failed is not None:
+                self._failures.add(1, {semconv.MESSAGING_DESTINATION_NAME: row.topic})
+                known = {"topic": row.topic, "event_id": str(row.event_id), "order_id": row.order_id}
+                self._log.error("outbox.blocked", **known, attempts=row.attempts, reason=failed.reason)
+
+    async def _drain(self) -> None:
+        """Let what is in flight end and be settled, within the drain time; give the rest back."""
+        try:
+            async with asyncio.timeout(self._settings.drain_s):
+                await asyncio.gather(*self._sends)
+                await self._outcomes.join()
+        except TimeoutError:
+            self._log.warning("outbox.drain_timeout", in_flight=len(self._in_flight))
+            with suppress(Unavailable):
+                await self._give_back()
+
+    async def _give_back(self) -> None:
+        """End the leases of what was not sent, so that the next relay need not wait for them to run out."""
+        async with self._database.transaction() as connection:
+            for row in self._in_flight.values():
+                await self._outbox.release(connection, row)
+
+    async def _abandon_sends(self) -> None:
+        for send in self._sends:
+            send.cancel()
+        await asyncio.gather(*self._sends, return_exceptions=True)
+
+
+def _attributes(row: OutboxRow) -> dict[str, str | float]:
+    return {
+        semconv.SAGA_ID: row.saga_id,
+        semconv.ORDER_ID: row.order_id,
+        semconv.MESSAGING_MESSAGE_CONVERSATION_ID: row.saga_id,
+        semconv.SAGATRACE_OUTBOX_WAIT: row.waited_s,
+        "messaging.message.id": str(row.event_id),
+        "sagatrace.message.type": row.event_type,
+    }

@@ -1,0 +1,125 @@
+"""Attributes that follow a unit of work: set once, on every span below.
+
+`bind` keeps them in the local OpenTelemetry context under a key of ours. They are never baggage: nothing bound leaves
+the process, and nothing that arrives in a message is bound. Our own spans take them at start, where a sampler sees
+them; `provider.BoundAttributesSpanProcessor` copies them onto every other span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import Token
+from types import TracebackType
+from typing import Final, Self
+
+from opentelemetry import trace
+from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
+from opentelemetry.trace import Span
+from opentelemetry.util.types import AttributeValue
+
+from tracing import semconv
+
+_KEY: Final = create_key("sagatrace-bound-attributes")
+_NOTHING: Final[Mapping[str, AttributeValue]] = {}
+#: What OTLP's int64 holds; a larger integer would cost the whole exported batch.
+_INT64: Final = 1 << 63
+
+
+def bound(context: Context | None = None) -> Mapping[str, AttributeValue]:
+    """Return the attributes bound in a context, the current one by default. Do not change them."""
+    found = (get_current() if context is None else context).get(_KEY)
+    return found if found is not None else _NOTHING  # type: ignore[return-value]  # only bind() writes under the key
+
+
+def clean(value: object) -> AttributeValue:
+    """Return a value that every exporter can encode: no lone surrogates, no integer past 64 bits, no foreign type."""
+    if isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return value if -_INT64 <= value < _INT64 else str(value)
+    if isinstance(value, list | tuple):
+        return [str(clean(item)) for item in value]
+    return str(value).encode("utf-8", "replace").decode()
+
+
+class Binding:
+    """The context manager that `bind` returns."""
+
+    __slots__ = ("_attributes", "_token")
+
+    def __init__(self, attributes: Mapping[str, object]) -> None:
+        self._attributes: dict[str, AttributeValue] = {
+            name: clean(value) for name, value in attributes.items() if value is not None
+        }
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> Self:
+        context = get_current()
+        self._token = attach(set_value(_KEY, {**bound(context), **self._attributes}, context))
+        span = trace.get_current_span(context)
+        if span.is_recording():
+            span.set_attributes(self._attributes)
+            if semconv.SAGA_ID in self._attributes and of_ours(span):
+                span.set_attribute(semconv.MESSAGING_MESSAGE_CONVERSATION_ID, self._attributes[semconv.SAGA_ID])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            detach(self._token)
+            self._token = None
+
+
+def bind(**attributes: object) -> Binding:
+    """Set attributes on the current span and on every span that is started below.
+
+    Use it as a context manager: `with tracing.bind(**{"saga.id": saga_id, "order.id": order_id}):`. Inner bindings add
+    to outer ones and win; on exit the outer ones are back. A value of None is left out; a value that is no attribute
+    type is written as its string.
+    """
+    return Binding(attributes)
+
+
+class _Use:
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> Context:
+        self._token = attach(self._context)
+        return self._context
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            detach(self._token)
+            self._token = None
+
+
+def use_context(context: Context) -> _Use:
+    """Make a context current, and the former one again on exit: what has no live parent continues a stored trace."""
+    return _Use(context)
+
+
+def of_ours(span: Span) -> bool:
+    """Tell whether a span was started by this package."""
+    scope = getattr(span, "instrumentation_scope", None)
+    return scope is not None and scope.name == semconv.SCOPE
+
+
+def with_bound(attributes: dict[str, AttributeValue], context: Context) -> dict[str, AttributeValue]:
+    """Add what is bound in the context to the start attributes of a span that serves one message.
+
+    The saga id is also the conversation id of the message (messaging-spans.md, `messaging.message.conversation_id`).
+    """
+    found = bound(context)
+    if found:
+        attributes.update(found)
+        saga_id = found.get(semconv.SAGA_ID)
+        if saga_id is not None:
+            attributes[semconv.MESSAGING_MESSAGE_CONVERSATION_ID] = saga_id
+    return attributes

@@ -1,0 +1,254 @@
+"""`AIOKafkaConsumer.getone` and `getmany`: a `poll` CLIENT span with a link to each message, and the real wait.
+
+The span is started after the fact, with the time at which the call began: only then are the messages known, and links
+that are there at start are seen by samplers. `async for` calls `getone`. Rules:
+
+- a poll that brought nothing, was cancelled or ended by `stop()` leaves no trace; one that raised leaves an error;
+- the SDK keeps 128 links a span and drops the rest, so a larger poll is several spans side by side;
+- a poll of unsampled messages outside of any span is not recorded: it would be a trace of nothing;
+- between the client's return and the caller's there is no await: a cancellation there would lose records. An
+  asynchronous hook therefore runs as a task, and the span ends when it is done, with the time of the return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain, islice
+from time import time_ns
+from typing import Any, Final
+
+from aiokafka.errors import ConsumerStoppedError
+from opentelemetry import trace
+from opentelemetry.context import get_current
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
+from opentelemetry.util.types import AttributeValue
+
+from tracing import faults, semconv
+from tracing.messages import describe
+from tracing.options import ConsumeHook
+from tracing.spans import record_error, suppressed
+from tracing.telemetry import Telemetry
+
+Receive = Callable[..., Awaitable[Any]]
+
+#: OTEL_SPAN_LINK_COUNT_LIMIT and OTEL_LINK_ATTRIBUTE_COUNT_LIMIT, both 128 by default.
+LINK_LIMIT: Final = 128
+#: Nanoseconds; a receive that took less found its message prefetched.
+WAITED: Final = 100_000
+#: Seconds that an asynchronous hook may take before its span ends without it.
+_HOOK_TIMEOUT: Final = 10.0
+
+
+class Poll:
+    """One call that receives: when it began and for whom."""
+
+    __slots__ = ("_args", "_consumer", "_ended", "_kwargs", "_started", "_telemetry")
+
+    def __init__(self, telemetry: Telemetry, consumer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._telemetry = telemetry
+        self._consumer = consumer
+        self._args = args
+        self._kwargs = kwargs
+        self._ended = 0
+        self._started = time_ns()
+
+    def received_one(self, record: Any) -> None:
+        """Trace and count the record of a `getone`."""
+        self._ended = time_ns()
+        try:
+            route = self._telemetry.client(self._consumer).routes.get(semconv.POLL, record.topic)
+            if not route.traced:
+                return
+            if self._telemetry.metrics.enabled:
+                labels = route.labels_of(record.partition)
+                self._telemetry.metrics.operation(labels, self._ended - self._started)
+                self._telemetry.metrics.consumed(labels, 1)
+            span = trace.INVALID_SPAN
+            if self._wanted():
+                context = self._telemetry.propagation.span_context(record.headers)
+                if self._worth_a_span((context,)):
+                    attributes = route.attributes.copy()
+                    describe(attributes, record, self._telemetry)
+                    links = () if context is None else (Link(context),)
+                    span = self._start(route.name, attributes, links)
+            self._finish(span, (record,))
+        except Exception as error:  # noqa: BLE001 - the record is with the caller, whatever became of its span
+            faults.report("tracing a poll", error)
+
+    def received_many(self, records: Mapping[Any, Sequence[Any]]) -> None:
+        """Trace and count the records of a `getmany`, by topic and partition."""
+        self._ended = time_ns()
+        try:
+            traced = {tp: batch for tp, batch in records.items() if batch and self._traces(tp.topic)}
+            if not traced:
+                return
+            if self._telemetry.metrics.enabled:
+                self._measure(traced)
+            messages = chain.from_iterable(traced.values())
+            while chunk := list(islice(messages, LINK_LIMIT)):
+                self._trace_chunk(chunk)
+        except Exception as error:  # noqa: BLE001 - as above
+            faults.report("tracing a poll", error)
+
+    def failed(self, error: BaseException) -> None:
+        """Trace a receive that raised: a client's error, a value that could not be deserialised."""
+        self._ended = time_ns()
+        try:
+            topics = {tp.topic for tp in self._args} or {tp.topic for tp in self._consumer.assignment()}
+            route = self._telemetry.client(self._consumer).routes.get(semconv.POLL, *sorted(topics))
+            if not route.traced:
+                return
+            kind = None
+            if self._telemetry.options.poll_spans and self._worth_a_span(()):
+                span = self._start(route.name, route.attributes.copy(), ())
+                kind = record_error(span, error)
+                span.end(self._ended)
+            if self._telemetry.metrics.enabled:
+                kind = kind or record_error(trace.INVALID_SPAN, error)
+                self._telemetry.metrics.operation(route.labels, self._ended - self._started, kind)
+        except Exception as fault:  # noqa: BLE001 - the caller shall see its own error and no other
+            faults.report("tracing a failed poll", fault)
+
+    def _traces(self, topic: str) -> bool:
+        return self._telemetry.client(self._consumer).routes.get(semconv.POLL, topic).traced
+
+    def _measure(self, records: Mapping[Any, Sequence[Any]]) -> None:
+        routes = self._telemetry.client(self._consumer).routes
+        metrics = self._telemetry.metrics
+        for tp, batch in records.items():
+            metrics.consumed(routes.get(semconv.POLL, tp.topic).labels_of(tp.partition), len(batch))
+        topics = sorted({tp.topic for tp in records})
+        partition = next(iter(records)).partition if len(records) == 1 else None
+        metrics.operation(routes.get(semconv.POLL, *topics).labels_of(partition), self._ended - self._started)
+
+    def _trace_chunk(self, chunk: Sequence[Any]) -> None:
+        span = trace.INVALID_SPAN
+        if self._wanted():
+            read = self._telemetry.propagation.span_context
+            contexts = [read(record.headers) for record in chunk]
+            if self._worth_a_span(contexts):
+                span = self._start_batch(chunk, contexts)
+        self._finish(span, chunk)
+
+    def _start_batch(self, chunk: Sequence[Any], contexts: Sequence[SpanContext | None]) -> Span:
+        routes = self._telemetry.client(self._consumer).routes
+        topics = sorted({record.topic for record in chunk})
+        route = routes.get(semconv.POLL, *topics)
+        attributes = route.attributes.copy()
+        attributes[semconv.MESSAGING_BATCH_MESSAGE_COUNT] = len(chunk)
+        partitions = {record.partition for record in chunk}
+        if len(topics) == 1 and len(partitions) == 1:
+            attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(partitions.pop())
+        links = [
+            Link(context, link_attributes(record))
+            for record, context in zip(chunk, contexts, strict=True)
+            if context is not None
+        ]
+        return self._start(route.name, attributes, links)
+
+    def _start(self, name: str, attributes: dict[str, AttributeValue], links: Sequence[Link]) -> Span:
+        return self._telemetry.spans.tracer.start_span(name, None, SpanKind.CLIENT, attributes, links, self._started)
+
+    def _wanted(self) -> bool:
+        wanted = self._telemetry.options.poll_spans
+        return self._ended - self._started >= WAITED if wanted == "waited" else wanted
+
+    def _worth_a_span(self, contexts: Sequence[SpanContext | None]) -> bool:
+        ambient = trace.get_current_span().get_span_context()
+        if self._telemetry.spans.drops(ambient):
+            return False
+        if ambient.is_valid:
+            return True
+        known = [context for context in contexts if context is not None]
+        return not known or any(context.trace_flags & 1 for context in known)
+
+    def _finish(self, span: Span, records: Sequence[Any]) -> None:
+        hook = self._telemetry.options.consume_hook
+        pending = [] if hook is None else self._run_hook(hook, span, records)
+        if not pending:
+            span.end(self._ended)
+            return
+        task = asyncio.get_running_loop().create_task(_end_after(pending, span, self._ended))
+        self._telemetry.background.add(task)
+        task.add_done_callback(self._telemetry.background.discard)
+
+    def _run_hook(self, hook: ConsumeHook, span: Span, records: Sequence[Any]) -> list[Awaitable[None]]:
+        pending: list[Awaitable[None]] = []
+        for record in records:
+            try:
+                result = hook(span, record, self._args, self._kwargs)
+                if inspect.isawaitable(result):
+                    pending.append(result)
+            except Exception as error:  # noqa: BLE001 - a hook must not cost a record
+                faults.report("a consume hook", error)
+        return pending
+
+
+async def _end_after(hooks: list[Awaitable[None]], span: Span, ended: int) -> None:
+    """Run the hooks of one poll one after the other, within one bound, and end its span."""
+    try:
+        async with asyncio.timeout(_HOOK_TIMEOUT):
+            for hook in hooks:
+                try:
+                    await hook
+                except Exception as error:  # noqa: BLE001, PERF203 - a hook must not cost a record, nor the next hook
+                    faults.report("a consume hook", error)
+    except TimeoutError as error:
+        faults.report("a consume hook", error)
+    finally:
+        span.end(ended)
+
+
+def link_attributes(record: Any) -> dict[str, AttributeValue]:
+    """Say which message of a batch a link is for (messaging-spans.md, "Batch receiving")."""
+    return {
+        semconv.MESSAGING_DESTINATION_PARTITION_ID: str(record.partition),
+        semconv.MESSAGING_KAFKA_OFFSET: record.offset,
+    }
+
+
+def wrap_getone(original: Receive, telemetry: Telemetry) -> Receive:
+    """Return `getone` with a span for each message."""
+
+    @functools.wraps(original)
+    async def getone(self: Any, *partitions: Any) -> Any:
+        if not telemetry.active or suppressed(get_current()):
+            return await original(self, *partitions)
+        poll = Poll(telemetry, self, partitions, {})
+        try:
+            record = await original(self, *partitions)
+        except (CancelledError, ConsumerStoppedError):
+            raise
+        except Exception as error:
+            poll.failed(error)
+            raise
+        poll.received_one(record)
+        return record
+
+    return getone
+
+
+def wrap_getmany(original: Receive, telemetry: Telemetry) -> Receive:
+    """Return `getmany` with a span for each call that brought messages."""
+
+    @functools.wraps(original)
+    async def getmany(self: Any, *partitions: Any, **kwargs: Any) -> Any:
+        if not telemetry.active or suppressed(get_current()):
+            return await original(self, *partitions, **kwargs)
+        poll = Poll(telemetry, self, partitions, kwargs)
+        try:
+            records = await original(self, *partitions, **kwargs)
+        except (CancelledError, ConsumerStoppedError):
+            raise
+        except Exception as error:
+            poll.failed(error)
+            raise
+        if records:
+            poll.received_many(records)
+        return records
+
+    return getmany

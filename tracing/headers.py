@@ -1,0 +1,97 @@
+"""Kafka record headers as a value: read tolerantly, replace by copying.
+
+Headers are an ordered sequence of `(name, bytes or None)` in which a name may repeat. They come from other
+programs, so nothing here raises on any bytes: a value that is not UTF-8, an entry that is no pair and a missing
+sequence all read as "not there". Nothing changes its argument: a caller may share one list between sends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from opentelemetry.propagators.textmap import Getter, Setter
+
+Header = tuple[str, bytes | None]
+Headers = Sequence[Header]
+
+#: W3C Trace Context level 2, section 3.2.2; the byte form of what Kafka carries. Version ff is forbidden, version 00
+#: has nothing after the flags, a later one may.
+TRACEPARENT: Final = re.compile(rb"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
+
+
+def pairs(headers: object) -> list[Header]:
+    """Return the well-formed entries of anything that claims to be headers, in order."""
+    if not isinstance(headers, Iterable) or isinstance(headers, str | bytes | dict):
+        return []
+    return [
+        (entry[0], entry[1])
+        for entry in headers
+        if isinstance(entry, tuple | list) and len(entry) == 2 and isinstance(entry[0], str)  # noqa: PLR2004 - a pair
+    ]
+
+
+def text(value: object) -> str | None:
+    """Decode one header value; None if there is none or it is not UTF-8."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        return None
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def get(headers: Headers, name: str) -> str | None:
+    """Return the last valid value of a header, or None.
+
+    The last one is the newest where instrumentations append instead of replacing. A `traceparent` is valid only in
+    the form of the W3C recommendation, so garbage behind a good value does not hide it.
+    """
+    for key, value in reversed(headers):
+        if key == name and (found := text(value)) is not None and _well_formed(name, value):
+            return found
+    return None
+
+
+def _well_formed(name: str, value: object) -> bool:
+    return name != "traceparent" or (
+        isinstance(value, bytes) and TRACEPARENT.fullmatch(value.strip(b" \t")) is not None
+    )
+
+
+def drop(headers: Headers, names: Iterable[str]) -> list[Header]:
+    """Return a new list without the headers of these names."""
+    unwanted = frozenset(names)
+    return [header for header in headers if header[0] not in unwanted]
+
+
+def replace(headers: Headers, name: str, value: bytes | None) -> list[Header]:
+    """Return a new list in which the header has this value, once, at the end."""
+    replaced = drop(headers, (name,))
+    replaced.append((name, value))
+    return replaced
+
+
+class HeaderGetter(Getter[Headers]):
+    """How a propagator reads Kafka headers: the last valid value of a name."""
+
+    def get(self, carrier: Headers, key: str) -> list[str] | None:
+        """Return the value as the one-element list that propagators expect."""
+        value = get(carrier, key)
+        return None if value is None else [value]
+
+    def keys(self, carrier: Headers) -> list[str]:
+        """Return the header names."""
+        return [name for name, _ in carrier]
+
+
+class HeaderSetter(Setter[list[Header]]):
+    """How a propagator writes Kafka headers: into a list of its own, which `propagation` then merges."""
+
+    def set(self, carrier: list[Header], key: str, value: str) -> None:
+        """Append a header; a value that UTF-8 cannot express (lone surrogates) is left out."""
+        try:
+            carrier.append((key, value.encode()))
+        except UnicodeEncodeError:
+            return

@@ -1,0 +1,39 @@
+"""What a span says of one message: partition, offset, key, tombstone, chosen headers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from opentelemetry.util.types import AttributeValue
+
+from tracing import semconv
+from tracing.headers import Headers, pairs
+from tracing.telemetry import Telemetry
+
+#: Characters of a captured header's value; the rest is cut.
+_HEADER_LIMIT: Final = 256
+#: `serialized_value_size` of a record without a value, whatever a deserializer made of it.
+_NO_VALUE: Final = -1
+
+
+def describe(attributes: dict[str, AttributeValue], record: Any, telemetry: Telemetry) -> None:
+    """Add what identifies a received record to the attributes of its span."""
+    attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(record.partition)
+    attributes[semconv.MESSAGING_KAFKA_OFFSET] = record.offset
+    if record.key is not None and (key := telemetry.render_key(record.key)) is not None:
+        attributes[semconv.MESSAGING_KAFKA_MESSAGE_KEY] = key
+    if record.value is None and getattr(record, "serialized_value_size", _NO_VALUE) == _NO_VALUE:
+        attributes[semconv.MESSAGING_KAFKA_MESSAGE_TOMBSTONE] = True
+    if telemetry.captured_headers:
+        capture(attributes, record.headers, telemetry.captured_headers)
+
+
+def capture(attributes: dict[str, AttributeValue], headers: Headers | None, names: Collection[str]) -> None:
+    """Add the headers that the user allowed, as lists of strings; bytes that are no UTF-8 become question marks."""
+    found: dict[str, list[str]] = {}
+    for name, value in pairs(headers):
+        if name in names and value is not None:
+            found.setdefault(name, []).append(bytes(value)[:_HEADER_LIMIT].decode("utf-8", "replace"))
+    for name, values in found.items():
+        attributes[semconv.HEADER_PREFIX + name] = values

@@ -1,0 +1,110 @@
+"""What a user may choose, validated where it is given."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal
+
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import Span, TracerProvider
+
+#: `hook(span, args, kwargs)`, called before a send; contrib's signature, but a plain function is as welcome.
+ProduceHook = Callable[[Span, tuple[Any, ...], dict[str, Any]], Awaitable[None] | None]
+#: `hook(span, record, args, kwargs)`, called for every received record with the span of its poll.
+ConsumeHook = Callable[[Span, Any, tuple[Any, ...], dict[str, Any]], Awaitable[None] | None]
+
+MESSAGE_KEYS: Final = ("plain", "hash", "off")
+POLL_SPANS: Final = (True, False, "waited")
+
+#: contrib's names of the two hooks, by ours.
+_ALIASES: Final = {"async_produce_hook": "produce_hook", "async_consume_hook": "consume_hook"}
+
+
+class InvalidOption(ValueError):
+    """An option of `instrument()` is unknown or has a value it cannot have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of `tracing.instrument()`.
+
+    Raises:
+        InvalidOption: a value is not one of those named here.
+    """
+
+    #: Where spans go; the global provider, also one set later, if None.
+    tracer_provider: TracerProvider | None = None
+    #: Where metrics go; the global provider, also one set later, if None.
+    meter_provider: MeterProvider | None = None
+    #: How context is written to headers; the global propagator, also one set later, if None.
+    propagator: TextMapPropagator | None = None
+    produce_hook: ProduceHook | None = None
+    consume_hook: ConsumeHook | None = None
+    #: Globs of the topics to trace; empty for all.
+    include_topics: Sequence[str] = ()
+    #: Globs of the topics to leave out, which wins. Such a topic has no span and no metric, its context still travels.
+    exclude_topics: Sequence[str] = ()
+    #: The key on spans: "plain", "hash" (the start of its SHA-256, a pseudonym that can be searched) or "off".
+    message_key: Literal["plain", "hash", "off"] = "plain"
+    #: Names of headers that become `messaging.header.<name>` on send and process spans.
+    captured_headers: Sequence[str] = ()
+    #: A `poll` span for each receive that brought something; "waited": only if it had to wait; False: none.
+    poll_spans: bool | Literal["waited"] = True
+    _include: re.Pattern[str] | None = field(init=False, repr=False, default=None)
+    _exclude: re.Pattern[str] | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        for name in ("include_topics", "exclude_topics", "captured_headers"):
+            object.__setattr__(self, name, _names(name, getattr(self, name)))
+        for name in ("produce_hook", "consume_hook"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise InvalidOption(f"{name} must be callable, not {type(getattr(self, name)).__name__}")
+        if self.message_key not in MESSAGE_KEYS:
+            raise InvalidOption(f"message_key must be one of {', '.join(MESSAGE_KEYS)}")
+        if self.poll_spans not in POLL_SPANS:
+            raise InvalidOption("poll_spans must be True, False or 'waited'")
+        object.__setattr__(self, "_include", _any_of(self.include_topics))
+        object.__setattr__(self, "_exclude", _any_of(self.exclude_topics))
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Options:
+        """Build options from keyword arguments, contrib's names among them.
+
+        Raises:
+            InvalidOption: an option is unknown, given under two names, or has a wrong value.
+        """
+        known = {option.name for option in fields(cls) if option.init}
+        options: dict[str, Any] = {}
+        for name, value in given.items():
+            option = _ALIASES.get(name, name)
+            if option not in known:
+                raise InvalidOption(f"unknown option {name!r}; known are {', '.join(sorted({*known, *_ALIASES}))}")
+            if value is None:
+                continue
+            if option in options:
+                raise InvalidOption(f"{option} is given twice, also as {name}")
+            options[option] = value
+        return cls(**options)
+
+    def traces(self, topic: str) -> bool:
+        """Tell whether a topic has spans and metrics."""
+        if self._exclude is not None and self._exclude.fullmatch(topic):
+            return False
+        return self._include is None or self._include.fullmatch(topic) is not None
+
+
+def _names(option: str, value: object) -> tuple[str, ...]:
+    """Accept a sequence of strings, but not one string, whose letters would pass for names."""
+    if isinstance(value, str) or not isinstance(value, Sequence | set | frozenset):
+        raise InvalidOption(f"{option} must be a sequence of strings, not {type(value).__name__}")
+    if not all(isinstance(item, str) and item for item in value):
+        raise InvalidOption(f"{option} must hold strings that are not empty")
+    return tuple(value)
+
+
+def _any_of(globs: Sequence[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(fnmatch.translate(glob) for glob in globs)) if globs else None

@@ -1,0 +1,224 @@
+"""`tracing.process`: the CONSUMER span around a handler, current inside.
+
+Parent and links (messaging-spans.md, "Consumer spans"; the choice is the one that keeps an order one trace):
+
+- one record: the parent is the context in its headers, and the span also links to it; a recording span that was
+  current becomes a further link (`link.type=ambient`). Without a context in the headers the current span is the parent.
+- a list of records: the parent is the current span, each message is a link; no message's trace is continued.
+
+A handler that raises sets status and `error.type` and the exception goes on. Nothing is attached across calls: the
+former context is back on exit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextvars import Token
+from itertools import islice
+from time import time_ns
+from types import TracebackType
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind
+from opentelemetry.util.types import AttributeValue
+
+from tracing import faults, semconv
+from tracing.binding import clean, with_bound
+from tracing.consuming import LINK_LIMIT, link_attributes
+from tracing.messages import describe
+from tracing.propagation import extract_onto
+from tracing.routes import Route
+from tracing.spans import error_type, record_error, record_frames, suppressed
+from tracing.telemetry import Telemetry, current
+
+_PROCESSING: Final = create_key("sagatrace-processing")
+_AMBIENT: Final[Mapping[str, AttributeValue]] = {semconv.LINK_TYPE: semconv.LINK_AMBIENT}
+_MILLISECOND: Final = 1_000_000
+_SECOND: Final = 1e9
+
+
+class Processing:
+    """The context manager that `process` returns."""
+
+    __slots__ = (
+        "_attributes",
+        "_error",
+        "_group",
+        "_links",
+        "_records",
+        "_route",
+        "_single",
+        "_span",
+        "_started",
+        "_telemetry",
+        "_token",
+    )
+
+    def __init__(
+        self,
+        records: Any,
+        group: str | None,
+        links: Sequence[Link],
+        attributes: Mapping[str, Any] | None,
+    ) -> None:
+        self._single = not isinstance(records, list | tuple)
+        self._records = (records,) if self._single else records
+        self._group = group
+        self._links = links
+        self._attributes = attributes
+        self._telemetry = current()
+        self._span: Span = trace.INVALID_SPAN
+        self._token: Token[Context] | None = None
+        self._route: Route | None = None
+        self._error: str | None = None
+        self._started = 0
+
+    def __enter__(self) -> Span:
+        try:
+            context = get_current()
+            if not suppressed(context):
+                self._enter(context)
+        except Exception as error:  # noqa: BLE001 - the handler runs untraced rather than not at all
+            faults.report("starting a process span", error)
+        return self._span
+
+    def _enter(self, context: Context) -> None:
+        topics = sorted({record.topic for record in self._records})
+        route = self._telemetry.handlers(self._group).get(semconv.PROCESS, *topics)
+        message: SpanContext | None = None
+        parent = context
+        if self._single:
+            parent, message = extract_onto(self._telemetry.propagation, self._records[0].headers, context)
+        self._started = time_ns()
+        if route.traced:
+            self._route = route
+            inside = self._start(route, context, parent, message)
+            if self._telemetry.metrics.enabled:
+                inside = set_value(_PROCESSING, self, inside)
+                self._count()
+        else:
+            self._span = trace.get_current_span(parent)
+            inside = parent
+        self._token = attach(inside)
+
+    def _start(self, route: Route, ambient: Context, parent: Context, message: SpanContext | None) -> Context:
+        """Start the span and return the context to work in; without a span, that of the parent."""
+        above = trace.get_current_span(parent)
+        if self._telemetry.spans.drops(above.get_span_context()):
+            self._span = above if not above.is_recording() else NonRecordingSpan(above.get_span_context())
+            return parent
+        attributes = route.attributes.copy()
+        if self._single:
+            describe(attributes, self._records[0], self._telemetry)
+            if (waited := self._queue_time(self._records[0])) is not None:
+                attributes[semconv.QUEUE_TIME] = waited
+        else:
+            attributes[semconv.MESSAGING_BATCH_MESSAGE_COUNT] = len(self._records)
+        with_bound(attributes, ambient)
+        if self._attributes:
+            attributes.update({name: clean(value) for name, value in self._attributes.items() if value is not None})
+        self._span = self._telemetry.spans.tracer.start_span(
+            route.name, parent, SpanKind.CONSUMER, attributes, self._all_links(ambient, message), self._started
+        )
+        return trace.set_span_in_context(self._span, parent)
+
+    def _all_links(self, ambient: Context, message: SpanContext | None) -> list[Link]:
+        links = [Link(message)] if message is not None else []
+        if self._single:
+            span = trace.get_current_span(ambient)
+            if message is not None and span.is_recording():
+                links.append(Link(span.get_span_context(), _AMBIENT))
+        else:
+            links.extend(islice(self._message_links(), LINK_LIMIT - len(self._links)))
+        links.extend(self._links)
+        return links
+
+    def _message_links(self) -> Any:
+        for record in self._records:
+            context = self._telemetry.propagation.span_context(record.headers)
+            if context is not None:
+                yield Link(context, link_attributes(record))
+
+    def _queue_time(self, record: Any) -> float | None:
+        """Return seconds since the record's timestamp; 0 where the producer's clock is ahead of ours."""
+        timestamp = record.timestamp
+        if not isinstance(timestamp, int) or timestamp <= 0:
+            return None
+        return max(0.0, (self._started - timestamp * _MILLISECOND) / _SECOND)
+
+    def _count(self) -> None:
+        metrics = self._telemetry.metrics
+        routes = self._telemetry.handlers(self._group)
+        for record in self._records:
+            labels = routes.get(semconv.PROCESS, record.topic).labels_of(record.partition)
+            if (waited := self._queue_time(record)) is not None:
+                metrics.queue_time(labels, waited)
+            # Once for each delivery: an instrumented consumer has counted it (messaging-metrics.md).
+            if not self._telemetry.active:
+                metrics.consumed(labels, 1)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None:
+                self._error = record_error(self._span, error) if self._route is not None else error_type(error)
+                if self._route is not None:
+                    record_frames(self._span, error)
+            if self._route is not None:
+                self._end(self._route)
+        except Exception as fault:  # noqa: BLE001 - the caller shall see the handler's error and no other
+            faults.report("ending a process span", fault)
+        finally:
+            if self._token is not None:
+                detach(self._token)
+                self._token = None
+
+    def _end(self, route: Route) -> None:
+        ended = time_ns()
+        self._span.end(ended)
+        metrics = self._telemetry.metrics
+        if metrics.enabled:
+            partitions = {record.partition for record in self._records}
+            partition = partitions.pop() if len(partitions) == 1 else None
+            metrics.process(route.labels_of(partition), ended - self._started, self._error)
+
+    def failed(self, kind: str) -> None:
+        """Remember for the metric that the handler dealt with an error that is final."""
+        self._error = kind
+
+
+def process(
+    record: Any,
+    *,
+    group: str | None = None,
+    links: Sequence[Link] = (),
+    attributes: Mapping[str, Any] | None = None,
+) -> Processing:
+    """Trace the processing of one record, or of a list of them, as a context manager that yields the span.
+
+    Args:
+        record: what `getone` returned, or a list of such. Anything with `topic`, `partition`, `offset`, `timestamp`
+            (milliseconds), `key`, `value` and `headers` will do.
+        group: the consumer group that processes it.
+        links: further links of the span, known at start.
+        attributes: further attributes, known at start.
+    """
+    return Processing(record, group, links, attributes)
+
+
+def fail(span: Span, error: BaseException) -> None:
+    """Mark a span as failed for good by an error that the caller has handled: status ERROR and `error.type`.
+
+    The status description is the error's class, or Kafka's own words, and never its message. Attempts that will be
+    repeated are not failures: the convention wants only the final outcome recorded (recording-errors.md).
+    """
+    try:
+        kind = record_error(span, error)
+        processing = get_current().get(_PROCESSING)
+        if isinstance(processing, Processing) and processing._span is span:  # noqa: SLF001 - one class, one module
+            processing.failed(kind)
+    except Exception as fault:  # noqa: BLE001 - telling of a failure must not be one
+        faults.report("marking a span as failed", fault)

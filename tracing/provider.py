@@ -1,0 +1,253 @@
+"""`configure()` and `shutdown()`: the OpenTelemetry SDK of a program, from the standard variables.
+
+A library never does this; the program does, once, in its main function. Whatever another party has configured before
+(`opentelemetry-instrument`, a test) stays: then only the bound attributes are added to it, and `shutdown` leaves it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from time import monotonic
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.context import Context, get_current
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
+
+from tracing import faults
+from tracing.binding import bound
+from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE
+from tracing.settings import InvalidSetting, Settings
+from tracing.telemetry import version
+
+#: Where the OTLP exporters are; imported when they are chosen, because gRPC alone takes a tenth of a second.
+_OTLP: Final = {
+    ("traces", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.trace_exporter:OTLPSpanExporter",
+    ("traces", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter",
+    ("metrics", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.metric_exporter:OTLPMetricExporter",
+    ("metrics", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.metric_exporter:OTLPMetricExporter",
+}
+
+_SAMPLERS: Final[Mapping[str, Callable[[float], Sampler]]] = {
+    "always_on": lambda _: ALWAYS_ON,
+    "always_off": lambda _: ALWAYS_OFF,
+    "traceidratio": TraceIdRatioBased,
+    "parentbased_always_on": lambda _: ParentBased(ALWAYS_ON),
+    "parentbased_always_off": lambda _: ParentBased(ALWAYS_OFF),
+    "parentbased_traceidratio": lambda ratio: ParentBased(TraceIdRatioBased(ratio)),
+}
+
+#: The semantic conventions' name for it (otel/sdk-metrics.md); the reason is in `error.type`.
+_SPANS_PROCESSED: Final = "otel.sdk.processor.span.processed"
+_QUEUE_FULL: Final = {"otel.component.type": "batching_span_processor", ERROR_TYPE: "queue_full"}
+
+SHUTDOWN_TIMEOUT_S: Final = 5.0
+
+
+class BoundAttributesSpanProcessor(SpanProcessor):
+    """Copies what `tracing.bind` bound onto every span that other instrumentations start.
+
+    Spans of this package have it from their start, so that samplers see it; they are passed over.
+    """
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Add the attributes bound in the context in which the span starts."""
+        attributes = bound(get_current() if parent_context is None else parent_context)
+        if attributes:
+            scope = span.instrumentation_scope
+            if scope is None or scope.name != SCOPE:
+                span.set_attributes(attributes)
+
+
+class CountingBatchSpanProcessor(BatchSpanProcessor):
+    """The SDK's batch processor, which drops the oldest span when its queue is full, with a count of those drops."""
+
+    def __init__(self, exporter: SpanExporter, settings: Settings) -> None:
+        super().__init__(
+            exporter,
+            max_queue_size=settings.queue_size,
+            schedule_delay_millis=settings.schedule_delay_ms,
+            max_export_batch_size=settings.batch_size,
+            export_timeout_millis=settings.export_timeout_ms,
+        )
+        #: Spans lost since the start because the exporter could not keep up.
+        self.dropped = 0
+        self._size = settings.queue_size
+        self._waiting: Any = getattr(self._batch_processor, "_queue", ())
+        self._counter = metrics.get_meter(SCOPE, version(), schema_url=SCHEMA_URL).create_counter(
+            _SPANS_PROCESSED, unit="{span}", description="Spans that the processor could not keep."
+        )
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue a span, and count the one that has to leave for it."""
+        if len(self._waiting) >= self._size and span.context is not None and span.context.trace_flags.sampled:
+            self.dropped += 1
+            self._counter.add(1, _QUEUE_FULL)
+        super().on_end(span)
+
+
+class _Configured:
+    """What `configure` built, for `shutdown` to close."""
+
+    def __init__(self, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
+        self.tracer_provider = tracer_provider
+        self.meter_provider = meter_provider
+        self.processors: list[CountingBatchSpanProcessor] = []
+
+
+_lock: Final = threading.Lock()
+_configured: _Configured | None = None
+
+
+def configure(
+    service_name: str | None = None,
+    *,
+    resource_attributes: Mapping[str, str] | None = None,
+    span_processors: Sequence[SpanProcessor] = (),
+) -> None:
+    """Set up tracing, metrics and propagation from the OTEL_* variables; a second call does nothing.
+
+    Args:
+        service_name: `service.name` where OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES do not give one.
+        resource_attributes: further attributes of the resource; the environment wins.
+        span_processors: called for each span before it is exported.
+
+    Raises:
+        InvalidSetting: a variable has a value that it cannot have, or names something that is not installed.
+    """
+    global _configured  # noqa: PLW0603 - the SDK is global, and so is the memory of having set it up
+    with _lock:
+        if _configured is not None:
+            return
+        settings = Settings.from_environment()
+        if settings.disabled:
+            _configured = _Configured(None, None)
+            return
+        propagate.set_global_textmap(_propagator(settings))
+        resource = _resource(settings, service_name, resource_attributes or {})
+        # Metrics first: the span processor counts its drops there.
+        meter_provider = _set_up_metrics(settings, resource)
+        _configured = _set_up_tracing(settings, resource, span_processors)
+        _configured.meter_provider = meter_provider
+        atexit.register(shutdown)
+
+
+def _resource(settings: Settings, service_name: str | None, attributes: Mapping[str, str]) -> Resource:
+    # Resource.create lets its argument win over OTEL_RESOURCE_ATTRIBUTES; a deployment must be able to rename a service.
+    given = Resource.create()
+    merged = Resource({**attributes, **({SERVICE_NAME: service_name} if service_name else {})}).merge(given)
+    named = settings.service_name is not None or not str(given.attributes.get(SERVICE_NAME)).startswith(
+        "unknown_service"
+    )
+    if service_name and not named:
+        merged = merged.merge(Resource({SERVICE_NAME: service_name}))
+    return merged
+
+
+def _propagator(settings: Settings) -> TextMapPropagator:
+    if "none" in settings.propagators:
+        return CompositePropagator([])
+    found: list[TextMapPropagator] = []
+    for name in settings.propagators:
+        entry = next(iter(entry_points(group="opentelemetry_propagator", name=name)), None)
+        if entry is None:
+            raise InvalidSetting(f"OTEL_PROPAGATORS names {name!r}, for which no propagator is installed")
+        found.append(entry.load()())
+    return CompositePropagator(found)
+
+
+def _exporter(signal: str, name: str, protocol: str) -> Any:
+    if name == "console":
+        return ConsoleSpanExporter() if signal == "traces" else ConsoleMetricExporter()
+    module, _, attribute = _OTLP[signal, protocol].partition(":")
+    try:
+        return getattr(import_module(module), attribute)()
+    except ImportError as error:
+        raise InvalidSetting(
+            f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, but its exporter cannot be imported: {error.name}"
+        ) from error
+
+
+def _set_up_metrics(settings: Settings, resource: Resource) -> MeterProvider | None:
+    if not settings.metrics_exporters or isinstance(metrics.get_meter_provider(), MeterProvider):
+        return None
+    exporters: list[MetricExporter] = [
+        _exporter("metrics", name, settings.metrics_protocol) for name in settings.metrics_exporters
+    ]
+    readers = [
+        PeriodicExportingMetricReader(exporter, export_interval_millis=settings.metric_interval_ms)
+        for exporter in exporters
+    ]
+    provider = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
+    metrics.set_meter_provider(provider)
+    return provider
+
+
+def _set_up_tracing(settings: Settings, resource: Resource, processors: Sequence[SpanProcessor]) -> _Configured:
+    foreign = trace.get_tracer_provider()
+    if isinstance(foreign, TracerProvider):
+        for processor in (BoundAttributesSpanProcessor(), *processors):
+            foreign.add_span_processor(processor)
+        return _Configured(None, None)
+    sampler = _SAMPLERS[settings.sampler](settings.sampling_ratio)
+    provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
+    configured = _Configured(provider, None)
+    for processor in (BoundAttributesSpanProcessor(), *processors):
+        provider.add_span_processor(processor)
+    for name in settings.traces_exporters:
+        batches = CountingBatchSpanProcessor(_exporter("traces", name, settings.traces_protocol), settings)
+        configured.processors.append(batches)
+        provider.add_span_processor(batches)
+    trace.set_tracer_provider(provider)
+    return configured
+
+
+def dropped_spans() -> int:
+    """Return how many spans were lost since `configure` because the exporter could not keep up."""
+    return sum(processor.dropped for processor in _configured.processors) if _configured is not None else 0
+
+
+def shutdown(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
+    """Export what is left and close what `configure` opened; a second call does nothing.
+
+    Args:
+        timeout_s: seconds after which it returns whether or not a collector has taken everything.
+
+    Returns:
+        Whether everything was closed in time.
+    """
+    with _lock:
+        configured = _configured
+        if configured is None:
+            return True
+        providers = [
+            provider for provider in (configured.tracer_provider, configured.meter_provider) if provider is not None
+        ]
+        configured.tracer_provider = configured.meter_provider = None
+    atexit.unregister(shutdown)
+    # An exporter may retry for half a minute; a daemon thread can be left behind, and dies with the process.
+    closing = [threading.Thread(target=_close, args=(provider,), daemon=True) for provider in providers]
+    for thread in closing:
+        thread.start()
+    deadline = monotonic() + timeout_s
+    for thread in closing:
+        thread.join(max(0.0, deadline - monotonic()))
+    return not any(thread.is_alive() for thread in closing)
+
+
+def _close(provider: TracerProvider | MeterProvider) -> None:
+    try:
+        provider.shutdown()
+    except Exception as error:  # noqa: BLE001 - the program is ending and the other provider still has to close
+        faults.report("closing a provider", error)

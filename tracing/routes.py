@@ -1,0 +1,117 @@
+"""What is the same for every message of one operation on one topic by one client, computed once.
+
+A route holds the span name, the attributes that a span starts with and the labels of its metrics. Each client has its
+routes by operation and topic; a client is forgotten with the producer or consumer that it describes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from opentelemetry.util.types import AttributeValue
+
+from tracing import semconv
+from tracing.options import Options
+
+_DEFAULT_PORT: Final = 9092
+#: Routes of one client; a program that makes up topics (one a reply, say) must not grow without bound.
+_LIMIT: Final = 1024
+
+
+class Route:
+    """One operation on one topic."""
+
+    __slots__ = ("_by_partition", "attributes", "labels", "name", "traced")
+
+    def __init__(
+        self,
+        operation: str,
+        topics: tuple[str, ...],
+        client: dict[str, AttributeValue],
+        server: str | None,
+        *,
+        traced: bool,
+    ) -> None:
+        self.name = semconv.span_name(operation, topics, server)
+        self.traced = traced
+        self.attributes: dict[str, AttributeValue] = {
+            semconv.MESSAGING_SYSTEM: semconv.KAFKA,
+            semconv.MESSAGING_OPERATION_NAME: operation,
+        }
+        if operation in semconv.OPERATION_TYPES:
+            self.attributes[semconv.MESSAGING_OPERATION_TYPE] = semconv.OPERATION_TYPES[operation]
+        if len(topics) == 1:
+            self.attributes[semconv.MESSAGING_DESTINATION_NAME] = topics[0]
+        self.attributes.update(client)
+        # A client id differs from process to process: it is for spans, on a metric it would only multiply series.
+        self.labels = {name: value for name, value in self.attributes.items() if name != semconv.MESSAGING_CLIENT_ID}
+        self._by_partition: dict[int, dict[str, AttributeValue]] = {}
+
+    def labels_of(self, partition: int | None) -> dict[str, AttributeValue]:
+        """Return the metric labels with the partition, where it is known."""
+        if partition is None:
+            return self.labels
+        labels = self._by_partition.get(partition)
+        if labels is None:
+            labels = {**self.labels, semconv.MESSAGING_DESTINATION_PARTITION_ID: str(partition)}
+            self._by_partition[partition] = labels
+        return labels
+
+
+class Routes:
+    """The routes of one client, or of the handlers of one consumer group."""
+
+    __slots__ = ("_attributes", "_options", "_routes", "_server")
+
+    def __init__(self, options: Options, attributes: dict[str, AttributeValue]) -> None:
+        self._options = options
+        self._attributes = attributes
+        self._server = (
+            f"{attributes[semconv.SERVER_ADDRESS]}:{attributes[semconv.SERVER_PORT]}"
+            if semconv.SERVER_ADDRESS in attributes
+            else None
+        )
+        self._routes: dict[tuple[str, tuple[str, ...]], Route] = {}
+
+    def get(self, operation: str, *topics: str) -> Route:
+        """Return the route of an operation on a topic, or on several that one call serves."""
+        route = self._routes.get((operation, topics))
+        if route is None:
+            route = self._add(operation, topics)
+        return route
+
+    def _add(self, operation: str, topics: tuple[str, ...]) -> Route:
+        if len(self._routes) >= _LIMIT:
+            self._routes.clear()
+        traced = not topics or any(self._options.traces(topic) for topic in topics)
+        route = Route(operation, topics, self._attributes, self._server, traced=traced)
+        self._routes[operation, topics] = route
+        return route
+
+
+def client_attributes(client: Any, group: str | None = None) -> dict[str, AttributeValue]:
+    """Return what an aiokafka client says of itself: its id, its group and the first of its bootstrap servers."""
+    attributes: dict[str, AttributeValue] = {}
+    if client_id := getattr(client, "_client_id", None):
+        attributes[semconv.MESSAGING_CLIENT_ID] = str(client_id)
+    if group:
+        attributes[semconv.MESSAGING_CONSUMER_GROUP_NAME] = str(group)
+    if server := first_server(getattr(client, "_bootstrap_servers", None)):
+        attributes[semconv.SERVER_ADDRESS], attributes[semconv.SERVER_PORT] = server
+    return attributes
+
+
+def first_server(servers: object) -> tuple[str, int] | None:
+    """Return host and port of the first bootstrap server.
+
+    Args:
+        servers: as aiokafka takes them: a string `host[:port]`, several joined by commas, or a sequence of such.
+    """
+    if isinstance(servers, list | tuple):
+        servers = servers[0] if servers else None
+    if not isinstance(servers, str) or not (first := servers.split(",")[0].strip()):
+        return None
+    host, _, port = first.rpartition(":")
+    if not host or host.count(":") != 0 and not host.endswith("]"):
+        host, port = first, ""
+    return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else _DEFAULT_PORT

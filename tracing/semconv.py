@@ -1,0 +1,140 @@
+"""Every span name, attribute key, metric name and unit that `tracing` writes.
+
+The names are those of the OpenTelemetry semantic conventions 1.44 (docs/messaging/messaging-spans.md,
+messaging-metrics.md, kafka.md), the newest with Python constants. 1.45 renames `messaging.system` and
+`messaging.kafka.*`; because nothing else spells a name, moving to it changes this file alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from opentelemetry.semconv._incubating.attributes import messaging_attributes, server_attributes
+from opentelemetry.semconv._incubating.metrics import messaging_metrics
+from opentelemetry.semconv.attributes import error_attributes, exception_attributes
+from opentelemetry.semconv.schemas import Schemas
+
+VERSION: Final = "1.44.0"
+SCHEMA_URL: Final = Schemas.V1_44_0.value
+
+#: The instrumentation scope of every span and metric of this package.
+SCOPE: Final = "sagatrace.tracing"
+
+# --- attributes of the convention -----------------------------------------------------------------------------------
+MESSAGING_SYSTEM: Final = messaging_attributes.MESSAGING_SYSTEM
+MESSAGING_OPERATION_NAME: Final = messaging_attributes.MESSAGING_OPERATION_NAME
+MESSAGING_OPERATION_TYPE: Final = messaging_attributes.MESSAGING_OPERATION_TYPE
+MESSAGING_DESTINATION_NAME: Final = messaging_attributes.MESSAGING_DESTINATION_NAME
+MESSAGING_DESTINATION_PARTITION_ID: Final = messaging_attributes.MESSAGING_DESTINATION_PARTITION_ID
+MESSAGING_CONSUMER_GROUP_NAME: Final = messaging_attributes.MESSAGING_CONSUMER_GROUP_NAME
+MESSAGING_BATCH_MESSAGE_COUNT: Final = messaging_attributes.MESSAGING_BATCH_MESSAGE_COUNT
+MESSAGING_CLIENT_ID: Final = messaging_attributes.MESSAGING_CLIENT_ID
+MESSAGING_MESSAGE_CONVERSATION_ID: Final = messaging_attributes.MESSAGING_MESSAGE_CONVERSATION_ID
+MESSAGING_KAFKA_MESSAGE_KEY: Final = messaging_attributes.MESSAGING_KAFKA_MESSAGE_KEY
+MESSAGING_KAFKA_MESSAGE_TOMBSTONE: Final = messaging_attributes.MESSAGING_KAFKA_MESSAGE_TOMBSTONE
+MESSAGING_KAFKA_OFFSET: Final = messaging_attributes.MESSAGING_KAFKA_OFFSET
+SERVER_ADDRESS: Final = server_attributes.SERVER_ADDRESS
+SERVER_PORT: Final = server_attributes.SERVER_PORT
+ERROR_TYPE: Final = error_attributes.ERROR_TYPE
+EXCEPTION_EVENT: Final = "exception"
+EXCEPTION_TYPE: Final = exception_attributes.EXCEPTION_TYPE
+EXCEPTION_STACKTRACE: Final = exception_attributes.EXCEPTION_STACKTRACE
+
+#: The one value of `messaging.system` here.
+KAFKA: Final = messaging_attributes.MessagingSystemValues.KAFKA.value
+
+# --- attributes of ours: the convention has no name for them --------------------------------------------------------
+#: The saga that a span serves; `messaging.message.conversation_id` repeats it on spans of messages.
+SAGA_ID: Final = "saga.id"
+#: The order that a span serves.
+ORDER_ID: Final = "order.id"
+#: The step of the saga: `reserve`, `charge`, `refund`, `release`.
+SAGA_STEP: Final = "saga.step"
+#: How the saga ended: `completed`, `failed`, `canceled`, `refunded`.
+SAGA_OUTCOME: Final = "saga.outcome"
+#: The number of the attempt at a step, from 1.
+SAGA_ATTEMPT: Final = "saga.attempt"
+#: The saga's state before and after a message was applied.
+SAGA_STATE_FROM: Final = "saga.state.from"
+SAGA_STATE_TO: Final = "saga.state.to"
+#: What moved the saga: `start`, `cancel`, `timed_out`, a participant's answer.
+SAGA_INPUT: Final = "saga.input"
+#: What the orchestrator made of a reply: `applied`, `duplicate`, `stale`, `illegal`, `unknown_saga`.
+SAGA_VERDICT: Final = "saga.verdict"
+#: Why a link is there; the values are the `LINK_` constants below.
+LINK_TYPE: Final = "link.type"
+#: `link.type` of a link from a compensating span to the span whose effect it undoes.
+COMPENSATES: Final = "compensates"
+#: `link.type` of a link to the span that was current when a message's own context became the parent.
+LINK_AMBIENT: Final = "ambient"
+#: `link.type` of a link from a send to the transaction that it belongs to.
+LINK_TRANSACTION: Final = "transaction"
+#: `link.type` of a link from a second attempt to the one before it.
+LINK_RETRY_OF: Final = "retry_of"
+#: True on a process span whose message the inbox had seen before.
+SAGATRACE_DUPLICATE: Final = "sagatrace.duplicate"
+#: Seconds that a message waited in the outbox before it was sent.
+SAGATRACE_OUTBOX_WAIT: Final = "sagatrace.outbox.wait"
+#: True on a span that its process did not live to end.
+SAGATRACE_INTERRUPTED: Final = "sagatrace.interrupted"
+#: True on a `create` span whose record no longer fitted into its batch, so that no message carries it.
+SAGATRACE_BATCH_FULL: Final = "sagatrace.batch.full"
+#: Seconds between the record's timestamp and the start of its processing; also the name of the metric.
+QUEUE_TIME: Final = "messaging.kafka.queue.time"
+#: How a transaction ended: `committed`, `aborted`.
+TRANSACTION_OUTCOME: Final = "messaging.kafka.transaction.outcome"
+#: The `transactional.id` of the producer.
+TRANSACTIONAL_ID: Final = "messaging.kafka.transactional.id"
+#: Prefix of a captured header: `messaging.header.<name>`, the shape of `http.request.header.<name>`.
+HEADER_PREFIX: Final = "messaging.header."
+
+#: The span of a saga's whole life, and that of a refund after its completion.
+SPAN_SAGA_ORDER: Final = "saga order"
+SPAN_REFUND_ORDER: Final = "refund order"
+
+# --- operations: name and type --------------------------------------------------------------------------------------
+CREATE: Final = "create"
+SEND: Final = "send"
+POLL: Final = "poll"
+PROCESS: Final = "process"
+COMMIT: Final = "commit"
+TRANSACTION: Final = "transaction"
+
+#: `messaging.operation.type` by `messaging.operation.name`. A transaction has no type in the convention.
+OPERATION_TYPES: Final = {
+    CREATE: "create",
+    SEND: "send",
+    POLL: "receive",
+    PROCESS: "process",
+    COMMIT: "settle",
+}
+
+# --- metrics --------------------------------------------------------------------------------------------------------
+OPERATION_DURATION: Final = messaging_metrics.MESSAGING_CLIENT_OPERATION_DURATION
+SENT_MESSAGES: Final = messaging_metrics.MESSAGING_CLIENT_SENT_MESSAGES
+CONSUMED_MESSAGES: Final = messaging_metrics.MESSAGING_CLIENT_CONSUMED_MESSAGES
+PROCESS_DURATION: Final = messaging_metrics.MESSAGING_PROCESS_DURATION
+
+SECONDS: Final = "s"
+MESSAGES: Final = "{message}"
+
+#: Advised by the convention for both durations (messaging-metrics.md), in seconds.
+DURATION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+#: A message may wait for milliseconds or, behind a stopped consumer, for the topic's whole retention.
+QUEUE_TIME_BUCKETS: Final = (
+    *(0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0),
+    *(300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0, 259200.0, 604800.0),
+)
+
+
+def span_name(operation: str, topics: Iterable[str], server: str | None = None) -> str:
+    """Name a span `{operation} {destination}`.
+
+    The destination is the topic if all messages have one, else the server, else it is left out
+    (messaging-spans.md, "Span name").
+    """
+    distinct = set(topics)
+    if len(distinct) == 1:
+        return f"{operation} {distinct.pop()}"
+    return f"{operation} {server}" if server else operation

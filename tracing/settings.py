@@ -1,0 +1,129 @@
+"""The OTEL_* variables that `configure()` obeys, read and checked in one place.
+
+Source: OpenTelemetry specification, "SDK Environment Variables" and "OTLP Exporter Configuration". Endpoints, headers,
+timeouts, certificates and resource attributes are read by the exporters and the SDK themselves; here is what decides
+which of those are built. The SDK logs a bad value and goes on with another; here it is an error that names the variable.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+EXPORTERS: Final = ("otlp", "console", "none")
+PROTOCOLS: Final = ("http/protobuf", "grpc")
+SAMPLERS: Final = (
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+)
+#: The SDK's default of 2048 spans is a second of a busy producer; 32768 take about 50 MB at worst.
+QUEUE_SIZE: Final = 32_768
+BATCH_SIZE: Final = 512
+SCHEDULE_DELAY_MS: Final = 5_000
+EXPORT_TIMEOUT_MS: Final = 30_000
+METRIC_INTERVAL_MS: Final = 60_000
+
+
+class InvalidSetting(ValueError):
+    """An environment variable has a value that it cannot have; the message names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment says about telemetry."""
+
+    disabled: bool
+    service_name: str | None
+    traces_exporters: tuple[str, ...]
+    metrics_exporters: tuple[str, ...]
+    traces_protocol: str
+    metrics_protocol: str
+    sampler: str
+    #: Between 0 and 1; for the two `traceidratio` samplers.
+    sampling_ratio: float
+    propagators: tuple[str, ...]
+    queue_size: int
+    batch_size: int
+    #: Milliseconds.
+    schedule_delay_ms: int
+    export_timeout_ms: int
+    metric_interval_ms: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read the variables of the process, or of a mapping in their place.
+
+        Raises:
+            InvalidSetting: a value is none of those that the specification names.
+        """
+        read = _Reader(os.environ if environment is None else environment)
+        protocol = read.choice("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOLS, "http/protobuf")
+        queue_size = read.whole("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE)
+        batch_size = read.whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(BATCH_SIZE, queue_size))
+        if batch_size > queue_size:
+            raise InvalidSetting("OTEL_BSP_MAX_EXPORT_BATCH_SIZE must not exceed OTEL_BSP_MAX_QUEUE_SIZE")
+        return cls(
+            disabled=read.text("OTEL_SDK_DISABLED", "").lower() == "true",
+            service_name=read.text("OTEL_SERVICE_NAME", "") or None,
+            traces_exporters=read.exporters("OTEL_TRACES_EXPORTER"),
+            metrics_exporters=read.exporters("OTEL_METRICS_EXPORTER"),
+            traces_protocol=read.choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", PROTOCOLS, protocol),
+            metrics_protocol=read.choice("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", PROTOCOLS, protocol),
+            sampler=read.choice("OTEL_TRACES_SAMPLER", SAMPLERS, "parentbased_always_on"),
+            sampling_ratio=read.ratio("OTEL_TRACES_SAMPLER_ARG", 1.0),
+            propagators=read.names("OTEL_PROPAGATORS", ("tracecontext", "baggage")),
+            queue_size=queue_size,
+            batch_size=batch_size,
+            schedule_delay_ms=read.whole("OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS),
+            export_timeout_ms=read.whole("OTEL_BSP_EXPORT_TIMEOUT", EXPORT_TIMEOUT_MS),
+            metric_interval_ms=read.whole("OTEL_METRIC_EXPORT_INTERVAL", METRIC_INTERVAL_MS),
+        )
+
+
+class _Reader:
+    """Variables by kind. An empty one counts as unset (specification, "Empty value")."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, variable: str, default: str) -> str:
+        return self._environment.get(variable, "").strip() or default
+
+    def names(self, variable: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        given = self.text(variable, "")
+        return tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip())) if given else default
+
+    def choice(self, variable: str, choices: tuple[str, ...], default: str) -> str:
+        value = self.text(variable, default).lower()
+        if value not in choices:
+            raise InvalidSetting(f"{variable} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    def exporters(self, variable: str) -> tuple[str, ...]:
+        chosen = tuple(name.lower() for name in self.names(variable, ("otlp",)))
+        for name in chosen:
+            if name not in EXPORTERS:
+                raise InvalidSetting(f"{variable} must be one of {', '.join(EXPORTERS)}, not {name!r}")
+        return tuple(name for name in chosen if name != "none")
+
+    def whole(self, variable: str, default: int) -> int:
+        value = self.text(variable, str(default))
+        if not value.isascii() or not value.isdigit() or int(value) == 0:
+            raise InvalidSetting(f"{variable} must be a whole number above 0, not {value!r}")
+        return int(value)
+
+    def ratio(self, variable: str, default: float) -> float:
+        value = self.text(variable, str(default))
+        try:
+            ratio = float(value)
+        except ValueError:
+            ratio = -1.0
+        if not 0.0 <= ratio <= 1.0:
+            raise InvalidSetting(f"{variable} must be a number from 0 to 1, not {value!r}")
+        return ratio

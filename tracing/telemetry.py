@@ -1,0 +1,115 @@
+"""The state of one `instrument()`: options, spans, metrics, propagation, and what is known of each client.
+
+There is one at a time. Without `instrument()` the functions of the package work on a default one, which follows the
+global providers, so that `tracing.process` is of use to a consumer that nobody instrumented.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import metadata
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from tracing import faults, message_key
+from tracing.metrics import Metrics
+from tracing.options import Options
+from tracing.routes import Routes, client_attributes
+from tracing.spans import Spans
+from tracing.wire import Propagation
+
+
+class Client:
+    """One producer or consumer: its routes, and a producer's open transaction."""
+
+    __slots__ = ("routes", "transaction")
+
+    def __init__(self, routes: Routes) -> None:
+        self.routes = routes
+        self.transaction: Any = None
+
+
+class Telemetry:
+    """What the wrappers and `process` need, resolved once."""
+
+    __slots__ = (
+        "_clients",
+        "_handlers",
+        "active",
+        "background",
+        "captured_headers",
+        "metrics",
+        "options",
+        "propagation",
+        "render_key",
+        "spans",
+    )
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.spans = Spans(self.options.tracer_provider, version())
+        self.metrics = Metrics(self.options.meter_provider, version())
+        self.propagation = Propagation(self.options.propagator)
+        self.render_key = message_key.RENDERERS[self.options.message_key]
+        self.captured_headers = frozenset(self.options.captured_headers)
+        #: Whether the clients are wrapped: a wrapper that outlives `uninstrument()` passes calls through.
+        self.active = False
+        #: Hooks that run as tasks, held so that none is collected while it runs.
+        self.background: set[asyncio.Task[None]] = set()
+        self._clients: WeakKeyDictionary[object, Client] = WeakKeyDictionary()
+        self._handlers: dict[str | None, Routes] = {}
+
+    def client(self, instance: Any) -> Client:
+        """Return what is known of a producer or consumer of aiokafka."""
+        client = self._clients.get(instance)
+        if client is None:
+            inner = getattr(instance, "client", None) or getattr(instance, "_client", None)
+            attributes = client_attributes(inner, getattr(instance, "_group_id", None))
+            client = self._clients[instance] = Client(Routes(self.options, attributes))
+        return client
+
+    def handlers(self, group: str | None) -> Routes:
+        """Return the routes of the handlers of a consumer group."""
+        routes = self._handlers.get(group)
+        if routes is None:
+            attributes = client_attributes(None, group)
+            routes = self._handlers[group] = Routes(self.options, attributes)
+        return routes
+
+
+def version() -> str:
+    """Return the version of the installed distribution; empty if the package runs from a bare folder."""
+    try:
+        return metadata.version("sagatrace")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+_default: Telemetry | None = None
+_active: Telemetry | None = None
+
+
+def current() -> Telemetry:
+    """Return the telemetry of the active instrumentation, else the default one."""
+    global _default  # noqa: PLW0603 - made at first use: nothing is configured at import
+    if _active is not None:
+        return _active
+    if _default is None:
+        _default = Telemetry()
+    return _default
+
+
+def activate(telemetry: Telemetry) -> None:
+    """Make this telemetry the one in use."""
+    global _active  # noqa: PLW0603 - one instrumentation at a time is what the module is about
+    faults.forget()
+    telemetry.active = True
+    _active = telemetry
+
+
+def deactivate() -> None:
+    """Return to the default telemetry; wrappers that are still in place pass calls through from now on."""
+    global _active  # noqa: PLW0603 - as above
+    if _active is not None:
+        _active.active = False
+    _active = None

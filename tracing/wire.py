@@ -1,0 +1,198 @@
+"""How trace context is written to Kafka headers and read from them, by whichever propagator is in use.
+
+Rules, whatever the propagator is:
+
+- inject replaces: each propagator that writes something first loses all its own fields, so a forwarded message never
+  keeps a stale `traceparent`, nor a `tracestate` that belongs to another one. One that writes nothing leaves them.
+- inject returns a new list, the shape that aiokafka's record builder demands, and never touches its argument.
+- extract never raises and takes the last valid value: a broken header is as good as none.
+
+W3C Trace Context with or without Baggage, the default of OTEL_PROPAGATORS, takes a short cut that parses bytes and
+remembers the last contexts: a poll and the processing of its records read the same header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
+
+from opentelemetry import baggage, propagate, trace
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from tracing.headers import TRACEPARENT, Header, HeaderGetter, Headers, HeaderSetter, drop, text
+
+_GETTER: Final = HeaderGetter()
+_SETTER: Final = HeaderSetter()
+#: W3C Trace Context, section 3.3.1.5: what is longer may be dropped, and the API drops it.
+_TRACESTATE_LIMIT: Final = 512
+_REMEMBERED: Final = 4096
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def parse(traceparent: bytes, tracestate: bytes | None = None) -> SpanContext | None:
+    """Read a span context as the W3C recommendation writes it; None if it is malformed or all zero."""
+    match = TRACEPARENT.fullmatch(traceparent.strip(b" \t"))
+    if match is None or (match[1] == b"00" and match[5] is not None):
+        return None
+    context = SpanContext(
+        trace_id=int(match[2], 16),
+        span_id=int(match[3], 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(match[4], 16)),
+        trace_state=_trace_state(tracestate),
+    )
+    return context if context.is_valid else None
+
+
+def _trace_state(value: bytes | None) -> TraceState | None:
+    found = text(value)
+    if not found or len(found) > _TRACESTATE_LIMIT:
+        return None
+    return TraceState.from_header([found])
+
+
+def render(context: SpanContext) -> bytes:
+    """Write a `traceparent`. The flags go out as they are: the SDK sets the random bit, so 03 is as usual as 01."""
+    return b"00-%032x-%016x-%02x" % (context.trace_id, context.span_id, context.trace_flags)
+
+
+def _leaves(propagator: TextMapPropagator) -> Iterator[TextMapPropagator]:
+    members = getattr(propagator, "_propagators", None) if type(propagator) is CompositePropagator else None
+    if members is None:
+        yield propagator
+    else:
+        for member in members:
+            yield from _leaves(member)
+
+
+class Propagation:
+    """A propagator bound to Kafka headers.
+
+    Without one it follows the global propagator, also one that is set later.
+    """
+
+    __slots__ = ("_baggage", "_configured", "_leaves", "_resolved", "_w3c")
+
+    def __init__(self, propagator: TextMapPropagator | None = None) -> None:
+        self._configured = propagator
+        self._resolved: TextMapPropagator | None = None
+        self._leaves: tuple[TextMapPropagator, ...] = ()
+        self._baggage: W3CBaggagePropagator | None = None
+        self._w3c = False
+
+    def _resolve(self) -> None:
+        propagator = self._configured or propagate.get_global_textmap()
+        if propagator is self._resolved:
+            return
+        self._leaves = tuple(_leaves(propagator))
+        kinds = {type(leaf) for leaf in self._leaves}
+        self._w3c = TraceContextTextMapPropagator in kinds and kinds <= {
+            TraceContextTextMapPropagator,
+            W3CBaggagePropagator,
+        }
+        self._baggage = next((leaf for leaf in self._leaves if type(leaf) is W3CBaggagePropagator), None)
+        self._resolved = propagator
+
+    def inject(
+        self, headers: Headers | None, context: Context, span_context: SpanContext | None = None
+    ) -> list[Header]:
+        """Return the headers with the context in them.
+
+        `span_context` is that of a span that is not current in `context` but shall be the message's.
+        """
+        self._resolve()
+        if not self._w3c:
+            return self._inject_any(headers, context, span_context)
+        if span_context is None:
+            span_context = trace.get_current_span(context).get_span_context()
+        injected = self._inject_span(headers, span_context)
+        if self._baggage is not None and baggage.get_all(context):
+            return self._inject_leaf(self._baggage, injected, context)
+        return injected
+
+    @staticmethod
+    def _inject_span(headers: Headers | None, span_context: SpanContext) -> list[Header]:
+        if not span_context.is_valid:
+            return list(headers or ())
+        written: list[Header] = [
+            header for header in headers or () if header[0] != "traceparent" and header[0] != "tracestate"
+        ]
+        written.append(("traceparent", render(span_context)))
+        if span_context.trace_state:
+            written.append(("tracestate", span_context.trace_state.to_header().encode()))
+        return written
+
+    def _inject_any(self, headers: Headers | None, context: Context, span_context: SpanContext | None) -> list[Header]:
+        if span_context is not None:
+            context = trace.set_span_in_context(NonRecordingSpan(span_context), context)
+        injected = list(headers or ())
+        for leaf in self._leaves:
+            injected = self._inject_leaf(leaf, injected, context)
+        return injected
+
+    @staticmethod
+    def _inject_leaf(leaf: TextMapPropagator, headers: list[Header], context: Context) -> list[Header]:
+        written: list[Header] = []
+        leaf.inject(written, context=context, setter=_SETTER)
+        return drop(headers, {*leaf.fields, *(name for name, _ in written)}) + written if written else headers
+
+    def extract(self, headers: Headers | None, context: Context) -> tuple[Context, SpanContext | None]:
+        """Return the context with what the headers carry on top, and the span context that they carry."""
+        self._resolve()
+        if not headers:
+            return context, None
+        if not self._w3c:
+            return self._extract_any(headers, context)
+        span_context, has_baggage = _scan(headers)
+        if has_baggage and self._baggage is not None:
+            context = self._baggage.extract(headers, context, getter=_GETTER)
+        if span_context is not None:
+            context = trace.set_span_in_context(NonRecordingSpan(span_context), context)
+        return context, span_context
+
+    def _extract_any(self, headers: Headers, context: Context) -> tuple[Context, SpanContext | None]:
+        # An INVALID_SPAN goes in first, so that what comes out is what the headers say and not the caller's own span.
+        blank = trace.set_span_in_context(trace.INVALID_SPAN, context)
+        extracted = blank
+        for leaf in self._leaves:
+            extracted = leaf.extract(headers, extracted, getter=_GETTER)
+        span_context = trace.get_current_span(extracted).get_span_context()
+        if not span_context.is_valid:
+            return trace.set_span_in_context(trace.get_current_span(context), extracted), None
+        return extracted, span_context
+
+    def span_context(self, headers: Headers | None) -> SpanContext | None:
+        """Return the span context that the headers carry, or None; cheaper than `extract` where only links are due."""
+        self._resolve()
+        if not headers:
+            return None
+        if self._w3c:
+            return _scan(headers)[0]
+        return self._extract_any(headers, Context())[1]
+
+
+def _scan(headers: Headers) -> tuple[SpanContext | None, bool]:
+    """Find the last valid `traceparent` with its `tracestate`, and whether there is any baggage."""
+    span_context: SpanContext | None = None
+    parents: list[bytes] = []
+    state: bytes | None = None
+    has_baggage = False
+    for name, value in headers:
+        if name == "traceparent":
+            if type(value) is bytes:
+                parents.append(value)
+        elif name == "tracestate":
+            state = value
+        elif name == "baggage":
+            has_baggage = True
+    for value in reversed(parents):
+        span_context = parse(value, state)
+        if span_context is not None:
+            break
+    return span_context, has_baggage

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from opentelemetry import trace
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.messaging.clock import database_now, database_time
 from services.messaging.database import insert_once
 from services.messaging.tables import INBOX
+from tracing import semconv
 
 
 class Inbox:
@@ -23,9 +25,15 @@ class Inbox:
         self.group = group
 
     async def first_delivery(self, connection: AsyncConnection, event_id: UUID) -> bool:
-        """Record a message as processed, in the caller's transaction; False if it already was."""
+        """Record a message as processed, in the caller's transaction; False if it already was.
+
+        False marks the current span as a duplicate's: the caller has nothing more to do.
+        """
         values = {"consumer_group": self.group, "event_id": event_id, "processed_at": database_now()}
-        return await insert_once(connection, INBOX, **values)
+        first = await insert_once(connection, INBOX, **values)
+        if not first:
+            trace.get_current_span().set_attribute(semconv.SAGATRACE_DUPLICATE, value=True)
+        return first
 
     async def prune(self, connection: AsyncConnection, retention_s: float) -> int:
         """Forget messages processed longer ago than `retention_s` seconds; tell how many.

@@ -13,6 +13,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from tracing import semconv
+
 _W3C = TraceContextTextMapPropagator()
 
 
@@ -32,3 +34,10 @@ def span_context(carrier: Mapping[str, str] | None) -> SpanContext | None:
     """Tell which span was captured, for a link to it; None if there was none."""
     found = trace.get_current_span(restore(carrier)).get_span_context()
     return found if found.is_valid else None
+
+
+def link_compensated(carrier: Mapping[str, str] | None) -> None:
+    """Link the current span to the span whose effect it undoes (`link.type=compensates`), if one was captured."""
+    undone = span_context(carrier)
+    if undone is not None:
+        trace.get_current_span().add_link(undone, {semconv.LINK_TYPE: semconv.COMPENSATES})

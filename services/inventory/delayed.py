@@ -1,0 +1,52 @@
+"""Reservations that are answered late: a row with a due time and a loop, so that no partition waits for them."""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+
+import tracing
+from services.inventory import store
+from services.inventory.handlers import settle
+from services.inventory.stock import FailurePlan
+from services.messaging.database import Database
+from services.messaging.loop import Loop
+from services.messaging.outbox import Outbox
+from services.messaging.trace_context import restore
+from tracing import semconv
+
+SPAN_NAME = "reserve stock"
+
+
+class Delayed:
+    """Decides pending reservations that have become due."""
+
+    def __init__(self, database: Database, outbox: Outbox, plan: FailurePlan) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._plan = plan
+        self._tracer = trace.get_tracer("sagatrace.inventory")
+
+    def loop(self, interval_s: float) -> Loop:
+        """Make the loop that looks for due reservations every `interval_s` seconds."""
+        return Loop("delayed reservations", self.settle_next, interval_s=interval_s)
+
+    async def settle_next(self) -> bool:
+        """Decide the reservation that is due first; False if none is.
+
+        The span continues the trace of the reserve, whose process span is long over, and the answer is its child.
+        """
+        async with self._database.reading() as connection:
+            if not await store.is_any_due(connection):
+                return False
+        async with self._database.transaction() as connection:
+            held = await store.hold_due(connection)
+            if held is None:
+                return False
+            about = {semconv.SAGA_ID: held.saga_id, semconv.ORDER_ID: held.order_id, semconv.SAGA_STEP: held.step}
+            with (
+                tracing.use_context(restore(held.trace_context)),
+                tracing.bind(**about),
+                self._tracer.start_as_current_span(SPAN_NAME),
+            ):
+                await settle(connection, self._outbox, held, self._plan)
+        return True

@@ -1,0 +1,87 @@
+"""Commands to the inventory: inbox, hold the reservation, act by the table, answer, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.contracts import Message, topics
+from services.contracts.commands import ReleaseStock, ReserveStock
+from services.inventory import store
+from services.inventory.answers import released, reserved_or_rejected
+from services.inventory.stock import ACTS, Act, Ask, FailurePlan, State, decide, wanted
+from services.inventory.store import Reservation
+from services.messaging.database import Database
+from services.messaging.errors import Fatal
+from services.messaging.inbox import Inbox
+from services.messaging.outbox import Outbox
+from services.messaging.trace_context import capture, link_compensated
+
+
+class StockHandler:
+    """Takes the commands of `oms.inventory.commands`."""
+
+    def __init__(self, database: Database, inbox: Inbox, outbox: Outbox, plan: FailurePlan) -> None:
+        self._database = database
+        self._inbox = inbox
+        self._outbox = outbox
+        self._plan = plan
+
+    async def __call__(self, command: Message) -> None:
+        """Carry out one command.
+
+        Raises:
+            Fatal: the message is no command to the inventory.
+            Unavailable: the database is away.
+        """
+        async with self._database.transaction() as connection:
+            if not await self._inbox.first_delivery(connection, command.event_id):
+                return
+            match command:
+                case ReserveStock():
+                    await self._reserve(connection, command)
+                case ReleaseStock():
+                    await self._release(connection, command)
+                case _:
+                    raise Fatal(f"{command.event_type} is no command to the inventory")
+
+    async def _reserve(self, connection: AsyncConnection, command: ReserveStock) -> None:
+        held = await store.hold(connection, command, command.payload.step)
+        asked = replace(held, command_id=command.payload.command_id, sequence=command.sequence)
+        match ACTS[held.state, Ask.RESERVE]:
+            case Act.DECIDE:
+                first = replace(asked, quantities=wanted(command.payload.items), trace_context=capture())
+                await self._decide(connection, first)
+            case Act.AWAIT:
+                await store.answer_later(connection, asked)
+            case _:
+                await self._outbox.add(connection, topics.SAGA_REPLIES, reserved_or_rejected(asked))
+
+    async def _decide(self, connection: AsyncConnection, first: Reservation) -> None:
+        delay_s = self._plan.delay_of(first.quantities)
+        if delay_s:
+            await store.save(connection, replace(first, state=State.PENDING), due_in_s=delay_s)
+        else:
+            await settle(connection, self._outbox, first, self._plan)
+
+    async def _release(self, connection: AsyncConnection, command: ReleaseStock) -> None:
+        held = await store.hold(connection, command, command.payload.step)
+        link_compensated(held.trace_context)
+        act = ACTS[held.state, Ask.RELEASE]
+        if act is Act.GIVE_BACK:
+            await store.give_back(connection, held)
+        if act is not Act.NOTHING:
+            await store.save(connection, replace(held, state=State.RELEASED))
+        await self._outbox.add(connection, topics.SAGA_REPLIES, released(command))
+
+
+async def settle(connection: AsyncConnection, outbox: Outbox, held: Reservation, plan: FailurePlan) -> None:
+    """Decide a held reservation by the stock, take what it gets, and answer."""
+    available = await store.hold_stock(connection, held.quantities, plan)
+    decision = decide(held.quantities, available)
+    decided = replace(held, state=decision.state, reason=decision.reason)
+    if decided.state is State.RESERVED:
+        await store.take(connection, decided)
+    await store.save(connection, decided)
+    await outbox.add(connection, topics.SAGA_REPLIES, reserved_or_rejected(decided))

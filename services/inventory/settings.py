@@ -1,0 +1,29 @@
+"""What the inventory reads from its environment."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.inventory.stock import FailurePlan
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class StockSettings(BaseSettings):
+    """The simulated stock.
+
+    Read from `SAGATRACE_STOCK_QUANTITY`, `SAGATRACE_RESERVATION_DELAY` and `SAGATRACE_RESERVATION_POLL` (seconds).
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_", frozen=True, hide_input_in_errors=True)
+
+    stock_quantity: Annotated[int, Field(ge=0, le=10**15)] = 1_000_000
+    reservation_delay: Seconds = 2.0
+    reservation_poll: Seconds = 0.1
+
+    def plan(self) -> FailurePlan:
+        """Make the failure plan."""
+        return FailurePlan(quantity=self.stock_quantity, delay_s=self.reservation_delay)

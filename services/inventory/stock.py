@@ -1,0 +1,114 @@
+"""The stock's rules, pure: what becomes of a reservation when a command arrives.
+
+A reservation is known by (saga_id, step), never by the command: a command is one attempt, and any number of attempts
+have one effect. So the table below has an entry for each state and each ask, and none of them is an error:
+
+- what was decided stays decided, and is answered again;
+- a release of what never happened is kept as a tombstone, which refuses every later reserve as `undone`: the reserve
+  may have been overtaken, and nobody would release it;
+- a reservation of a slow SKU is pending until it is due; a later attempt takes over its answer, a release cancels it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.contracts import Item
+
+OUT_OF_STOCK = "out_of_stock"
+UNDONE = "undone"
+
+
+class State(StrEnum):
+    """Where a reservation stands."""
+
+    NEW = "new"
+    PENDING = "pending"
+    RESERVED = "reserved"
+    REJECTED = "rejected"
+    RELEASED = "released"
+
+
+class Ask(StrEnum):
+    """What a command asks."""
+
+    RESERVE = "reserve"
+    RELEASE = "release"
+
+
+class Act(StrEnum):
+    """What is done for an ask before it is answered."""
+
+    DECIDE = "decide"
+    AWAIT = "await"
+    GIVE_BACK = "give_back"
+    BURY = "bury"
+    NOTHING = "nothing"
+
+
+ACTS: Mapping[tuple[State, Ask], Act] = {
+    (State.NEW, Ask.RESERVE): Act.DECIDE,
+    (State.PENDING, Ask.RESERVE): Act.AWAIT,
+    (State.RESERVED, Ask.RESERVE): Act.NOTHING,
+    (State.REJECTED, Ask.RESERVE): Act.NOTHING,
+    (State.RELEASED, Ask.RESERVE): Act.NOTHING,
+    (State.NEW, Ask.RELEASE): Act.BURY,
+    (State.PENDING, Ask.RELEASE): Act.BURY,
+    (State.RESERVED, Ask.RELEASE): Act.GIVE_BACK,
+    (State.REJECTED, Ask.RELEASE): Act.NOTHING,
+    (State.RELEASED, Ask.RELEASE): Act.NOTHING,
+}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a look at the stock says."""
+
+    state: State
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class FailurePlan:
+    """Which SKUs fail, and how: explicit, so that a scenario is chosen by what is ordered."""
+
+    #: SKUs that are never in stock.
+    out_of_stock: frozenset[str] = frozenset({"sku_none"})
+    #: SKUs whose reservation is answered late.
+    slow: frozenset[str] = frozenset({"sku_slow"})
+    #: How late, in seconds.
+    delay_s: float = 2.0
+    #: The stock of every other SKU when it is first asked for.
+    quantity: int = 1_000_000
+
+    def delay_of(self, skus: Iterable[str]) -> float:
+        """Tell how long a reservation of these SKUs takes, in seconds."""
+        return self.delay_s if self.slow.intersection(skus) else 0.0
+
+    def first_quantity(self, sku: str) -> int:
+        """Tell how much of a SKU there is before anybody takes any."""
+        return 0 if sku in self.out_of_stock else self.quantity
+
+
+def wanted(items: Iterable[Item]) -> dict[str, int]:
+    """Add up the quantities of each SKU, in the order of the SKUs: the order in which their rows are locked."""
+    quantities: dict[str, int] = {}
+    for item in items:
+        quantities[item.sku] = quantities.get(item.sku, 0) + item.quantity
+    return dict(sorted(quantities.items()))
+
+
+def decide(quantities: Mapping[str, int], available: Mapping[str, int]) -> Decision:
+    """Reserve all lines or none."""
+    if all(available.get(sku, 0) >= quantity for sku, quantity in quantities.items()):
+        return Decision(State.RESERVED)
+    return Decision(State.REJECTED, OUT_OF_STOCK)
+
+
+def refusal(state: State, reason: str | None) -> str | None:
+    """Tell why a reserve is refused in this state; None if the stock is reserved."""
+    if state is State.RELEASED:
+        return UNDONE
+    return reason if state is State.REJECTED else None

@@ -1,0 +1,149 @@
+"""The inventory's SQL, named: each function takes the caller's connection and gives frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+from uuid import UUID
+
+from sqlalchemy import Row, Select, delete, insert, literal_column, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.contracts import Message
+from services.contracts.commands import Step
+from services.inventory.stock import FailurePlan, State
+from services.inventory.tables import movements, reservations, stock
+from services.messaging.clock import database_now, database_time
+from services.messaging.database import insert_once
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """What is kept of a saga's reservation."""
+
+    saga_id: str
+    step: Step
+    order_id: str
+    state: State
+    reason: str | None
+    quantities: dict[str, int]
+    command_id: UUID | None
+    sequence: int | None
+    #: The process span of the reserve; empty before there was one.
+    trace_context: dict[str, str]
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """Read a row."""
+        return cls(
+            saga_id=row.saga_id,
+            step=Step(row.step),
+            order_id=row.order_id,
+            state=State(row.state),
+            reason=row.reason,
+            quantities=row.quantities,
+            command_id=row.command_id,
+            sequence=row.sequence,
+            trace_context=row.trace_context,
+        )
+
+
+async def hold(connection: AsyncConnection, command: Message, step: Step) -> Reservation:
+    """Lock a saga's reservation until the transaction ends; make a new one if there is none.
+
+    Two first commands at the same time meet at the insert: one of them waits, and then finds what the other decided.
+    """
+    values = {
+        "saga_id": command.saga_id,
+        "step": step,
+        "order_id": command.order_id,
+        "state": State.NEW,
+        "quantities": {},
+        "trace_context": {},
+        "created_at": database_now(),
+        "updated_at": database_now(),
+    }
+    await insert_once(connection, reservations, **values)
+    ours = (reservations.c.saga_id == command.saga_id) & (reservations.c.step == step)
+    found = await connection.execute(select(reservations).where(ours).with_for_update())
+    return Reservation.of(found.one())
+
+
+async def save(connection: AsyncConnection, reservation: Reservation, *, due_in_s: float | None = None) -> None:
+    """Write a held reservation; it is due in `due_in_s` seconds, or at no time."""
+    values = {
+        "state": reservation.state,
+        "reason": reservation.reason,
+        "quantities": reservation.quantities,
+        "command_id": reservation.command_id,
+        "sequence": reservation.sequence,
+        "trace_context": reservation.trace_context,
+        "due_at": None if due_in_s is None else database_time(due_in_s),
+        "updated_at": database_now(),
+    }
+    await connection.execute(update(reservations).where(*_is(reservation)).values(values))
+
+
+async def answer_later(connection: AsyncConnection, reservation: Reservation) -> None:
+    """Let a pending reservation answer another command; when it is due does not change."""
+    values = {"command_id": reservation.command_id, "sequence": reservation.sequence, "updated_at": database_now()}
+    await connection.execute(update(reservations).where(*_is(reservation)).values(values))
+
+
+async def is_any_due(connection: AsyncConnection) -> bool:
+    """Tell whether the clock has passed any pending reservation."""
+    return (await connection.execute(_due().limit(1))).first() is not None
+
+
+async def hold_due(connection: AsyncConnection) -> Reservation | None:
+    """Lock the pending reservation that is due first, passing over those that somebody else holds."""
+    query = _due().order_by(reservations.c.due_at).limit(1).with_for_update(skip_locked=True)
+    row = (await connection.execute(query)).one_or_none()
+    return Reservation.of(row) if row is not None else None
+
+
+async def hold_stock(connection: AsyncConnection, skus: Mapping[str, int], plan: FailurePlan) -> dict[str, int]:
+    """Lock the stock of these SKUs, in their order, and tell how much there is; a SKU's first use puts it there."""
+    for sku in skus:
+        quantity = plan.first_quantity(sku)
+        if await insert_once(connection, stock, sku=sku, quantity=quantity):
+            seed = {"sku": sku, "kind": "seed", "quantity": quantity, "at": database_now()}
+            await connection.execute(insert(movements).values(seed))
+    query = select(stock).where(stock.c.sku.in_(list(skus))).order_by(stock.c.sku).with_for_update()
+    return {row.sku: row.quantity for row in await connection.execute(query)}
+
+
+async def take(connection: AsyncConnection, reservation: Reservation) -> None:
+    """Move a reservation's quantities out of the stock."""
+    await _move(connection, reservation, "reserve", -1)
+
+
+async def give_back(connection: AsyncConnection, reservation: Reservation) -> None:
+    """Move a reservation's quantities back into the stock."""
+    await _move(connection, reservation, "release", +1)
+
+
+async def prune(connection: AsyncConnection, retention_s: float) -> int:
+    """Delete tombstones and refusals older than `retention_s` seconds, which no command can ask for again."""
+    over = reservations.c.state.in_([State.REJECTED, State.RELEASED])
+    old = over & (reservations.c.updated_at < database_time(-retention_s))
+    return (await connection.execute(delete(reservations).where(old))).rowcount
+
+
+async def _move(connection: AsyncConnection, reservation: Reservation, kind: str, sign: int) -> None:
+    for sku, quantity in sorted(reservation.quantities.items()):
+        of_sku = stock.c.sku == sku
+        await connection.execute(update(stock).where(of_sku).values(quantity=stock.c.quantity + sign * quantity))
+        effect = {"saga_id": reservation.saga_id, "step": reservation.step, "sku": sku, "kind": kind}
+        await connection.execute(insert(movements).values(effect | {"quantity": sign * quantity, "at": database_now()}))
+
+
+def _is(reservation: Reservation) -> tuple[Any, Any]:
+    return reservations.c.saga_id == reservation.saga_id, reservations.c.step == reservation.step
+
+
+def _due() -> Select[Any]:
+    # A literal, not a parameter: SQLite must see that the partial index covers the question.
+    pending = reservations.c.state == literal_column(f"'{State.PENDING}'")
+    return select(reservations).where(pending, reservations.c.due_at <= database_now())

@@ -1,0 +1,35 @@
+"""The simulated gateway's own tables: somebody else's database, as far as the payment service knows."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, UniqueConstraint
+
+from services.messaging.clock import UtcDateTime
+from services.messaging.tables import RowId
+
+metadata = MetaData()
+
+#: One row for each idempotency key that was ever used, and what became of it.
+keys = Table(
+    "gateway_keys",
+    metadata,
+    Column("key", String(128), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(64)),
+    Column("tries", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+#: The money that moved, signed: charged is positive. At most one entry of each kind for a key.
+entries = Table(
+    "gateway_entries",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("key", String(128), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    UniqueConstraint("key", "kind", name="one_entry_per_effect"),
+)

@@ -1,0 +1,93 @@
+"""Commands to the payment service: ask the gateway first, then record and answer in one transaction.
+
+The gateway is outside of our transaction. A crash after its commit and before ours leaves the command unprocessed; it
+comes again, and the gateway answers the same key with the same outcome.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from services.contracts import Message, topics
+from services.contracts.commands import ChargePayment, Command, RefundPayment
+from services.messaging.database import Database
+from services.messaging.errors import Fatal, Transient
+from services.messaging.inbox import Inbox
+from services.messaging.outbox import Outbox
+from services.messaging.trace_context import capture, link_compensated
+from services.payment import store
+from services.payment.answers import charged_or_declined, refunded
+from services.payment.charge import ACTS, Act, Ask, State, idempotency_key
+from services.payment.gateway import Gateway, Outcome
+from services.payment.store import Charge
+
+
+class PaymentHandler:
+    """Takes the commands of `oms.payment.commands`."""
+
+    def __init__(self, database: Database, inbox: Inbox, outbox: Outbox, gateway: Gateway) -> None:
+        self._database = database
+        self._inbox = inbox
+        self._outbox = outbox
+        self._gateway = gateway
+
+    async def __call__(self, command: Message) -> None:
+        """Carry out one command.
+
+        Raises:
+            Fatal: the message is no command to the payment service.
+            Transient: the gateway is busy.
+            Unavailable: the database is away.
+        """
+        match command:
+            case ChargePayment():
+                await self._charge(command)
+            case RefundPayment():
+                await self._refund(command)
+            case _:
+                raise Fatal(f"{command.event_type} is no command to the payment service")
+
+    async def _charge(self, command: ChargePayment) -> None:
+        outcome = None
+        if await self._act(command, Ask.CHARGE) is Act.CHARGE:
+            key = idempotency_key(command.saga_id, command.payload.step)
+            outcome = await self._gateway.charge(key, command.payload.total, command.payload.payment_method)
+        async with self._database.transaction() as connection:
+            if not await self._inbox.first_delivery(connection, command.event_id):
+                return
+            charge = await store.hold(connection, command, command.payload.step)
+            if ACTS[charge.state, Ask.CHARGE] is Act.CHARGE:
+                charge = _decided(charge, command, outcome)
+                await store.save(connection, charge)
+            await self._outbox.add(connection, topics.SAGA_REPLIES, charged_or_declined(command, charge))
+
+    async def _refund(self, command: RefundPayment) -> None:
+        if await self._act(command, Ask.REFUND) is Act.REFUND:
+            await self._gateway.refund(idempotency_key(command.saga_id, command.payload.step))
+        async with self._database.transaction() as connection:
+            if not await self._inbox.first_delivery(connection, command.event_id):
+                return
+            charge = await store.hold(connection, command, command.payload.step)
+            link_compensated(charge.trace_context)
+            if ACTS[charge.state, Ask.REFUND] is Act.REFUND:
+                await store.save(connection, replace(charge, state=State.REFUNDED))
+            await self._outbox.add(connection, topics.SAGA_REPLIES, refunded(command))
+
+    async def _act(self, command: ChargePayment | RefundPayment, ask: Ask) -> Act:
+        """Look up what is to be done; the gateway takes repeats, so this needs no lock."""
+        payload: Command = command.payload
+        async with self._database.reading() as connection:
+            return ACTS[await store.state_of(connection, command.saga_id, payload.step), ask]
+
+
+def _decided(charge: Charge, command: ChargePayment, outcome: Outcome | None) -> Charge:
+    """Write the gateway's outcome into a new charge.
+
+    Raises:
+        Transient: the charge was decided when the gateway would have been asked, and is new now.
+    """
+    if outcome is None:
+        raise Transient("the charge was pruned while its command was being processed")
+    state = State.CHARGED if outcome.refused_for is None else State.DECLINED
+    amount = command.payload.total
+    return replace(charge, state=state, reason=outcome.refused_for, amount=amount, trace_context=capture())

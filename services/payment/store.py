@@ -1,0 +1,89 @@
+"""The payment's SQL, named: each function takes the caller's connection and gives frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Row, and_, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.contracts import Message, Money
+from services.contracts.commands import Step
+from services.messaging.clock import database_now, database_time
+from services.messaging.database import insert_once
+from services.payment.charge import State
+from services.payment.tables import charges
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What is kept of a saga's charge."""
+
+    saga_id: str
+    step: Step
+    order_id: str
+    state: State
+    reason: str | None
+    amount: Money | None
+    #: The process span of the charge; empty before there was one.
+    trace_context: dict[str, str]
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """Read a row."""
+        return cls(
+            saga_id=row.saga_id,
+            step=Step(row.step),
+            order_id=row.order_id,
+            state=State(row.state),
+            reason=row.reason,
+            amount=None if row.amount is None else Money(amount=row.amount, currency=row.currency),
+            trace_context=row.trace_context,
+        )
+
+
+async def state_of(connection: AsyncConnection, saga_id: str, step: Step) -> State:
+    """Tell where a charge stands, without a lock."""
+    state = await connection.scalar(select(charges.c.state).where(_is(saga_id, step)))
+    return State.NEW if state is None else State(state)
+
+
+async def hold(connection: AsyncConnection, command: Message, step: Step) -> Charge:
+    """Lock a saga's charge until the transaction ends; make a new one if there is none."""
+    values = {
+        "saga_id": command.saga_id,
+        "step": step,
+        "order_id": command.order_id,
+        "state": State.NEW,
+        "trace_context": {},
+        "created_at": database_now(),
+        "updated_at": database_now(),
+    }
+    await insert_once(connection, charges, **values)
+    found = await connection.execute(select(charges).where(_is(command.saga_id, step)).with_for_update())
+    return Charge.of(found.one())
+
+
+async def save(connection: AsyncConnection, charge: Charge) -> None:
+    """Write a held charge."""
+    values = {
+        "state": charge.state,
+        "reason": charge.reason,
+        "amount": charge.amount and charge.amount.amount,
+        "currency": charge.amount and charge.amount.currency,
+        "trace_context": charge.trace_context,
+        "updated_at": database_now(),
+    }
+    await connection.execute(update(charges).where(_is(charge.saga_id, charge.step)).values(values))
+
+
+async def prune(connection: AsyncConnection, retention_s: float) -> int:
+    """Delete tombstones and refusals older than `retention_s` seconds, which no command can ask for again."""
+    over = charges.c.state.in_([State.DECLINED, State.REFUNDED])
+    old = over & (charges.c.updated_at < database_time(-retention_s))
+    return (await connection.execute(delete(charges).where(old))).rowcount
+
+
+def _is(saga_id: str, step: Step) -> ColumnElement[bool]:
+    return and_(charges.c.saga_id == saga_id, charges.c.step == step)

@@ -1,0 +1,199 @@
+"""The inventory on a real database: one effect per saga, whatever is asked how often and in whichever order."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from sqlalchemy import func, select
+
+from services.contracts import Message, parse_message, topics
+from services.inventory import store
+from services.inventory.delayed import Delayed
+from services.inventory.handlers import StockHandler
+from services.inventory.stock import FailurePlan
+from services.inventory.tables import movements, outbox, reservations, stock
+from services.messaging.database import Database
+from services.messaging.errors import Fatal
+from services.messaging.inbox import Inbox
+from services.messaging.migrations import upgrade
+from services.messaging.outbox import Outbox
+from tests.support.commands import charge, release, reserve
+
+_SEED = 100
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The service without its broker."""
+
+    database: Database
+    handle: StockHandler
+    delayed: Delayed
+
+    async def answers(self) -> list[Message]:
+        """Read what the service has answered so far."""
+        async with self.database.reading() as connection:
+            rows = await connection.execute(select(outbox).order_by(outbox.c.id))
+            return [parse_message(row.value) for row in rows]
+
+    async def stock_of(self, sku: str) -> int | None:
+        """Count a SKU's stock, and check that the ledger of movements says the same."""
+        async with self.database.reading() as connection:
+            quantity: int | None = await connection.scalar(select(stock.c.quantity).where(stock.c.sku == sku))
+            moved = await connection.scalar(select(func.sum(movements.c.quantity)).where(movements.c.sku == sku))
+            assert quantity == moved
+            return quantity
+
+
+@pytest.fixture
+async def inventory(database_url: str) -> AsyncIterator[Inventory]:
+    """An inventory with 100 of each SKU, whose slow reservations are due at once."""
+    await upgrade(database_url, "inventory")
+    database = Database(database_url, schema="inventory")
+    box = Outbox(database)
+    plan = FailurePlan(quantity=_SEED, delay_s=0.001)
+    yield Inventory(
+        database,
+        StockHandler(database, Inbox(topics.INVENTORY_GROUP), box, plan),
+        Delayed(database, box, plan),
+    )
+    await database.close()
+
+
+def _said(answers: list[Message]) -> list[tuple[str, str | None]]:
+    return [(answer.event_type, getattr(answer.payload, "reason", None)) for answer in answers]  # type: ignore[attr-defined]
+
+
+async def test_a_reservation_takes_stock_and_answers_its_command(inventory: Inventory) -> None:
+    """A reserve moves the stock and its reply names the command, the step, the saga and the order."""
+    command = reserve(sku="sku_a", quantity=7)
+    await inventory.handle(command)
+    (answer,) = await inventory.answers()
+    assert answer.event_type == "inventory.reserved"
+    assert (answer.saga_id, answer.order_id, answer.sequence) == (command.saga_id, command.order_id, 1)
+    assert answer.payload.command_id == command.payload.command_id  # type: ignore[attr-defined]
+    assert await inventory.stock_of("sku_a") == _SEED - 7
+
+
+async def test_a_redelivered_command_changes_and_answers_nothing(inventory: Inventory) -> None:
+    """The same command twice is one effect and one answer."""
+    command = reserve()
+    await inventory.handle(command)
+    await inventory.handle(command)
+    assert len(await inventory.answers()) == 1
+    assert await inventory.stock_of("sku_a") == _SEED - 1
+
+
+async def test_a_new_attempt_gets_the_stored_outcome(inventory: Inventory) -> None:
+    """A second attempt at a step that was done is answered for its own command, and takes no more stock."""
+    await inventory.handle(reserve())
+    again = reserve(attempt=2)
+    await inventory.handle(again)
+    answers = await inventory.answers()
+    assert _said(answers) == [("inventory.reserved", None)] * 2
+    assert answers[1].payload.command_id == again.payload.command_id  # type: ignore[attr-defined]
+    assert await inventory.stock_of("sku_a") == _SEED - 1
+
+
+async def test_a_release_gives_the_stock_back_once(inventory: Inventory) -> None:
+    """Released twice, the stock is what it was before, and both releases succeed."""
+    await inventory.handle(reserve(quantity=5))
+    await inventory.handle(release())
+    await inventory.handle(release())
+    assert _said(await inventory.answers())[1:] == [("inventory.released", None)] * 2
+    assert await inventory.stock_of("sku_a") == _SEED
+
+
+async def test_a_release_of_nothing_leaves_a_tombstone(inventory: Inventory) -> None:
+    """A release that overtook its reserve succeeds, and the reserve that comes late is refused as undone."""
+    await inventory.handle(release())
+    await inventory.handle(reserve())
+    assert _said(await inventory.answers()) == [("inventory.released", None), ("inventory.rejected", "undone")]
+    assert await inventory.stock_of("sku_a") is None
+
+
+async def test_a_released_step_is_not_done_again(inventory: Inventory) -> None:
+    """A late attempt after the release is refused, and the stock stays whole."""
+    for command in (reserve(), release(), reserve(attempt=2)):
+        await inventory.handle(command)
+    assert _said(await inventory.answers())[-1] == ("inventory.rejected", "undone")
+    assert await inventory.stock_of("sku_a") == _SEED
+
+
+async def test_an_unavailable_sku_is_refused_for_good(inventory: Inventory) -> None:
+    """`sku_none` is out of stock, each attempt says so, and a release after it succeeds."""
+    for command in (reserve(sku="sku_none"), reserve(sku="sku_none", attempt=2), release()):
+        await inventory.handle(command)
+    refused = ("inventory.rejected", "out_of_stock")
+    assert _said(await inventory.answers()) == [refused, refused, ("inventory.released", None)]
+    assert await inventory.stock_of("sku_none") == 0
+
+
+async def test_stock_is_finite(inventory: Inventory) -> None:
+    """What is not there is not reserved, and a release makes it available again."""
+    await inventory.handle(reserve("saga-1", quantity=_SEED))
+    await inventory.handle(reserve("saga-2", quantity=1))
+    await inventory.handle(release("saga-1"))
+    await inventory.handle(reserve("saga-3", quantity=_SEED))
+    assert [said for said, _ in _said(await inventory.answers())] == [
+        "inventory.reserved",
+        "inventory.rejected",
+        "inventory.released",
+        "inventory.reserved",
+    ]
+    assert await inventory.stock_of("sku_a") == 0
+
+
+async def test_a_slow_reservation_is_answered_when_due(inventory: Inventory) -> None:
+    """`sku_slow` gets no answer from the handler; the loop answers, once, and takes the stock then."""
+    await inventory.handle(reserve(sku="sku_slow"))
+    assert await inventory.answers() == []
+    await _until_settled(inventory)
+    assert _said(await inventory.answers()) == [("inventory.reserved", None)]
+    assert await inventory.stock_of("sku_slow") == _SEED - 1
+    assert await inventory.delayed.settle_next() is False
+
+
+async def test_a_slow_reservation_answers_the_latest_attempt(inventory: Inventory) -> None:
+    """An attempt made while the reservation is pending takes the answer over."""
+    await inventory.handle(reserve(sku="sku_slow"))
+    second = reserve(sku="sku_slow", attempt=2)
+    await inventory.handle(second)
+    await _until_settled(inventory)
+    (answer,) = await inventory.answers()
+    assert answer.payload.command_id == second.payload.command_id  # type: ignore[attr-defined]
+
+
+async def test_a_release_cancels_a_slow_reservation(inventory: Inventory) -> None:
+    """A release before the reservation is due cancels it: it is never answered and takes no stock."""
+    await inventory.handle(reserve(sku="sku_slow"))
+    await inventory.handle(release())
+    assert await inventory.delayed.settle_next() is False
+    assert _said(await inventory.answers()) == [("inventory.released", None)]
+    assert await inventory.stock_of("sku_slow") is None
+
+
+async def test_a_failed_command_leaves_nothing(inventory: Inventory) -> None:
+    """A command for somebody else is fatal, and nothing of it is kept, not even that it came."""
+    with pytest.raises(Fatal):
+        await inventory.handle(charge())
+    assert await inventory.answers() == []
+
+
+async def test_tombstones_are_pruned_after_their_retention_only(inventory: Inventory) -> None:
+    """Pruning deletes old refusals and tombstones, and never a reservation that holds stock."""
+    await inventory.handle(release("saga-1"))
+    await inventory.handle(reserve("saga-2"))
+    async with inventory.database.transaction() as connection:
+        assert await store.prune(connection, 3600) == 0
+        assert await store.prune(connection, -1) == 1
+        kept = (await connection.execute(select(reservations.c.saga_id))).scalars().all()
+    assert kept == ["saga-2"]
+
+
+async def _until_settled(inventory: Inventory) -> None:
+    """Run the loop's turns until the due reservation is decided: it is due within a millisecond."""
+    for _ in range(1000):
+        if await inventory.delayed.settle_next():
+            return
+    pytest.fail("the pending reservation never became due")

@@ -47,7 +47,6 @@ class ReplyHandler:
 
     async def _apply(self, connection: AsyncConnection, reply: Message) -> str:
         if not await self._inbox.first_delivery(connection, reply.event_id):
-            trace.get_current_span().set_attribute(semconv.SAGATRACE_DUPLICATE, value=True)
             return DUPLICATE
         saga = await store.lock_saga(connection, reply.saga_id)
         if saga is None:
@@ -75,5 +74,4 @@ class ReplyHandler:
             moved_by=Input(reply.event_type),
             verdict=verdict,
             state_from=saga.state,
-            at=await store.clock(connection),
         )

@@ -35,8 +35,7 @@ class Mover:
             ConcurrentUpdate: the row is not the one that was read.
         """
         move = step(saga.definition, saga.state, by)
-        now = await store.clock(connection)
-        moved = saga.moved(by, move, reason=reason, at=now)
+        moved = saga.moved(by, move, reason=reason, at=await store.clock(connection))
         await store.update_saga(connection, moved)
         await store.add_history(
             connection,
@@ -44,7 +43,6 @@ class Mover:
             moved_by=by,
             verdict=APPLIED,
             state_from=saga.state,
-            at=now,
         )
         await self._cause(connection, moved, move.effects)
         self._show(connection, saga, moved, by)

@@ -112,14 +112,13 @@ async def add_history(
     moved_by: Input,
     verdict: str,
     state_from: State,
-    at: datetime,
 ) -> None:
     """Append to a saga's history, with the span in which it happens."""
     span = trace.get_current_span().get_span_context()
     values = {
         "saga_id": saga.saga_id,
         "sequence": saga.version,
-        "at": at,
+        "at": database_now(),
         "input": moved_by,
         "verdict": verdict,
         "state_from": state_from,

@@ -65,6 +65,7 @@ Index(
     sqlite_where=sagas.c.deadline.is_not(None),
 )
 Index("sagas_by_status", sagas.c.status, sagas.c.updated_at)
+Index("sagas_by_update", sagas.c.updated_at)
 
 history = Table(
     "saga_history",
@@ -94,6 +95,6 @@ idempotency_keys = Table(
 reply_progress = Table(
     "reply_progress",
     metadata,
-    Column("partition", Integer, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("read_up_to", UtcDateTime, nullable=False),
 )

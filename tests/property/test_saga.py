@@ -25,7 +25,7 @@ def follow(inputs: list[Input]) -> tuple[State, list[Effect]]:
 
 @given(st.lists(st.sampled_from(Input), max_size=30))
 def test_a_saga_says_each_thing_once(inputs: list[Input]) -> None:
-    """Whatever arrives in whatever order, an order is confirmed, canceled or refunded at most once each, and never both confirmed and canceled."""
+    """In whatever order things arrive, an order ends at most once in each way, and never both confirmed and canceled."""
     _, caused = follow(inputs)
     assert all(caused.count(effect) <= most for effect, most in CANCELS_OUT.items())
     assert not {Effect.ORDER_CONFIRMED, Effect.ORDER_CANCELED} <= set(caused)
@@ -33,7 +33,10 @@ def test_a_saga_says_each_thing_once(inputs: list[Input]) -> None:
 
 @given(st.lists(st.sampled_from(Input), max_size=30))
 def test_what_may_have_been_done_is_undone(inputs: list[Input]) -> None:
-    """A saga that ended without a sale released what it asked to reserve, unless the reservation was refused, and paid back what it may have charged, unless the charge was declined."""
+    """A saga that ended without a sale undid what may have been done, the payment before the stock.
+
+    A refused reservation is the one thing that needs no release, and no charge follows it.
+    """
     state, caused = follow(inputs)
     if state in {State.FAILED, State.CANCELED, State.REFUNDED} and Effect.RELEASE not in caused:
         assert caused[-2:] == [Effect.ORDER_CANCELED, Effect.SAGA_FAILED]
@@ -46,7 +49,12 @@ def test_what_may_have_been_done_is_undone(inputs: list[Input]) -> None:
 @given(st.lists(st.sampled_from(Input), max_size=30))
 def test_every_saga_can_still_end(inputs: list[Input]) -> None:
     """From wherever any inputs have led, the answers that are awaited bring the saga to an end."""
-    answers = {"reserving": Input.RESERVED, "charging": Input.CHARGED, "refund": Input.PAID_BACK, "release": Input.RELEASED}
+    answers = {
+        "reserving": Input.RESERVED,
+        "charging": Input.CHARGED,
+        "refund": Input.PAID_BACK,
+        "release": Input.RELEASED,
+    }
     state, _ = follow(inputs)
     for _ in State:
         if state not in ENDS:

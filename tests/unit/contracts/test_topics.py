@@ -9,7 +9,7 @@ import pytest
 from services.contracts import codec, topics
 from services.contracts.envelope import Message
 
-MESSAGES: tuple[type[Message], ...] = typing.get_args(codec._Union)  # noqa: SLF001  the list of all kinds
+MESSAGES: tuple[type[Message], ...] = typing.get_args(codec._Union)
 
 EXPECTED = {
     "order.created": topics.ORDER_EVENTS,

@@ -35,7 +35,7 @@ def at(*inputs: Input) -> Saga:
 
 
 def test_every_attempt_has_an_id_of_its_own() -> None:
-    """A step that is asked for again gets a new command id and the next attempt's number, so the old answer is stale."""
+    """A step that is asked for again gets a new command id and the next attempt's number: the old answer is stale."""
     first = at(Input.START)
     again = first.moved(Input.TIMED_OUT, step(1, first.state, Input.TIMED_OUT), reason=None, at=LATER)
     assert (first.attempt, again.attempt) == (1, 2)
@@ -83,7 +83,8 @@ def test_a_refund_begins_a_life_of_its_own() -> None:
     """The summary of an order's life begins with the order, and that of a refund with the refund's request."""
     completed = at(Input.START, Input.RESERVED, Input.CHARGED)
     assert completed.phase_began_at == BEGAN
-    assert completed.moved(Input.REFUND, step(1, completed.state, Input.REFUND), reason=None, at=LATER).phase_began_at == LATER
+    refund = step(1, completed.state, Input.REFUND)
+    assert completed.moved(Input.REFUND, refund, reason=None, at=LATER).phase_began_at == LATER
 
 
 @pytest.mark.parametrize("effect", [effect for effect in Effect if effect is not Effect.ASK_ATTENTION])

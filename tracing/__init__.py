@@ -16,6 +16,7 @@ from tracing import semconv
 from tracing.binding import bind, use_context
 from tracing.headers import Header, Headers
 from tracing.instrument import KafkaInstrumentor, instrument, uninstrument
+from tracing.messages import Record
 from tracing.options import ConsumeHook, InvalidOption, Options, ProduceHook
 from tracing.processing import fail, process
 from tracing.propagation import extract, inject
@@ -32,6 +33,7 @@ __all__ = [
     "KafkaInstrumentor",
     "Options",
     "ProduceHook",
+    "Record",
     "bind",
     "configure",
     "dropped_spans",

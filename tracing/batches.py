@@ -13,20 +13,25 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable
 from time import time_ns
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 from opentelemetry import trace
 from opentelemetry.context import get_current
 from opentelemetry.trace import Link, Span, SpanKind
 
 from tracing import faults, semconv
 from tracing.binding import with_bound
-from tracing.consuming import LINK_LIMIT
-from tracing.producing import Sending
+from tracing.headers import Header
+from tracing.messages import LINK_LIMIT
+from tracing.producing import Acknowledgement, Sending
 from tracing.routes import Routes
 from tracing.spans import suppressed
 from tracing.telemetry import Telemetry
+
+SendBatch = Callable[..., Awaitable[Acknowledgement]]
 
 
 class Creation:
@@ -40,7 +45,7 @@ class Creation:
         self._append = append
         self._created: list[tuple[Span, int]] = []
 
-    def append(self, *, timestamp: Any, key: Any, value: Any, headers: Any = ()) -> Any:
+    def append(self, *, timestamp: int | None, key: object, value: object, headers: Any = ()) -> object:  # noqa: ANN401
         """Add a message to the batch, with the context of its own create span."""
         written, span = self._start(key, headers)
         try:
@@ -54,7 +59,7 @@ class Creation:
             self._created.append((span, time_ns()))
         return metadata
 
-    def _start(self, key: Any, headers: Any) -> tuple[Any, Span | None]:
+    def _start(self, key: object, headers: Any) -> tuple[list[Header], Span | None]:  # noqa: ANN401 - unchecked
         try:
             context = get_current()
             if not self._telemetry.active or suppressed(context):
@@ -83,31 +88,31 @@ class Creation:
         route = self._routes.get(semconv.CREATE, topic)
         created, self._created = self._created, []
         for span, ended in created:
-            if route.traced:
-                span.update_name(route.name)
-                span.set_attribute(semconv.MESSAGING_DESTINATION_NAME, topic)
-                span.end(ended)
+            # Also for a topic that is left out: the message carries the span's context, and shall find it.
+            span.update_name(route.name)
+            span.set_attribute(semconv.MESSAGING_DESTINATION_NAME, topic)
+            span.end(ended)
         return [Link(span.get_span_context()) for span, _ in created[:LINK_LIMIT]]
 
 
-def _as_given(headers: Any) -> Any:
-    return headers if isinstance(headers, list) else list(headers or ())
+def _as_given(headers: Any) -> Any:  # noqa: ANN401 - unchecked
+    return list(headers) if isinstance(headers, tuple) else headers
 
 
 #: The creations of the builders that are not sent yet.
-_creations: WeakKeyDictionary[Any, Creation] = WeakKeyDictionary()
+_creations: Final[WeakKeyDictionary[BatchBuilder, Creation]] = WeakKeyDictionary()
 
 
-def wrap_create_batch(original: Callable[..., Any], telemetry: Telemetry) -> Callable[..., Any]:
+def wrap_create_batch(original: Callable[..., BatchBuilder], telemetry: Telemetry) -> Callable[..., BatchBuilder]:
     """Return `create_batch` whose builder puts a context into each record."""
 
     @functools.wraps(original)
-    def create_batch(self: Any) -> Any:
+    def create_batch(self: AIOKafkaProducer) -> BatchBuilder:
         builder = original(self)
         try:
             if telemetry.active:
                 creation = Creation(telemetry, telemetry.client(self).routes, builder.append)
-                builder.append = creation.append
+                builder.append = creation.append  # type: ignore[method-assign]  # of this one object
                 _creations[builder] = creation
         except Exception as error:  # noqa: BLE001 - the batch is built untraced rather than not at all
             faults.report("tracing a batch", error)
@@ -116,7 +121,9 @@ def wrap_create_batch(original: Callable[..., Any], telemetry: Telemetry) -> Cal
     return create_batch
 
 
-def _begin(telemetry: Telemetry, producer: Any, batch: Any, topic: str, partition: Any) -> Sending | None:
+def _begin(
+    telemetry: Telemetry, producer: AIOKafkaProducer, batch: BatchBuilder, topic: str, partition: int
+) -> Sending | None:
     try:
         creation = _creations.pop(batch, None)
         if creation is not None:
@@ -136,24 +143,24 @@ def _begin(telemetry: Telemetry, producer: Any, batch: Any, topic: str, partitio
         count = batch.record_count()
         started = time_ns()
         if telemetry.spans.drops(trace.get_current_span(context).get_span_context()):
-            return Sending(telemetry, route, trace.INVALID_SPAN, started, partition, count)
+            return Sending(telemetry, route, trace.INVALID_SPAN, started=started, partition=partition, count=count)
         attributes = {
             **route.attributes,
             semconv.MESSAGING_BATCH_MESSAGE_COUNT: count,
             semconv.MESSAGING_DESTINATION_PARTITION_ID: str(partition),
         }
         span = telemetry.spans.tracer.start_span(route.name, context, SpanKind.CLIENT, attributes, links, started)
-        return Sending(telemetry, route, span, started, partition, count)
+        return Sending(telemetry, route, span, started=started, partition=partition, count=count)
     except Exception as error:  # noqa: BLE001 - the batch goes out untraced rather than not at all
         faults.report("starting a send span", error)
         return None
 
 
-def wrap_send_batch(original: Callable[..., Awaitable[Any]], telemetry: Telemetry) -> Callable[..., Awaitable[Any]]:
+def wrap_send_batch(original: SendBatch, telemetry: Telemetry) -> SendBatch:
     """Return `send_batch` with a span until the acknowledgement."""
 
     @functools.wraps(original)
-    async def send_batch(self: Any, batch: Any, topic: str, *, partition: Any) -> Any:
+    async def send_batch(self: AIOKafkaProducer, batch: BatchBuilder, topic: str, *, partition: int) -> Acknowledgement:
         sending = _begin(telemetry, self, batch, topic, partition)
         if sending is None:
             return await original(self, batch, topic, partition=partition)

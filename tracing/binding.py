@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import Token
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
@@ -37,9 +37,26 @@ def clean(value: object) -> AttributeValue:
         return value
     if isinstance(value, int):
         return value if -_INT64 <= value < _INT64 else str(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     if isinstance(value, list | tuple):
-        return [str(clean(item)) for item in value]
-    return str(value).encode("utf-8", "replace").decode()
+        return _homogeneous([clean(item) for item in value])
+    return _string(value)
+
+
+def _homogeneous(items: list[AttributeValue]) -> AttributeValue:
+    """Return a list whose items have one type, as attributes must: their own if it is one, else strings."""
+    kinds = {type(item) for item in items}
+    if len(kinds) <= 1 and list not in kinds:
+        return cast("AttributeValue", items)
+    return [str(item) for item in items]
+
+
+def _string(value: object) -> str:
+    try:
+        return str(value).encode("utf-8", "replace").decode()
+    except Exception:  # noqa: BLE001 - a broken __str__ is not worth the unit of work
+        return type(value).__qualname__
 
 
 class Binding:

@@ -21,6 +21,7 @@ from itertools import chain, islice
 from time import time_ns
 from typing import Any, Final
 
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import ConsumerStoppedError
 from opentelemetry import trace
 from opentelemetry.context import get_current
@@ -28,116 +29,115 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from tracing import faults, semconv
-from tracing.messages import describe
+from tracing.messages import LINK_LIMIT, Record, describe, link_attributes
 from tracing.options import ConsumeHook
-from tracing.spans import record_error, suppressed
+from tracing.spans import error_type, record_error, suppressed
 from tracing.telemetry import Telemetry
 
-Receive = Callable[..., Awaitable[Any]]
+Received = ConsumerRecord[Any, Any]
+GetOne = Callable[..., Awaitable[Received]]
+GetMany = Callable[..., Awaitable[dict[TopicPartition, list[Received]]]]
 
-#: OTEL_SPAN_LINK_COUNT_LIMIT and OTEL_LINK_ATTRIBUTE_COUNT_LIMIT, both 128 by default.
-LINK_LIMIT: Final = 128
 #: Nanoseconds; a receive that took less found its message prefetched.
 WAITED: Final = 100_000
-#: Seconds that an asynchronous hook may take before its span ends without it.
-_HOOK_TIMEOUT: Final = 10.0
+#: Seconds that the asynchronous hooks of one poll may take before its span ends without them.
+_HOOK_TIMEOUT_S: Final = 10.0
 
 
 class Poll:
-    """One call that receives: when it began and for whom."""
+    """One call that receives: for whom, with which arguments, since when."""
 
-    __slots__ = ("_args", "_consumer", "_ended", "_kwargs", "_started", "_telemetry")
+    __slots__ = ("_args", "_consumer", "_ended", "_kwargs", "_routes", "_started", "_telemetry")
 
-    def __init__(self, telemetry: Telemetry, consumer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, telemetry: Telemetry, consumer: AIOKafkaConsumer, args: tuple[TopicPartition, ...], kwargs: dict[str, Any]
+    ) -> None:
         self._telemetry = telemetry
         self._consumer = consumer
         self._args = args
         self._kwargs = kwargs
+        self._routes = telemetry.client(consumer).routes
         self._ended = 0
         self._started = time_ns()
 
-    def received_one(self, record: Any) -> None:
+    def received_one(self, record: Record) -> None:
         """Trace and count the record of a `getone`."""
         self._ended = time_ns()
         try:
-            route = self._telemetry.client(self._consumer).routes.get(semconv.POLL, record.topic)
+            route = self._routes.get(semconv.POLL, record.topic)
             if not route.traced:
                 return
-            if self._telemetry.metrics.enabled:
+            metrics = self._telemetry.metrics
+            if metrics.enabled:
                 labels = route.labels_of(record.partition)
-                self._telemetry.metrics.operation(labels, self._ended - self._started)
-                self._telemetry.metrics.consumed(labels, 1)
-            span = trace.INVALID_SPAN
-            if self._wanted():
-                context = self._telemetry.propagation.span_context(record.headers)
-                if self._worth_a_span((context,)):
-                    attributes = route.attributes.copy()
-                    describe(attributes, record, self._telemetry)
-                    links = () if context is None else (Link(context),)
-                    span = self._start(route.name, attributes, links)
-            self._finish(span, (record,))
+                metrics.operation(labels, self._ended - self._started)
+                metrics.consumed(labels, 1)
+            self._finish(self._start_single(record), (record,))
         except Exception as error:  # noqa: BLE001 - the record is with the caller, whatever became of its span
             faults.report("tracing a poll", error)
 
-    def received_many(self, records: Mapping[Any, Sequence[Any]]) -> None:
-        """Trace and count the records of a `getmany`, by topic and partition."""
+    def received_many(self, records: Mapping[TopicPartition, Sequence[Record]]) -> None:
+        """Trace and count the records of a `getmany`."""
         self._ended = time_ns()
         try:
-            traced = {tp: batch for tp, batch in records.items() if batch and self._traces(tp.topic)}
+            traced = {
+                tp: batch for tp, batch in records.items() if batch and self._routes.get(semconv.POLL, tp.topic).traced
+            }
             if not traced:
                 return
             if self._telemetry.metrics.enabled:
                 self._measure(traced)
             messages = chain.from_iterable(traced.values())
             while chunk := list(islice(messages, LINK_LIMIT)):
-                self._trace_chunk(chunk)
+                self._finish(self._start_batch(chunk), chunk)
         except Exception as error:  # noqa: BLE001 - as above
             faults.report("tracing a poll", error)
 
     def failed(self, error: BaseException) -> None:
-        """Trace a receive that raised: a client's error, a value that could not be deserialised."""
+        """Trace a receive that raised: an error of the client, or a value that could not be deserialised."""
         self._ended = time_ns()
         try:
-            topics = {tp.topic for tp in self._args} or {tp.topic for tp in self._consumer.assignment()}
-            route = self._telemetry.client(self._consumer).routes.get(semconv.POLL, *sorted(topics))
+            topics = {tp.topic for tp in self._args or self._consumer.assignment()}
+            route = self._routes.get(semconv.POLL, *sorted(topics))
             if not route.traced:
                 return
-            kind = None
             if self._telemetry.options.poll_spans and self._worth_a_span(()):
                 span = self._start(route.name, route.attributes.copy(), ())
-                kind = record_error(span, error)
+                record_error(span, error)
                 span.end(self._ended)
             if self._telemetry.metrics.enabled:
-                kind = kind or record_error(trace.INVALID_SPAN, error)
-                self._telemetry.metrics.operation(route.labels, self._ended - self._started, kind)
+                self._telemetry.metrics.operation(route.labels, self._ended - self._started, error_type(error))
         except Exception as fault:  # noqa: BLE001 - the caller shall see its own error and no other
             faults.report("tracing a failed poll", fault)
 
-    def _traces(self, topic: str) -> bool:
-        return self._telemetry.client(self._consumer).routes.get(semconv.POLL, topic).traced
-
-    def _measure(self, records: Mapping[Any, Sequence[Any]]) -> None:
-        routes = self._telemetry.client(self._consumer).routes
+    def _measure(self, records: Mapping[TopicPartition, Sequence[Record]]) -> None:
         metrics = self._telemetry.metrics
         for tp, batch in records.items():
-            metrics.consumed(routes.get(semconv.POLL, tp.topic).labels_of(tp.partition), len(batch))
-        topics = sorted({tp.topic for tp in records})
+            metrics.consumed(self._routes.get(semconv.POLL, tp.topic).labels_of(tp.partition), len(batch))
+        route = self._routes.get(semconv.POLL, *sorted({tp.topic for tp in records}))
         partition = next(iter(records)).partition if len(records) == 1 else None
-        metrics.operation(routes.get(semconv.POLL, *topics).labels_of(partition), self._ended - self._started)
+        metrics.operation(route.labels_of(partition), self._ended - self._started)
 
-    def _trace_chunk(self, chunk: Sequence[Any]) -> None:
-        span = trace.INVALID_SPAN
-        if self._wanted():
-            read = self._telemetry.propagation.span_context
-            contexts = [read(record.headers) for record in chunk]
-            if self._worth_a_span(contexts):
-                span = self._start_batch(chunk, contexts)
-        self._finish(span, chunk)
+    def _start_single(self, record: Record) -> Span:
+        if not self._wanted():
+            return trace.INVALID_SPAN
+        context = self._telemetry.propagation.span_context(record.headers)
+        if not self._worth_a_span((context,)):
+            return trace.INVALID_SPAN
+        route = self._routes.get(semconv.POLL, record.topic)
+        attributes = route.attributes.copy()
+        describe(attributes, record, self._telemetry)
+        return self._start(route.name, attributes, () if context is None else (Link(context),))
 
-    def _start_batch(self, chunk: Sequence[Any], contexts: Sequence[SpanContext | None]) -> Span:
-        routes = self._telemetry.client(self._consumer).routes
+    def _start_batch(self, chunk: Sequence[Record]) -> Span:
+        if not self._wanted():
+            return trace.INVALID_SPAN
+        read = self._telemetry.propagation.span_context
+        contexts = [read(record.headers) for record in chunk]
+        if not self._worth_a_span(contexts):
+            return trace.INVALID_SPAN
         topics = sorted({record.topic for record in chunk})
-        route = routes.get(semconv.POLL, *topics)
+        route = self._routes.get(semconv.POLL, *topics)
         attributes = route.attributes.copy()
         attributes[semconv.MESSAGING_BATCH_MESSAGE_COUNT] = len(chunk)
         partitions = {record.partition for record in chunk}
@@ -166,7 +166,7 @@ class Poll:
         known = [context for context in contexts if context is not None]
         return not known or any(context.trace_flags & 1 for context in known)
 
-    def _finish(self, span: Span, records: Sequence[Any]) -> None:
+    def _finish(self, span: Span, records: Sequence[Record]) -> None:
         hook = self._telemetry.options.consume_hook
         pending = [] if hook is None else self._run_hook(hook, span, records)
         if not pending:
@@ -176,7 +176,7 @@ class Poll:
         self._telemetry.background.add(task)
         task.add_done_callback(self._telemetry.background.discard)
 
-    def _run_hook(self, hook: ConsumeHook, span: Span, records: Sequence[Any]) -> list[Awaitable[None]]:
+    def _run_hook(self, hook: ConsumeHook, span: Span, records: Sequence[Record]) -> list[Awaitable[None]]:
         pending: list[Awaitable[None]] = []
         for record in records:
             try:
@@ -191,11 +191,11 @@ class Poll:
 async def _end_after(hooks: list[Awaitable[None]], span: Span, ended: int) -> None:
     """Run the hooks of one poll one after the other, within one bound, and end its span."""
     try:
-        async with asyncio.timeout(_HOOK_TIMEOUT):
+        async with asyncio.timeout(_HOOK_TIMEOUT_S):
             for hook in hooks:
                 try:
                     await hook
-                except Exception as error:  # noqa: BLE001, PERF203 - a hook must not cost a record, nor the next hook
+                except Exception as error:  # noqa: BLE001 - a hook must not cost the next one its turn
                     faults.report("a consume hook", error)
     except TimeoutError as error:
         faults.report("a consume hook", error)
@@ -203,19 +203,11 @@ async def _end_after(hooks: list[Awaitable[None]], span: Span, ended: int) -> No
         span.end(ended)
 
 
-def link_attributes(record: Any) -> dict[str, AttributeValue]:
-    """Say which message of a batch a link is for (messaging-spans.md, "Batch receiving")."""
-    return {
-        semconv.MESSAGING_DESTINATION_PARTITION_ID: str(record.partition),
-        semconv.MESSAGING_KAFKA_OFFSET: record.offset,
-    }
-
-
-def wrap_getone(original: Receive, telemetry: Telemetry) -> Receive:
+def wrap_getone(original: GetOne, telemetry: Telemetry) -> GetOne:
     """Return `getone` with a span for each message."""
 
     @functools.wraps(original)
-    async def getone(self: Any, *partitions: Any) -> Any:
+    async def getone(self: AIOKafkaConsumer, *partitions: TopicPartition) -> Received:
         if not telemetry.active or suppressed(get_current()):
             return await original(self, *partitions)
         poll = Poll(telemetry, self, partitions, {})
@@ -232,11 +224,15 @@ def wrap_getone(original: Receive, telemetry: Telemetry) -> Receive:
     return getone
 
 
-def wrap_getmany(original: Receive, telemetry: Telemetry) -> Receive:
+def wrap_getmany(original: GetMany, telemetry: Telemetry) -> GetMany:
     """Return `getmany` with a span for each call that brought messages."""
 
     @functools.wraps(original)
-    async def getmany(self: Any, *partitions: Any, **kwargs: Any) -> Any:
+    async def getmany(
+        self: AIOKafkaConsumer,
+        *partitions: TopicPartition,
+        **kwargs: Any,  # noqa: ANN401 - handed on
+    ) -> dict[TopicPartition, list[Received]]:
         if not telemetry.active or suppressed(get_current()):
             return await original(self, *partitions, **kwargs)
         poll = Poll(telemetry, self, partitions, kwargs)

@@ -20,6 +20,9 @@ Headers = Sequence[Header]
 #: has nothing after the flags, a later one may.
 TRACEPARENT: Final = re.compile(rb"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 
+#: W3C Baggage, section 3.3.2: what a propagator has to take; the API's logs a longer header and ignores it.
+_BAGGAGE_LIMIT: Final = 8192
+
 
 def pairs(headers: object) -> list[Header]:
     """Return the well-formed entries of anything that claims to be headers, in order."""
@@ -49,15 +52,16 @@ def get(headers: Headers, name: str) -> str | None:
     the form of the W3C recommendation, so garbage behind a good value does not hide it.
     """
     for key, value in reversed(headers):
-        if key == name and (found := text(value)) is not None and _well_formed(name, value):
+        if key == name and (found := text(value)) is not None and _well_formed(name, found):
             return found
     return None
 
 
-def _well_formed(name: str, value: object) -> bool:
-    return name != "traceparent" or (
-        isinstance(value, bytes) and TRACEPARENT.fullmatch(value.strip(b" \t")) is not None
-    )
+def _well_formed(name: str, value: str) -> bool:
+    """Refuse what a propagator would refuse, so that an older value gets its turn and no header text gets logged."""
+    if name == "traceparent":
+        return TRACEPARENT.fullmatch(value.strip(" \t").encode()) is not None
+    return name != "baggage" or len(value) <= _BAGGAGE_LIMIT
 
 
 def drop(headers: Headers, names: Iterable[str]) -> list[Header]:

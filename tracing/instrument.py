@@ -25,7 +25,7 @@ from tracing.telemetry import Telemetry
 
 _log: Final = logging.getLogger("tracing")
 
-Wrapper = Callable[[Any, Telemetry], Any]
+Wrapper = Callable[..., Any]
 
 #: What is wrapped, and by what. `send_and_wait`, `async for` and `transaction()` end in these.
 _WRAPPERS: Final[tuple[tuple[type, str, Wrapper], ...]] = (
@@ -64,7 +64,7 @@ class KafkaInstrumentor(AIOKafkaInstrumentor):
         # Called each time, for one object: what it holds must survive that.
         self._originals: dict[tuple[type, str], tuple[Any, Any]] = getattr(self, "_originals", {})
 
-    def _instrument(self, **kwargs: Any) -> None:
+    def _instrument(self, **kwargs: object) -> None:
         """Wrap the clients.
 
         Raises:
@@ -79,7 +79,7 @@ class KafkaInstrumentor(AIOKafkaInstrumentor):
             self._originals[owner, name] = (original, wrapped)
         telemetry.activate(active)
 
-    def _uninstrument(self, **_: Any) -> None:
+    def _uninstrument(self, **_: object) -> None:
         """Take off what is still ours; where somebody wrapped on top, ours stays below and passes calls through."""
         telemetry.deactivate()
         for (owner, name), (original, wrapped) in self._originals.items():
@@ -89,10 +89,11 @@ class KafkaInstrumentor(AIOKafkaInstrumentor):
         _restore_base()
 
 
-_base_methods: Final = (AIOKafkaInstrumentor._instrument, AIOKafkaInstrumentor._uninstrument)
+#: The methods through which the base class wraps and strips, as they are.
+_BASE_METHODS: Final = {name: getattr(AIOKafkaInstrumentor, name) for name in ("_instrument", "_uninstrument")}
 
 
-def _stand_aside(_: AIOKafkaInstrumentor, **__: Any) -> None:
+def _stand_aside(_: AIOKafkaInstrumentor, **__: object) -> None:
     """Do nothing in the name of the base class while ours is active."""
     _log.info("AIOKafkaInstrumentor has no effect while tracing.KafkaInstrumentor is active")
 
@@ -102,17 +103,18 @@ def _retire_base() -> None:
     if base.is_instrumented_by_opentelemetry:
         _log.info("tracing.KafkaInstrumentor replaces the active AIOKafkaInstrumentor")
         base.uninstrument()
-    AIOKafkaInstrumentor._instrument = _stand_aside  # type: ignore[method-assign]
-    AIOKafkaInstrumentor._uninstrument = _stand_aside  # type: ignore[method-assign]
+    for name in _BASE_METHODS:
+        setattr(AIOKafkaInstrumentor, name, _stand_aside)
 
 
 def _restore_base() -> None:
-    AIOKafkaInstrumentor._instrument, AIOKafkaInstrumentor._uninstrument = _base_methods  # type: ignore[method-assign]
+    for name, method in _BASE_METHODS.items():
+        setattr(AIOKafkaInstrumentor, name, method)
     # It may have been told to instrument and have done nothing: it shall not believe otherwise.
-    AIOKafkaInstrumentor()._is_instrumented_by_opentelemetry = False
+    AIOKafkaInstrumentor()._is_instrumented_by_opentelemetry = False  # noqa: SLF001 - the base class's own state
 
 
-def instrument(**options: Any) -> None:
+def instrument(**options: object) -> None:
     """Trace every aiokafka producer and consumer of this process, existing ones too.
 
     Without options it does nothing if it was done before; with options they replace those in use. Neither providers

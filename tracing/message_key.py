@@ -43,7 +43,7 @@ def plain(key: object) -> str | None:
 
 
 def hashed(key: object) -> str | None:
-    """Return a pseudonym of the key's bytes: equal for equal keys, of any bytes, and no secret if keys can be guessed."""
+    """Return a pseudonym of the key's bytes: equal for equal keys; no secret where they can be guessed."""
     found = canonical(key)
     if found is not None:
         digest = hashlib.sha256(found.encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final, Protocol
 
 from opentelemetry.util.types import AttributeValue
 
@@ -13,11 +13,45 @@ from tracing.telemetry import Telemetry
 
 #: Characters of a captured header's value; the rest is cut.
 _HEADER_LIMIT: Final = 256
+#: OTEL_SPAN_LINK_COUNT_LIMIT, 128 by default: what the SDK keeps of a span's links. It drops the rest silently.
+LINK_LIMIT: Final = 128
 #: `serialized_value_size` of a record without a value, whatever a deserializer made of it.
 _NO_VALUE: Final = -1
 
 
-def describe(attributes: dict[str, AttributeValue], record: Any, telemetry: Telemetry) -> None:
+class Record(Protocol):
+    """A received message: aiokafka's `ConsumerRecord`, or anything with these attributes."""
+
+    @property
+    def topic(self) -> str:
+        """The topic's name."""
+
+    @property
+    def partition(self) -> int:
+        """The number of the partition."""
+
+    @property
+    def offset(self) -> int:
+        """The position in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since the epoch; not positive if there is none."""
+
+    @property
+    def key(self) -> object:
+        """The key, deserialised or not."""
+
+    @property
+    def value(self) -> object:
+        """The value, deserialised or not."""
+
+    @property
+    def headers(self) -> Headers:
+        """The headers, in order."""
+
+
+def describe(attributes: dict[str, AttributeValue], record: Record, telemetry: Telemetry) -> None:
     """Add what identifies a received record to the attributes of its span."""
     attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(record.partition)
     attributes[semconv.MESSAGING_KAFKA_OFFSET] = record.offset
@@ -29,7 +63,15 @@ def describe(attributes: dict[str, AttributeValue], record: Any, telemetry: Tele
         capture(attributes, record.headers, telemetry.captured_headers)
 
 
-def capture(attributes: dict[str, AttributeValue], headers: Headers | None, names: Collection[str]) -> None:
+def link_attributes(record: Record) -> dict[str, AttributeValue]:
+    """Say which message of a batch a link is for (messaging-spans.md, "Batch receiving")."""
+    return {
+        semconv.MESSAGING_DESTINATION_PARTITION_ID: str(record.partition),
+        semconv.MESSAGING_KAFKA_OFFSET: record.offset,
+    }
+
+
+def capture(attributes: dict[str, AttributeValue], headers: object, names: Collection[str]) -> None:
     """Add the headers that the user allowed, as lists of strings; bytes that are no UTF-8 become question marks."""
     found: dict[str, list[str]] = {}
     for name, value in pairs(headers):

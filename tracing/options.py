@@ -71,7 +71,7 @@ class Options:
         object.__setattr__(self, "_exclude", _any_of(self.exclude_topics))
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Options:
+    def parse(cls, given: Mapping[str, object]) -> Options:
         """Build options from keyword arguments, contrib's names among them.
 
         Raises:

@@ -12,12 +12,12 @@ former context is back on exit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import Token
 from itertools import islice
 from time import time_ns
 from types import TracebackType
-from typing import Any, Final
+from typing import Final, cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
@@ -26,12 +26,11 @@ from opentelemetry.util.types import AttributeValue
 
 from tracing import faults, semconv
 from tracing.binding import clean, with_bound
-from tracing.consuming import LINK_LIMIT, link_attributes
-from tracing.messages import describe
+from tracing.messages import LINK_LIMIT, Record, describe, link_attributes
 from tracing.propagation import extract_onto
 from tracing.routes import Route
-from tracing.spans import error_type, record_error, record_frames, suppressed
-from tracing.telemetry import Telemetry, current
+from tracing.spans import record_error, record_frames, suppressed
+from tracing.telemetry import current
 
 _PROCESSING: Final = create_key("sagatrace-processing")
 _AMBIENT: Final[Mapping[str, AttributeValue]] = {semconv.LINK_TYPE: semconv.LINK_AMBIENT}
@@ -58,13 +57,14 @@ class Processing:
 
     def __init__(
         self,
-        records: Any,
+        record: Record | Sequence[Record],
         group: str | None,
         links: Sequence[Link],
-        attributes: Mapping[str, Any] | None,
+        attributes: Mapping[str, object] | None,
     ) -> None:
-        self._single = not isinstance(records, list | tuple)
-        self._records = (records,) if self._single else records
+        # A record may be a named tuple, so being a sequence alone does not tell.
+        self._single = hasattr(record, "topic") or not isinstance(record, Sequence)
+        self._records = (cast("Record", record),) if self._single else cast("Sequence[Record]", record)
         self._group = group
         self._links = links
         self._attributes = attributes
@@ -135,15 +135,15 @@ class Processing:
         links.extend(self._links)
         return links
 
-    def _message_links(self) -> Any:
+    def _message_links(self) -> Iterator[Link]:
         for record in self._records:
             context = self._telemetry.propagation.span_context(record.headers)
             if context is not None:
                 yield Link(context, link_attributes(record))
 
-    def _queue_time(self, record: Any) -> float | None:
+    def _queue_time(self, record: Record) -> float | None:
         """Return seconds since the record's timestamp; 0 where the producer's clock is ahead of ours."""
-        timestamp = record.timestamp
+        timestamp: object = record.timestamp
         if not isinstance(timestamp, int) or timestamp <= 0:
             return None
         return max(0.0, (self._started - timestamp * _MILLISECOND) / _SECOND)
@@ -163,11 +163,10 @@ class Processing:
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
         try:
-            if error is not None:
-                self._error = record_error(self._span, error) if self._route is not None else error_type(error)
-                if self._route is not None:
-                    record_frames(self._span, error)
             if self._route is not None:
+                if error is not None:
+                    self._error = record_error(self._span, error)
+                    record_frames(self._span, error)
                 self._end(self._route)
         except Exception as fault:  # noqa: BLE001 - the caller shall see the handler's error and no other
             faults.report("ending a process span", fault)
@@ -191,17 +190,16 @@ class Processing:
 
 
 def process(
-    record: Any,
+    record: Record | Sequence[Record],
     *,
     group: str | None = None,
     links: Sequence[Link] = (),
-    attributes: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, object] | None = None,
 ) -> Processing:
     """Trace the processing of one record, or of a list of them, as a context manager that yields the span.
 
     Args:
-        record: what `getone` returned, or a list of such. Anything with `topic`, `partition`, `offset`, `timestamp`
-            (milliseconds), `key`, `value` and `headers` will do.
+        record: what `getone` returned, or a list of such; anything with the attributes of `tracing.Record` will do.
         group: the consumer group that processes it.
         links: further links of the span, known at start.
         attributes: further attributes, known at start.

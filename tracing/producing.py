@@ -12,21 +12,40 @@ import inspect
 from asyncio import CancelledError, Future
 from collections.abc import Awaitable, Callable
 from time import time_ns
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import RecordMetadata
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.util.types import AttributeValue
 
 from tracing import faults, semconv
 from tracing.binding import with_bound
+from tracing.headers import Header
 from tracing.messages import capture
 from tracing.options import ProduceHook
 from tracing.routes import Route
 from tracing.spans import record_error, suppressed
 from tracing.telemetry import Telemetry
 
-Send = Callable[..., Awaitable[Any]]
+Acknowledgement = Future[RecordMetadata | None]
+Send = Callable[..., Awaitable[Acknowledgement]]
+
+#: Positional arguments of `send` before the headers.
+_BEFORE_HEADERS: Final = 5
+
+
+class Message(NamedTuple):
+    """What `send` was called with, under its own names and with its own defaults."""
+
+    topic: str
+    value: object = None
+    key: object = None
+    partition: int | None = None
+    timestamp_ms: int | None = None
+    headers: Any = None
 
 
 class Sending:
@@ -34,8 +53,8 @@ class Sending:
 
     __slots__ = ("_count", "_partition", "_route", "_started", "_telemetry", "span")
 
-    def __init__(
-        self, telemetry: Telemetry, route: Route, span: Span, started: int, partition: int | None, count: int = 1
+    def __init__(  # noqa: PLR0913 - what its end needs, and no more
+        self, telemetry: Telemetry, route: Route, span: Span, *, started: int, partition: int | None, count: int = 1
     ) -> None:
         self._telemetry = telemetry
         self._route = route
@@ -44,29 +63,30 @@ class Sending:
         self._partition = partition
         self._count = count
 
-    def __call__(self, future: Future[Any]) -> None:
-        try:
-            if future.cancelled():
-                self.fail(CancelledError())
-                return
-            # Not future.exception(): that would tell asyncio that somebody has seen the error.
-            error: BaseException | None = future._exception  # type: ignore[attr-defined]  # noqa: SLF001 - see above
-            if error is None:
-                self._succeed(future.result())
-            else:
-                self.fail(error)
-        except Exception as error:  # noqa: BLE001 - a callback's error would land in the caller's loop handler
-            faults.report("ending a send span", error)
-
-    def watch(self, future: Any) -> None:
-        """End the span when the future is done."""
+    def watch(self, future: Acknowledgement) -> None:
+        """End the span when the future is done; a callback added now runs before the caller goes on."""
         try:
             future.add_done_callback(self)
         except Exception as error:  # noqa: BLE001 - a stand-in for a producer may return anything
             faults.report("watching a send", error)
             self._end(None)
 
-    def _succeed(self, metadata: Any) -> None:
+    def __call__(self, future: Acknowledgement) -> None:
+        """End the span with what became of the message."""
+        try:
+            if future.cancelled():
+                self.fail(CancelledError())
+                return
+            # Not future.exception(): that would tell asyncio that somebody has seen the error.
+            error: BaseException | None = future._exception  # noqa: SLF001 - see above
+            if error is None:
+                self._succeed(future.result())
+            else:
+                self.fail(error)
+        except Exception as fault:  # noqa: BLE001 - a callback's error would land in the caller's loop handler
+            faults.report("ending a send span", fault)
+
+    def _succeed(self, metadata: RecordMetadata | None) -> None:
         if metadata is not None:  # acks=0 brings no answer
             self._partition = metadata.partition
             if self.span.is_recording():
@@ -96,56 +116,68 @@ class Sending:
 
 
 def begin(
-    telemetry: Telemetry, producer: Any, topic: str, value: Any, key: Any, partition: int | None, headers: Any
-) -> tuple[Any, Sending | None]:
-    """Start a send: return the headers to send with, and what must hear of its end, if anything must."""
+    telemetry: Telemetry, producer: AIOKafkaProducer, message: Message
+) -> tuple[list[Header] | None, Sending | None]:
+    """Start a send: return the headers to send with, and who must hear of its end, if anybody must."""
     try:
         context = get_current()
         if not telemetry.active or suppressed(context):
-            return headers, None
-        client = telemetry.client(producer)
-        route = client.routes.get(semconv.SEND, topic)
-        links = ()
-        if client.transaction is not None:
-            context, links = client.transaction.adopt(context)
-        parent = trace.get_current_span(context)
-        measured = route.traced and telemetry.metrics.enabled
-        if not route.traced or telemetry.spans.drops(parent.get_span_context()):
-            written = telemetry.propagation.inject(headers, context)
-            return written, Sending(telemetry, route, trace.INVALID_SPAN, time_ns(), partition) if measured else None
-        attributes = _attributes(telemetry, route, producer, context, value, key, partition, headers)
-        started = time_ns()
-        span = telemetry.spans.tracer.start_span(route.name, context, SpanKind.PRODUCER, attributes, links, started)
-        written = telemetry.propagation.inject(headers, context, span.get_span_context())
-        if not measured and not span.is_recording():
-            return written, None
-        return written, Sending(telemetry, route, span, started, partition)
+            return message.headers, None
+        return _begin(telemetry, producer, message, context)
     except Exception as error:  # noqa: BLE001 - the message goes out untraced rather than not at all
         faults.report("starting a send span", error)
+        return message.headers, None
+
+
+def _begin(
+    telemetry: Telemetry, producer: AIOKafkaProducer, message: Message, context: Context
+) -> tuple[list[Header] | None, Sending | None]:
+    client = telemetry.client(producer)
+    route = client.routes.get(semconv.SEND, message.topic)
+    links: tuple[Link, ...] = ()
+    if client.transaction is not None:
+        context, links = client.transaction.adopt(context)
+    measured = route.traced and telemetry.metrics.enabled
+    parent = trace.get_current_span(context).get_span_context()
+    if not route.traced or telemetry.spans.drops(parent):
+        headers = telemetry.propagation.inject(message.headers, context)
+        if not measured:
+            return headers, None
+        untraced = trace.INVALID_SPAN
+        return headers, Sending(telemetry, route, untraced, started=time_ns(), partition=message.partition)
+    attributes = _attributes(telemetry, route, producer, message)
+    with_bound(attributes, context)
+    started = time_ns()
+    span = telemetry.spans.tracer.start_span(route.name, context, SpanKind.PRODUCER, attributes, links, started)
+    headers = _inject(telemetry, message.headers, context, span)
+    if not measured and not span.is_recording():
         return headers, None
+    return headers, Sending(telemetry, route, span, started=started, partition=message.partition)
+
+
+def _inject(telemetry: Telemetry, headers: Any, context: Context, span: Span) -> list[Header]:  # noqa: ANN401 - unchecked
+    """Write the span's context; what is no header list goes on as it is, for the client to refuse."""
+    try:
+        return telemetry.propagation.inject(headers, context, span.get_span_context())
+    except Exception as error:  # noqa: BLE001 - the span is open and must see the client's own error
+        faults.report("writing trace context", error)
+        return headers  # type: ignore[no-any-return]  # unchecked
 
 
 def _attributes(
-    telemetry: Telemetry,
-    route: Route,
-    producer: Any,
-    context: Context,
-    value: Any,
-    key: Any,
-    partition: int | None,
-    headers: Any,
-) -> dict[str, Any]:
+    telemetry: Telemetry, route: Route, producer: AIOKafkaProducer, message: Message
+) -> dict[str, AttributeValue]:
     attributes = route.attributes.copy()
-    if partition is not None:
-        attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(partition)
-    if key is not None and (rendered := telemetry.render_key(key)) is not None:
-        attributes[semconv.MESSAGING_KAFKA_MESSAGE_KEY] = rendered
+    if message.partition is not None:
+        attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(message.partition)
+    if message.key is not None and (key := telemetry.render_key(message.key)) is not None:
+        attributes[semconv.MESSAGING_KAFKA_MESSAGE_KEY] = key
     # A serialiser may well make bytes of None, and it is not ours to call.
-    if value is None and getattr(producer, "_value_serializer", None) is None:
+    if message.value is None and getattr(producer, "_value_serializer", None) is None:
         attributes[semconv.MESSAGING_KAFKA_MESSAGE_TOMBSTONE] = True
     if telemetry.captured_headers:
-        capture(attributes, headers, telemetry.captured_headers)
-    return with_bound(attributes, context)
+        capture(attributes, message.headers, telemetry.captured_headers)
+    return attributes
 
 
 def wrap_send(original: Send, telemetry: Telemetry) -> Send:
@@ -154,20 +186,21 @@ def wrap_send(original: Send, telemetry: Telemetry) -> Send:
         return _wrap_send_with_hook(original, telemetry, telemetry.options.produce_hook)
 
     @functools.wraps(original)
-    async def send(
-        self: Any,
+    async def send(  # noqa: PLR0913, PLR0917 - aiokafka's signature
+        self: AIOKafkaProducer,
         topic: str,
-        value: Any = None,
-        key: Any = None,
+        value: object = None,
+        key: object = None,
         partition: int | None = None,
         timestamp_ms: int | None = None,
-        headers: Any = None,
-    ) -> Any:
-        written, sending = begin(telemetry, self, topic, value, key, partition, headers)
+        headers: Any = None,  # noqa: ANN401 - unchecked
+    ) -> Acknowledgement:
+        message = Message(topic, value, key, partition, timestamp_ms, headers)
+        headers, sending = begin(telemetry, self, message)
         if sending is None:
-            return await original(self, topic, value, key, partition, timestamp_ms, written)
+            return await original(self, topic, value, key, partition, timestamp_ms, headers)
         try:
-            future = await original(self, topic, value, key, partition, timestamp_ms, written)
+            future = await original(self, topic, value, key, partition, timestamp_ms, headers)
         except BaseException as error:
             sending.fail(error)
             raise
@@ -178,18 +211,19 @@ def wrap_send(original: Send, telemetry: Telemetry) -> Send:
 
 
 def _wrap_send_with_hook(original: Send, telemetry: Telemetry, hook: ProduceHook) -> Send:
+    """Return `send` that shows each call to a hook, in the shape in which contrib shows it.
+
+    The headers come by name in a list of the call's own, to which the hook may add.
+    """
+
     @functools.wraps(original)
-    async def send(self: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            topic, value, key, partition, _, headers = _send_arguments(*args, **kwargs)
-        except TypeError:
+    async def send(self: AIOKafkaProducer, *args: Any, **kwargs: Any) -> Acknowledgement:  # noqa: ANN401 - as called
+        if not telemetry.active or suppressed(get_current()) or (message := _message(args, kwargs)) is None:
             return await original(self, *args, **kwargs)
-        # As contrib hands the call to a hook: headers by name, where the hook may add to the list.
-        args = args[:5]
-        kwargs["headers"], sending = begin(telemetry, self, topic, value, key, partition, headers)
+        args = args[:_BEFORE_HEADERS]
+        kwargs["headers"], sending = begin(telemetry, self, message)
         try:
-            if telemetry.active:
-                await _run_hook(hook, sending, args, kwargs)
+            await _run_hook(hook, trace.INVALID_SPAN if sending is None else sending.span, args, kwargs)
             future = await original(self, *args, **kwargs)
         except BaseException as error:
             if sending is not None:
@@ -202,20 +236,17 @@ def _wrap_send_with_hook(original: Send, telemetry: Telemetry, hook: ProduceHook
     return send
 
 
-def _send_arguments(
-    topic: str,
-    value: Any = None,
-    key: Any = None,
-    partition: int | None = None,
-    timestamp_ms: int | None = None,
-    headers: Any = None,
-) -> tuple[str, Any, Any, int | None, int | None, Any]:
-    return topic, value, key, partition, timestamp_ms, headers
-
-
-async def _run_hook(hook: ProduceHook, sending: Sending | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _message(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message | None:
+    """Return what a call sends; None if the client will refuse the call itself."""
     try:
-        result = hook(sending.span if sending is not None else trace.INVALID_SPAN, args, kwargs)
+        return Message(*args, **kwargs)
+    except TypeError:
+        return None
+
+
+async def _run_hook(hook: ProduceHook, span: Span, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    try:
+        result = hook(span, args, kwargs)
         if inspect.isawaitable(result):
             await result
     except Exception as error:  # noqa: BLE001 - a hook must not cost a message

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import atexit
 import threading
-from time import monotonic
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
+from time import monotonic
 from typing import Any, Final
 
 from opentelemetry import metrics, propagate, trace
@@ -51,6 +51,9 @@ _SAMPLERS: Final[Mapping[str, Callable[[float], Sampler]]] = {
 #: The semantic conventions' name for it (otel/sdk-metrics.md); the reason is in `error.type`.
 _SPANS_PROCESSED: Final = "otel.sdk.processor.span.processed"
 _QUEUE_FULL: Final = {"otel.component.type": "batching_span_processor", ERROR_TYPE: "queue_full"}
+
+#: How the SDK's own name for a service without one begins.
+_UNNAMED: Final = "unknown_service"
 
 SHUTDOWN_TIMEOUT_S: Final = 5.0
 
@@ -135,7 +138,7 @@ def configure(
             _configured = _Configured(None, None)
             return
         propagate.set_global_textmap(_propagator(settings))
-        resource = _resource(settings, service_name, resource_attributes or {})
+        resource = _resource(service_name, resource_attributes or {})
         # Metrics first: the span processor counts its drops there.
         meter_provider = _set_up_metrics(settings, resource)
         _configured = _set_up_tracing(settings, resource, span_processors)
@@ -143,16 +146,13 @@ def configure(
         atexit.register(shutdown)
 
 
-def _resource(settings: Settings, service_name: str | None, attributes: Mapping[str, str]) -> Resource:
-    # Resource.create lets its argument win over OTEL_RESOURCE_ATTRIBUTES; a deployment must be able to rename a service.
+def _resource(service_name: str | None, attributes: Mapping[str, str]) -> Resource:
+    """Describe the process; a deployment can rename a service, so the environment wins over the program."""
     given = Resource.create()
-    merged = Resource({**attributes, **({SERVICE_NAME: service_name} if service_name else {})}).merge(given)
-    named = settings.service_name is not None or not str(given.attributes.get(SERVICE_NAME)).startswith(
-        "unknown_service"
-    )
-    if service_name and not named:
-        merged = merged.merge(Resource({SERVICE_NAME: service_name}))
-    return merged
+    described = dict(given.attributes)
+    if service_name and str(described.get(SERVICE_NAME, "")).startswith(_UNNAMED):
+        described[SERVICE_NAME] = service_name
+    return Resource({**attributes, **described}, given.schema_url)
 
 
 def _propagator(settings: Settings) -> TextMapPropagator:
@@ -167,7 +167,7 @@ def _propagator(settings: Settings) -> TextMapPropagator:
     return CompositePropagator(found)
 
 
-def _exporter(signal: str, name: str, protocol: str) -> Any:
+def _exporter(signal: str, name: str, protocol: str) -> Any:  # noqa: ANN401 - of either signal
     if name == "console":
         return ConsoleSpanExporter() if signal == "traces" else ConsoleMetricExporter()
     module, _, attribute = _OTLP[signal, protocol].partition(":")

@@ -6,7 +6,7 @@ routes by operation and topic; a client is forgotten with the producer or consum
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.util.types import AttributeValue
 
@@ -66,11 +66,8 @@ class Routes:
     def __init__(self, options: Options, attributes: dict[str, AttributeValue]) -> None:
         self._options = options
         self._attributes = attributes
-        self._server = (
-            f"{attributes[semconv.SERVER_ADDRESS]}:{attributes[semconv.SERVER_PORT]}"
-            if semconv.SERVER_ADDRESS in attributes
-            else None
-        )
+        address = attributes.get(semconv.SERVER_ADDRESS)
+        self._server = None if address is None else f"{address!s}:{attributes[semconv.SERVER_PORT]!s}"
         self._routes: dict[tuple[str, tuple[str, ...]], Route] = {}
 
     def get(self, operation: str, *topics: str) -> Route:
@@ -89,7 +86,7 @@ class Routes:
         return route
 
 
-def client_attributes(client: Any, group: str | None = None) -> dict[str, AttributeValue]:
+def client_attributes(client: object, group: str | None = None) -> dict[str, AttributeValue]:
     """Return what an aiokafka client says of itself: its id, its group and the first of its bootstrap servers."""
     attributes: dict[str, AttributeValue] = {}
     if client_id := getattr(client, "_client_id", None):
@@ -112,6 +109,6 @@ def first_server(servers: object) -> tuple[str, int] | None:
     if not isinstance(servers, str) or not (first := servers.split(",")[0].strip()):
         return None
     host, _, port = first.rpartition(":")
-    if not host or host.count(":") != 0 and not host.endswith("]"):
+    if not host or (":" in host and not host.endswith("]")):
         host, port = first, ""
     return host.strip("[]"), int(port) if port.isascii() and port.isdigit() else _DEFAULT_PORT

@@ -2,7 +2,7 @@
 
 Source: OpenTelemetry specification, "SDK Environment Variables" and "OTLP Exporter Configuration". Endpoints, headers,
 timeouts, certificates and resource attributes are read by the exporters and the SDK themselves; here is what decides
-which of those are built. The SDK logs a bad value and goes on with another; here it is an error that names the variable.
+which of those are built. Where the SDK logs a bad value and goes on with another, this is an error that names it.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from time import time_ns
 from typing import Any, Final
 
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link, Span, SpanKind
@@ -22,7 +23,7 @@ from tracing.routes import Route
 from tracing.spans import record_error, suppressed
 from tracing.telemetry import Telemetry
 
-Call = Callable[..., Awaitable[Any]]
+Call = Callable[..., Awaitable[None]]
 
 COMMITTED: Final = "committed"
 ABORTED: Final = "aborted"
@@ -52,7 +53,7 @@ class Settlement:
 
 
 def begin(
-    telemetry: Telemetry, client: Any, partitions: Callable[[], Iterable[Any]], group: str | None = None
+    telemetry: Telemetry, client: object, partitions: Callable[[], Iterable[TopicPartition]], group: str | None = None
 ) -> Settlement | None:
     """Start the span of a commit; None if there is nothing to do."""
     try:
@@ -64,14 +65,14 @@ def begin(
         route = known.routes.get(semconv.COMMIT, *sorted({tp.topic for tp in settled}))
         if not route.traced:
             return None
-        links = ()
+        links: tuple[Link, ...] = ()
         if known.transaction is not None:
             context, links = known.transaction.adopt(context)
         started = time_ns()
         if telemetry.spans.drops(trace.get_current_span(context).get_span_context()):
             return Settlement(telemetry, route, trace.INVALID_SPAN, started)
         attributes = route.attributes.copy()
-        if group:
+        if group is not None:
             attributes[semconv.MESSAGING_CONSUMER_GROUP_NAME] = group
         if len(settled) == 1:
             attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(next(iter(settled)).partition)
@@ -82,25 +83,24 @@ def begin(
         return None
 
 
-async def _settle(settlement: Settlement | None, call: Awaitable[Any]) -> Any:
-    if settlement is None:
-        return await call
+async def _settle(settlement: Settlement | None, call: Awaitable[None]) -> None:
     try:
-        result = await call
+        await call
     except BaseException as error:
-        settlement.end(error)
+        if settlement is not None:
+            settlement.end(error)
         raise
-    settlement.end()
-    return result
+    if settlement is not None:
+        settlement.end()
 
 
 def wrap_commit(original: Call, telemetry: Telemetry) -> Call:
     """Return `AIOKafkaConsumer.commit` with a span around it."""
 
     @functools.wraps(original)
-    async def commit(self: Any, offsets: Any = None) -> Any:
+    async def commit(self: AIOKafkaConsumer, offsets: Any = None) -> None:  # noqa: ANN401 - unchecked
         settlement = begin(telemetry, self, lambda: self.assignment() if offsets is None else offsets)
-        return await _settle(settlement, original(self, offsets))
+        await _settle(settlement, original(self, offsets))
 
     return commit
 
@@ -109,9 +109,9 @@ def wrap_send_offsets(original: Call, telemetry: Telemetry) -> Call:
     """Return `AIOKafkaProducer.send_offsets_to_transaction` with a span around it."""
 
     @functools.wraps(original)
-    async def send_offsets_to_transaction(self: Any, offsets: Any, group_id: Any) -> Any:
+    async def send_offsets_to_transaction(self: AIOKafkaProducer, offsets: Any, group_id: object) -> None:  # noqa: ANN401
         settlement = begin(telemetry, self, lambda: offsets, group_id if isinstance(group_id, str) else None)
-        return await _settle(settlement, original(self, offsets, group_id))
+        await _settle(settlement, original(self, offsets, group_id))
 
     return send_offsets_to_transaction
 
@@ -141,7 +141,7 @@ class Transaction:
         self._span.end()
 
 
-def _open(telemetry: Telemetry, producer: Any, started: int) -> Transaction | None:
+def _open(telemetry: Telemetry, producer: AIOKafkaProducer, started: int) -> Transaction | None:
     context = get_current()
     if not telemetry.active or suppressed(context):
         return None
@@ -161,14 +161,13 @@ def wrap_begin_transaction(original: Call, telemetry: Telemetry) -> Call:
     """Return `begin_transaction` with a span that stays open."""
 
     @functools.wraps(original)
-    async def begin_transaction(self: Any) -> Any:
+    async def begin_transaction(self: AIOKafkaProducer) -> None:
         started = time_ns()
-        result = await original(self)
+        await original(self)
         try:
             telemetry.client(self).transaction = _open(telemetry, self, started)
         except Exception as error:  # noqa: BLE001 - the transaction runs untraced rather than not at all
             faults.report("starting a transaction span", error)
-        return result
 
     return begin_transaction
 
@@ -177,19 +176,18 @@ def wrap_end_transaction(original: Call, telemetry: Telemetry, outcome: str) -> 
     """Return `commit_transaction` or `abort_transaction` ending the span, with an error if the call raised."""
 
     @functools.wraps(original)
-    async def end_transaction(self: Any) -> Any:
+    async def end_transaction(self: AIOKafkaProducer) -> None:
         try:
-            result = await original(self)
+            await original(self)
         except BaseException as error:
             _close(telemetry, self, outcome, error)
             raise
         _close(telemetry, self, outcome, None)
-        return result
 
     return end_transaction
 
 
-def _close(telemetry: Telemetry, producer: Any, outcome: str, error: BaseException | None) -> None:
+def _close(telemetry: Telemetry, producer: AIOKafkaProducer, outcome: str, error: BaseException | None) -> None:
     try:
         client = telemetry.client(producer)
         transaction, client.transaction = client.transaction, None

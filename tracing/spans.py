@@ -8,7 +8,7 @@ when there is no SDK. Any other sampler is asked each time.
 from __future__ import annotations
 
 import traceback
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.errors import BrokerResponseError
 from opentelemetry import trace
@@ -64,19 +64,20 @@ def _drops_unsampled(tracer: Tracer) -> tuple[bool, bool]:
     sampler = getattr(tracer, "sampler", None)
     if _sampling_rule(sampler) != "ParentBased.should_sample":
         return False, False
-    return tuple(
-        _sampling_rule(delegate) == "StaticSampler.should_sample" and delegate.get_description() == "AlwaysOffSampler"
-        for delegate in (
-            getattr(sampler, "_remote_parent_not_sampled", None),
-            getattr(sampler, "_local_parent_not_sampled", None),
-        )
-    )  # type: ignore[return-value]  # two delegates, two answers
+    return (
+        _is_always_off(getattr(sampler, "_remote_parent_not_sampled", None)),
+        _is_always_off(getattr(sampler, "_local_parent_not_sampled", None)),
+    )
+
+
+def _is_always_off(sampler: Any) -> bool:  # noqa: ANN401 - the SDK's samplers are not known here
+    return _sampling_rule(sampler) == "StaticSampler.should_sample" and sampler.get_description() == "AlwaysOffSampler"
 
 
 def _sampling_rule(sampler: object) -> str:
     """Name the SDK's method that decides for a sampler; empty if it is not the SDK's."""
-    rule = getattr(type(sampler), "should_sample", None)
-    return rule.__qualname__ if getattr(rule, "__module__", None) == _SAMPLING_MODULE else ""
+    rule: Any = getattr(type(sampler), "should_sample", None)
+    return str(rule.__qualname__) if rule is not None and rule.__module__ == _SAMPLING_MODULE else ""
 
 
 def error_type(error: BaseException) -> str:
@@ -84,8 +85,8 @@ def error_type(error: BaseException) -> str:
 
     Source: kafka.md, "error.type"; recording-errors.md.
     """
-    if isinstance(error, BrokerResponseError):
-        return error.message
+    if isinstance(error, BrokerResponseError) and (code := getattr(error, "message", None)):
+        return str(code)
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
@@ -109,8 +110,11 @@ def _description(error: BaseException) -> str:
 
 
 def record_frames(span: Span, error: BaseException) -> None:
-    """Add an `exception` event with the type and the lines passed through, without the message."""
-    if span.is_recording():
+    """Add an `exception` event with the type and the lines passed through, without the message.
+
+    A cancellation is no mistake in the lines that it passed through, so it gets none.
+    """
+    if span.is_recording() and isinstance(error, Exception):
         frames = "".join(traceback.format_tb(error.__traceback__)[-_FRAMES:])
         span.add_event(
             semconv.EXCEPTION_EVENT,

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from importlib import metadata
-from typing import Any
+from typing import Protocol
 from weakref import WeakKeyDictionary
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Link
 
 from tracing import faults, message_key
 from tracing.metrics import Metrics
@@ -19,6 +22,16 @@ from tracing.spans import Spans
 from tracing.wire import Propagation
 
 
+class OpenTransaction(Protocol):
+    """What a send needs of the transaction that it is in."""
+
+    def adopt(self, context: Context) -> tuple[Context, tuple[Link, ...]]:
+        """Return the context to start a span in, and the links to start it with."""
+
+    def end(self, outcome: str, error: BaseException | None) -> None:
+        """End the transaction's span."""
+
+
 class Client:
     """One producer or consumer: its routes, and a producer's open transaction."""
 
@@ -26,7 +39,7 @@ class Client:
 
     def __init__(self, routes: Routes) -> None:
         self.routes = routes
-        self.transaction: Any = None
+        self.transaction: OpenTransaction | None = None
 
 
 class Telemetry:
@@ -59,7 +72,7 @@ class Telemetry:
         self._clients: WeakKeyDictionary[object, Client] = WeakKeyDictionary()
         self._handlers: dict[str | None, Routes] = {}
 
-    def client(self, instance: Any) -> Client:
+    def client(self, instance: object) -> Client:
         """Return what is known of a producer or consumer of aiokafka."""
         client = self._clients.get(instance)
         if client is None:

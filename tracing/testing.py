@@ -259,8 +259,8 @@ class _SwitchedTracer(trace.Tracer):
         provider = _Switch.current or trace.NoOpTracerProvider()
         return provider.get_tracer(*self._args, **self._kwargs)
 
-    def start_span(self, name: str, context: Context | None = None, *args: Any, **kwargs: Any) -> trace.Span:  # type: ignore[override]  # noqa: ANN401
+    def start_span(self, name: str, context: Context | None = None, *args: Any, **kwargs: Any) -> trace.Span:  # noqa: ANN401
         return self._now.start_span(name, context, *args, **kwargs)
 
-    def start_as_current_span(self, name: str, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def start_as_current_span(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         return self._now.start_as_current_span(name, *args, **kwargs)

@@ -13,6 +13,7 @@ remembers the last contexts: a poll and the processing of its records read the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
@@ -31,6 +32,12 @@ _GETTER: Final = HeaderGetter()
 _SETTER: Final = HeaderSetter()
 #: W3C Trace Context, section 3.3.1.5: what is longer may be dropped, and the API drops it.
 _TRACESTATE_LIMIT: Final = 512
+#: W3C Trace Context level 2, section 3.3.2: a member, and how many there may be.
+_TRACESTATE_MEMBER: Final = re.compile(
+    r"(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
+    r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+)
+_TRACESTATE_MEMBERS: Final = 32
 _REMEMBERED: Final = 4096
 
 
@@ -51,10 +58,15 @@ def parse(traceparent: bytes, tracestate: bytes | None = None) -> SpanContext | 
 
 
 def _trace_state(value: bytes | None) -> TraceState | None:
+    """Read a `tracestate`, all of it or nothing. The API's parser would do, but it logs what it does not understand."""
     found = text(value)
     if not found or len(found) > _TRACESTATE_LIMIT:
         return None
-    return TraceState.from_header([found])
+    members = [member for part in found.split(",") if (member := part.strip(" \t"))]
+    if len(members) > _TRACESTATE_MEMBERS or not all(map(_TRACESTATE_MEMBER.fullmatch, members)):
+        return None
+    entries = {key: value for key, _, value in (member.partition("=") for member in members)}
+    return TraceState(list(entries.items())) if len(entries) == len(members) else None
 
 
 def render(context: SpanContext) -> bytes:

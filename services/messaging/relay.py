@@ -199,7 +199,8 @@ class Relay:
             try:
                 async with self._database.transaction() as connection:
                     return [outcome for outcome in outcomes if await self._write(connection, *outcome)]
-            except Unavailable:
+            except Unavailable as error:
+                self._log.warning("outbox.unrecorded", rows=len(outcomes), attempt=attempt, reason=str(error))
                 await asyncio.sleep(self._settings.backoff_s(attempt))
 
     async def _write(self, connection: AsyncConnection, row: OutboxRow, failed: _Failed | None) -> bool:

@@ -1,0 +1,95 @@
+"""What tests put into an outbox and look up in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import insert, select, update
+
+from services.contracts.events import SagaStarted
+from services.messaging.clock import database_now, database_time
+from services.messaging.database import Database
+from services.messaging.outbox import Outbox, OutboxRow
+from services.messaging.tables import OUTBOX
+
+
+def event(order: str, sequence: int = 0) -> SagaStarted:
+    """A message about an order."""
+    return SagaStarted(saga_id=f"saga-of-{order}", order_id=order, sequence=sequence)
+
+
+async def put(database: Database, outbox: Outbox, *orders: str, topic: str = "events") -> list[UUID]:
+    """Add a message for each order, in one transaction, and tell their event ids."""
+    events = [event(order, sequence) for sequence, order in enumerate(orders)]
+    async with database.transaction() as connection:
+        for each in events:
+            await outbox.add(connection, topic, each)
+    return [each.event_id for each in events]
+
+
+async def put_late(database: Database, order: str, row_id: int) -> None:
+    """Add a row as a transaction leaves it that took its id early and committed late."""
+    late = event(order)
+    values = {
+        "id": row_id,
+        "event_id": late.event_id,
+        "topic": "events",
+        "key": order,
+        "event_type": late.event_type,
+        "value": b"{}",
+        "trace_context": {},
+        "saga_id": late.saga_id,
+        "order_id": order,
+        "created_at": database_now(),
+        "next_attempt_at": database_now(),
+        "attempts": 0,
+    }
+    async with database.transaction() as connection:
+        await connection.execute(insert(OUTBOX).values(values))
+
+
+async def mark_all_sent(database: Database, outbox: Outbox, rows: Sequence[OutboxRow]) -> list[bool]:
+    """Mark claimed rows as sent, and tell for which of them that was still ours to say."""
+    async with database.transaction() as connection:
+        return [await outbox.mark_sent(connection, row) for row in rows]
+
+
+async def expire_leases(database: Database) -> None:
+    """Let every lease have run out."""
+    async with database.transaction() as connection:
+        await connection.execute(update(OUTBOX).values(leased_until=database_time(-1)))
+
+
+async def make_due(database: Database) -> None:
+    """Let every row be due for its next attempt."""
+    async with database.transaction() as connection:
+        await connection.execute(update(OUTBOX).values(next_attempt_at=database_time(-1)))
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a row."""
+
+    order: str
+    sent: bool
+    attempts: int
+    last_error: str | None
+    leased: bool
+    where: tuple[int, int] | None
+
+
+async def fates(database: Database) -> list[Fate]:
+    """Read what became of each row, oldest first."""
+    async with database.reading() as connection:
+        rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
+    return [
+        Fate(
+            order=row.order_id,
+            sent=row.sent_at is not None,
+            attempts=row.attempts,
+            last_error=row.last_error,
+            leased=row.lease_token is not None,
+            where=None if row.partition is None else (row.partition, row.offset),
+        )
+        for row in rows
+    ]

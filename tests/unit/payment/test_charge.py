@@ -1,0 +1,37 @@
+"""The payment's rules: every ask in every state has an answer."""
+
+from itertools import product
+
+from services.payment.charge import ACTS, Act, Ask, State, idempotency_key, refusal
+from services.payment.settings import GatewaySettings
+
+
+def test_every_ask_in_every_state_has_an_act() -> None:
+    """The table has no gap: no order of commands is an error."""
+    assert set(ACTS) == set(product(State, Ask))
+
+
+def test_the_gateway_is_asked_only_while_it_may_matter() -> None:
+    """A charge is asked of the gateway while its outcome is unknown, a refund unless the money never moved for sure."""
+    assert [state for (state, _), act in ACTS.items() if act is Act.CHARGE] == [State.NEW]
+    assert [state for (state, _), act in ACTS.items() if act is Act.REFUND] == [State.NEW, State.CHARGED]
+
+
+def test_the_key_names_saga_and_step() -> None:
+    """Every attempt at a step has the same key, and no other step has it."""
+    assert idempotency_key("saga-1", "charge") == "saga-1:charge"
+
+
+def test_a_refusal_says_why() -> None:
+    """A refusal's reason is the stored one, or `undone` after a refund; a charge is no refusal."""
+    assert refusal(State.CHARGED, None) is None
+    assert refusal(State.DECLINED, "declined") == "declined"
+    assert refusal(State.REFUNDED, None) == "undone"
+
+
+def test_the_gateway_has_a_database_of_its_own() -> None:
+    """A file beside the service's file; on PostgreSQL the same server, where its schema is its own; or what is set."""
+    settings = GatewaySettings()
+    assert settings.url("sqlite+aiosqlite:///data/payment.sqlite") == "sqlite+aiosqlite:///data/payment.sqlite.gateway"
+    assert settings.url("postgresql+asyncpg://u:p@db/oms") == "postgresql+asyncpg://u:p@db/oms"
+    assert GatewaySettings(database_url="sqlite+aiosqlite:///g").url("postgresql+asyncpg://db/oms").endswith("///g")

@@ -52,7 +52,7 @@ class Mover:
         facts = facts_of(saga, await store.read_order(connection, saga.order_id))
         for effect in effects:
             if effect is Effect.ASK_ATTENTION:
-                _log.error("saga.needs_attention", state=saga.state, attempt=saga.attempt)
+                _log.error("saga.needs_attention", saga_id=saga.saga_id, state=saga.state, attempt=saga.attempt)
             else:
                 message = message_for(effect, facts)
                 await self._outbox.add(connection, topic_of(message), message)

@@ -148,7 +148,7 @@ async def claim_key(connection: AsyncConnection, key: str, fingerprint: str, ord
 
 async def start_deadline(connection: AsyncConnection, command_id: UUID, seconds: float) -> None:
     """Let a command's time run, if its answer is still awaited."""
-    awaited = sagas.c.command_id == command_id
+    awaited = (sagas.c.command_id == command_id) & ~sagas.c.needs_attention
     await connection.execute(update(sagas).where(awaited).values(deadline=database_time(seconds)))
 
 

@@ -25,7 +25,7 @@ def follow(inputs: list[Input]) -> tuple[State, list[Effect]]:
 
 @given(st.lists(st.sampled_from(Input), max_size=30))
 def test_a_saga_says_each_thing_once(inputs: list[Input]) -> None:
-    """In whatever order things arrive, an order ends at most once in each way, and never both confirmed and canceled."""
+    """In whatever order things arrive, an order ends at most once each way, and never both confirmed and canceled."""
     _, caused = follow(inputs)
     assert all(caused.count(effect) <= most for effect, most in CANCELS_OUT.items())
     assert not {Effect.ORDER_CONFIRMED, Effect.ORDER_CANCELED} <= set(caused)

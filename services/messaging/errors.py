@@ -1,0 +1,40 @@
+"""What can go wrong between a service, its broker and its database, by what is done about it.
+
+MessagingError
+├── Fatal               will never work: to the dead letters at once
+│   └── MessageTooLarge
+├── Transient           may work again soon: retried, then to the dead letters
+│   └── SendFailed
+├── Unavailable         the database or the broker is away: never dead-lettered, tried until it is back
+└── ConfigurationError  a setting is wrong or a resource is taken: the process says so and ends
+"""
+
+from __future__ import annotations
+
+
+class MessagingError(Exception):
+    """Reliable delivery failed. The text holds no payload."""
+
+
+class Fatal(MessagingError):
+    """This message can't be processed, now or later."""
+
+
+class MessageTooLarge(Fatal):
+    """The message is larger than its topic takes."""
+
+
+class Transient(MessagingError):
+    """This attempt failed; another may not."""
+
+
+class SendFailed(Transient):
+    """The broker did not acknowledge a message; it may have taken it all the same."""
+
+
+class Unavailable(MessagingError):
+    """The database or the broker is away; no message is to blame."""
+
+
+class ConfigurationError(MessagingError):
+    """A setting is wrong or what it names can't be had; the text names the setting and says what to do."""

@@ -1,0 +1,164 @@
+"""Sagas over a real database: what moves them, what is ignored and recorded, and what they send."""
+
+import asyncio
+
+import pytest
+from opentelemetry import trace
+
+from services.oms.problems import Conflict
+from services.oms.saga import Status
+from services.oms.settings import TimeoutSettings
+from tests.support.orders import OrderService, order_service, reply
+from tracing import semconv
+from tracing.testing import RecordedSpans, is_child
+
+OUT_OF_STOCK = {"reason": "out_of_stock"}
+
+
+async def types(oms: OrderService) -> list[str]:
+    """Name the messages in the outbox."""
+    return [message.event_type for message in await oms.messages()]
+
+
+async def test_an_order_is_completed_by_its_answers(oms: OrderService) -> None:
+    """Placing an order and answering its commands sends each message once, in order, numbered by the saga's version."""
+    placed = await oms.place()
+    await oms.answer("inventory.reserved")
+    await oms.answer("payment.charged")
+    assert await types(oms) == [
+        "order.created",
+        "saga.started",
+        "inventory.reserve",
+        "payment.charge",
+        "order.confirmed",
+        "saga.completed",
+    ]
+    assert [message.sequence for message in await oms.messages()] == [1, 1, 1, 2, 3, 3]
+    assert (await oms.desk.order(placed.order_id)).status is Status.COMPLETED
+
+
+async def test_a_redelivered_answer_changes_nothing(oms: OrderService) -> None:
+    """The same answer again is absorbed by the inbox: nothing is sent and nothing moves."""
+    await oms.place()
+    answered = await oms.answer("inventory.reserved")
+    before = await oms.verdicts()
+    await oms.replies(answered)
+    assert await oms.verdicts() == before
+
+
+async def test_an_answer_to_another_attempt_is_recorded_and_ignored(oms: OrderService) -> None:
+    """A late answer, to a command that is not awaited any more, stands in the history and moves nothing."""
+    await oms.place()
+    late = reply("inventory.rejected", await oms.command(), **OUT_OF_STOCK)
+    await oms.answer("inventory.reserved")
+    await oms.replies(late)
+    assert (await oms.verdicts())[-1] == ("inventory.rejected", "stale", "charging")
+    assert (await types(oms))[-1] == "payment.charge"
+
+
+async def test_an_answer_that_makes_no_sense_is_recorded_and_ignored(oms: OrderService) -> None:
+    """An answer to the awaited command that its state has no row for moves nothing and is not lost from sight."""
+    await oms.place()
+    await oms.answer("payment.charged")
+    assert (await oms.verdicts())[-1] == ("payment.charged", "illegal", "reserving")
+
+
+async def test_an_answer_about_an_unknown_saga_is_taken(oms: OrderService) -> None:
+    """An answer for a saga that is not there does not fail: it would come again for ever."""
+    await oms.place()
+    stray = reply("inventory.reserved", await oms.command()).model_copy(update={"saga_id": "nobody"})
+    await oms.replies(stray)
+    assert [state for *_, state in await oms.verdicts()] == ["reserving"]
+
+
+async def test_a_cancel_races_the_answer_to_one_end(oms: OrderService) -> None:
+    """A cancel and the charge's answer at the same time end in exactly one of the two ways, never in both."""
+    placed = await oms.place()
+    await oms.answer("inventory.reserved")
+    charged = reply("payment.charged", await oms.command())
+    outcomes = await asyncio.gather(oms.replies(charged), oms.desk.cancel(placed.order_id), return_exceptions=True)
+    status = (await oms.desk.order(placed.order_id)).status
+    if status is Status.COMPLETED:
+        assert isinstance(outcomes[1], Conflict)
+    else:
+        assert status is Status.COMPENSATING
+        assert (await types(oms))[-1] == "payment.refund"
+
+
+async def test_a_deadline_waits_until_the_replies_are_read(oms: OrderService) -> None:
+    """A deadline that has passed by the clock fires only once every partition of the replies is read past it."""
+    await oms.place()
+    await oms.run_out()
+    await oms.timeouts.sweep()
+    assert [by for by, *_ in await oms.verdicts()] == ["start"]
+    oms.read_replies()
+    await oms.timeouts.sweep()
+    assert [by for by, *_ in await oms.verdicts()] == ["start", "timed_out"]
+
+
+async def test_no_answer_at_all_turns_back_and_asks_for_attention(database_url: str) -> None:
+    """Without any answer a saga asks again, turns back, asks again there, and ends where an operator finds it."""
+    async with order_service(database_url, TimeoutSettings(attempts_forward=2, attempts_back=2)) as oms:
+        placed = await oms.place()
+        oms.read_replies()
+        for _ in range(5):
+            await oms.run_out()
+            await oms.timeouts.sweep()
+        assert [(by, state) for by, _, state in await oms.verdicts()] == [
+            ("start", "reserving"),
+            ("timed_out", "reserving"),
+            ("gave_up", "failing_release"),
+            ("timed_out", "failing_release"),
+            ("gave_up", "failing_release"),
+        ]
+        assert [saga.order_id for saga in await oms.desk.sagas(Status.NEEDS_ATTENTION, 10)] == [placed.order_id]
+        await oms.answer("inventory.released")
+        assert (await oms.desk.order(placed.order_id)).status is Status.FAILED
+
+
+async def test_work_without_a_living_parent_stays_in_the_orders_trace(
+    oms: OrderService, spans: RecordedSpans
+) -> None:
+    """A timeout and a cancel continue the trace of the order's entry, with the order's ids; the cancel links to its request."""
+    tracer = trace.get_tracer("test")
+    with tracer.start_as_current_span("POST /orders"):
+        placed = await oms.place()
+    await oms.run_out()
+    oms.read_replies()
+    await oms.timeouts.sweep()
+    with tracer.start_as_current_span("POST /orders/{order_id}/cancel"):
+        await oms.desk.cancel(placed.order_id)
+    entry, request = spans.one("POST /orders"), spans.one("POST /orders/{order_id}/cancel")
+    for name in ("timeout reserving", "request cancel"):
+        assert is_child(spans.one(name), entry)
+        assert spans.one(name).attributes[semconv.ORDER_ID] == placed.order_id
+    assert [link.context for link in spans.one("request cancel").links] == [request.get_span_context()]
+    assert request.attributes[semconv.SAGA_ID] == placed.saga_id
+    spans.assert_connected(placed.trace_id)
+
+
+async def test_one_span_shows_the_whole_life(oms: OrderService, spans: RecordedSpans) -> None:
+    """An end writes one `saga order` span from the order's start to its end, and a later refund one of its own."""
+    with trace.get_tracer("test").start_as_current_span("POST /orders"):
+        placed = await oms.place()
+    await oms.answer("inventory.reserved")
+    await oms.answer("payment.charged")
+    life = spans.one(semconv.SPAN_SAGA_ORDER)
+    assert is_child(life, spans.one("POST /orders"))
+    assert life.attributes[semconv.SAGA_OUTCOME] == "completed"
+    await oms.desk.refund(placed.order_id)
+    await oms.answer("payment.refunded")
+    await oms.answer("inventory.released")
+    assert spans.one(semconv.SPAN_REFUND_ORDER).attributes[semconv.SAGA_OUTCOME] == "refunded"
+    assert spans.one(semconv.SPAN_REFUND_ORDER).start_time >= life.end_time
+    assert spans.one(semconv.SPAN_SAGA_ORDER).context == life.context
+
+
+@pytest.mark.parametrize("reason", ["out_of_stock", "undone"])
+async def test_the_reason_reaches_the_customer(oms: OrderService, reason: str) -> None:
+    """Why an order failed is said by the participant, and told by the event and by the API."""
+    placed = await oms.place()
+    await oms.answer("inventory.rejected", reason=reason)
+    failed = [message for message in await oms.messages() if message.event_type in {"order.canceled", "saga.failed"}]
+    assert {message.payload.reason for message in failed} == {reason}  # type: ignore[attr-defined]  both have one
+    assert (await oms.desk.order(placed.order_id)).reason == reason

@@ -1,0 +1,114 @@
+"""The order service without its broker: its desk, its reply handler, its clock's sweeper, and what it wants to send."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from services.contracts import Item, Message, Money, parse_message, replies
+from services.contracts.topics import ORCHESTRATOR_GROUP, PARTITIONS, SAGA_REPLIES
+from services.messaging.database import Database
+from services.messaging.inbox import Inbox
+from services.messaging.migrations import upgrade
+from services.messaging.outbox import Outbox
+from services.oms.desk import OrderDesk
+from services.oms.handlers import ReplyHandler
+from services.oms.mover import Mover
+from services.oms.settings import TimeoutSettings
+from services.oms.tables import history, outbox, sagas
+from services.oms.timeouts import Timeouts
+from services.oms.views import Placed
+
+ITEMS = (Item(sku="sku_ok", quantity=2, unit_price=Money(amount=150, currency="EUR")),)
+
+_REPLIES: dict[str, type[Message]] = {
+    kind.model_fields["event_type"].default: kind
+    for kind in (
+        replies.StockReserved,
+        replies.StockRejected,
+        replies.StockReleased,
+        replies.PaymentCharged,
+        replies.PaymentDeclined,
+        replies.PaymentRefunded,
+    )
+}
+
+
+def reply(event_type: str, command: Message, **payload: Any) -> Message:
+    """Answer a command."""
+    asked = command.payload  # type: ignore[attr-defined]  a command has one
+    return _REPLIES[event_type].model_validate(
+        {
+            "saga_id": command.saga_id,
+            "order_id": command.order_id,
+            "sequence": command.sequence,
+            "payload": {"command_id": asked.command_id, "step": asked.step} | payload,
+        },
+    )
+
+
+@dataclass
+class OrderService:
+    """What a test needs of the order service."""
+
+    database: Database
+    desk: OrderDesk
+    replies: ReplyHandler
+    timeouts: Timeouts
+    read_up_to: dict[tuple[str, int], datetime] = field(default_factory=dict)
+
+    async def place(self, **changes: Any) -> Placed:
+        """Place an order."""
+        order: dict[str, Any] = {"customer_id": "c-1", "items": ITEMS, "payment_method": "pm_ok"}
+        return await self.desk.place(**(order | changes))
+
+    async def messages(self) -> list[Message]:
+        """Read everything that was put into the outbox, in order."""
+        async with self.database.reading() as connection:
+            found = await connection.execute(select(outbox.c.value).order_by(outbox.c.id))
+            return [parse_message(value) for value in found.scalars()]
+
+    async def command(self) -> Message:
+        """Read the last command that was put into the outbox."""
+        return next(message for message in reversed(await self.messages()) if hasattr(message.payload, "command_id"))  # type: ignore[attr-defined]
+
+    async def answer(self, event_type: str, **payload: Any) -> Message:
+        """Answer the last command, and give the answer."""
+        answered = reply(event_type, await self.command(), **payload)
+        await self.replies(answered)
+        return answered
+
+    async def verdicts(self) -> list[tuple[str, str, str]]:
+        """Read all histories: what came, what was made of it, and the state after it."""
+        async with self.database.reading() as connection:
+            found = await connection.execute(select(history).order_by(history.c.id))
+            return [(row.input, row.verdict, row.state) for row in found]
+
+    def read_replies(self) -> None:
+        """Have read every partition of the replies up to far beyond any deadline."""
+        self.read_up_to |= {(SAGA_REPLIES, number): datetime.now(UTC) + timedelta(days=1) for number in range(PARTITIONS)}
+
+    async def run_out(self) -> None:
+        """Let the awaited answer's time have run out."""
+        async with self.database.transaction() as connection:
+            awaited = sagas.c.command_id.is_not(None) & ~sagas.c.needs_attention
+            past = datetime.now(UTC) - timedelta(seconds=1)
+            await connection.execute(update(sagas).where(awaited).values(deadline=past))
+
+
+@asynccontextmanager
+async def order_service(url: str, settings: TimeoutSettings | None = None) -> AsyncIterator[OrderService]:
+    """Open the order service on a database."""
+    await upgrade(url, "oms")
+    database = Database(url, schema="oms")
+    mover = Mover(database, Outbox(database))
+    progress: dict[tuple[str, int], datetime] = {}
+    timeouts = Timeouts(database, mover, lambda: progress, settings or TimeoutSettings())
+    handler = ReplyHandler(database, Inbox(ORCHESTRATOR_GROUP), mover)
+    try:
+        yield OrderService(database, OrderDesk(database, mover), handler, timeouts, progress)
+    finally:
+        await database.close()

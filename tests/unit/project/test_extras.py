@@ -8,7 +8,7 @@ _IMPORT_ALL = """
 import importlib, pkgutil
 package = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if ".migrations." not in module.name:  # Alembic's environment runs when it is imported
+    if not module.name.endswith("migrations.env"):  # Alembic runs it, and it runs when it is imported
         importlib.import_module(module.name)
 """
 

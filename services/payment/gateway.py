@@ -106,7 +106,7 @@ class SimulatedGateway:
             if is_first:
                 state, reason = await self._decide(connection, key, amount, method)
         if state is KeyState.NEW:
-            raise GatewayBusy
+            raise GatewayBusy("the payment gateway is busy: the same key may be tried again")
         if is_first and method == "pm_slow":
             await self._wait(self._plan.slow_s)
         return Outcome(UNDONE if state is KeyState.REFUNDED else reason)

@@ -1,0 +1,38 @@
+"""Every event goes into the trail, once: inbox and trail in one transaction."""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+
+from services.audit import store
+from services.audit.entry import Entry
+from services.contracts import Message
+from services.messaging.database import Database
+from services.messaging.errors import Fatal
+from services.messaging.inbox import Inbox
+from tracing import semconv
+
+
+class AuditHandler:
+    """Takes the events of `oms.order.events` and `oms.saga.events`, read by `entry_of`."""
+
+    def __init__(self, database: Database, inbox: Inbox) -> None:
+        self._database = database
+        self._inbox = inbox
+
+    async def __call__(self, entry: Message) -> None:
+        """Append one entry.
+
+        An event is known by its id. A record without one got a new id when it was read, and is known by its place.
+
+        Raises:
+            Fatal: the message was not read by `entry_of`.
+            Unavailable: the database is away.
+        """
+        if not isinstance(entry, Entry):
+            raise Fatal("the audit trail keeps records, and this message came without one")
+        async with self._database.transaction() as connection:
+            if not await self._inbox.first_delivery(connection, entry.event_id):
+                return
+            if not await store.append(connection, entry):
+                trace.get_current_span().set_attribute(semconv.SAGATRACE_DUPLICATE, value=True)

@@ -1,0 +1,46 @@
+"""The audit trail's SQL: it is appended to, and read; nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry import trace
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.audit.entry import Entry
+from services.audit.tables import trail
+from services.messaging.clock import database_now
+from services.messaging.database import insert_once
+
+
+async def append(connection: AsyncConnection, entry: Entry) -> bool:
+    """Append an entry; False if its record or its event is in the trail already."""
+    values: dict[str, Any] = {
+        "topic": entry.topic,
+        "partition": entry.partition,
+        "offset": entry.offset,
+        "event_id": entry.event_id,
+        "event_type": entry.event_type,
+        "is_known": entry.is_known,
+        "saga_id": entry.saga_id,
+        "order_id": entry.order_id,
+        "sequence": entry.sequence,
+        "occurred_at": entry.occurred_at,
+        "value": entry.value,
+        "trace_id": _trace_id(),
+        "recorded_at": database_now(),
+    }
+    return await insert_once(connection, trail, **values)
+
+
+async def of_order(connection: AsyncConnection, order_id: str) -> Sequence[RowMapping]:
+    """Read an order's events, by the saga's own sequence."""
+    query = select(trail).where(trail.c.order_id == order_id).order_by(trail.c.sequence, trail.c.id)
+    return (await connection.execute(query)).mappings().all()
+
+
+def _trace_id() -> str | None:
+    context = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(context.trace_id) if context.is_valid else None

@@ -1,0 +1,34 @@
+"""What is told to a customer, pure: one letter for each order event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.contracts import Message
+
+TEMPLATES: Mapping[str, str] = {
+    "order.created": "order_received",
+    "order.confirmed": "order_confirmed",
+    "order.canceled": "order_canceled",
+    "order.refunded": "order_refunded",
+}
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A notification before it is sent: which template, about which order."""
+
+    event_id: UUID
+    order_id: str
+    saga_id: str
+    template: str
+
+
+def letter_about(event: Message) -> Letter | None:
+    """Write the letter about an event; None if customers are not told of its kind."""
+    template = TEMPLATES.get(event.event_type)
+    if template is None:
+        return None
+    return Letter(event_id=event.event_id, order_id=event.order_id, saga_id=event.saga_id, template=template)

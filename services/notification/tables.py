@@ -1,0 +1,22 @@
+"""The notification service's tables: what it sent, beside its inbox. It answers nobody, so it has no outbox."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, MetaData, String, Table, Uuid
+
+from services.messaging.clock import UtcDateTime
+from services.messaging.tables import inbox_table
+
+metadata = MetaData()
+
+inbox = inbox_table(metadata)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("order_id", String(64), nullable=False, index=True),
+    Column("saga_id", String(64), nullable=False),
+    Column("template", String(32), nullable=False),
+    Column("sent_at", UtcDateTime, nullable=False),
+)

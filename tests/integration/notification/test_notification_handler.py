@@ -1,0 +1,51 @@
+"""Notifications on a real database: one letter for each order event."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import select
+
+from services.contracts import Message, Money, topics
+from services.contracts.events import OrderCanceled, OrderConfirmed, OrderRefunded, OrderTotal, Reason
+from services.messaging.database import Database
+from services.messaging.inbox import Inbox
+from services.messaging.migrations import upgrade
+from services.notification.handlers import NotificationHandler
+from services.notification.sender import RecordingSender
+from services.notification.tables import notifications
+from tests.support.outboxes import event
+
+_TOTAL = OrderTotal(total=Money(amount=1000, currency="EUR"))
+_CONFIRMED = OrderConfirmed(saga_id="s", order_id="a", sequence=1, payload=_TOTAL)
+_CANCELED = OrderCanceled(saga_id="s", order_id="a", sequence=2, payload=Reason(reason="declined"))
+_REFUNDED = OrderRefunded(saga_id="s", order_id="a", sequence=3, payload=_TOTAL)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The notification service's database."""
+    await upgrade(database_url, "notification")
+    opened = Database(database_url, schema="notification")
+    yield opened
+    await opened.close()
+
+
+async def _told(database: Database, *events: Message) -> list[str]:
+    """Handle events, and tell which letters went out."""
+    handle = NotificationHandler(database, Inbox(topics.NOTIFICATION_GROUP), RecordingSender())
+    for each in events:
+        await handle(each)
+    async with database.reading() as connection:
+        rows = await connection.execute(select(notifications).order_by(notifications.c.sent_at))
+        return sorted(row.template for row in rows)
+
+
+async def test_each_order_event_is_one_letter(database: Database) -> None:
+    """A customer is told once of each event, however often it is delivered."""
+    told = await _told(database, _CONFIRMED, _REFUNDED, _CONFIRMED, _CANCELED, _CANCELED)
+    assert told == ["order_canceled", "order_confirmed", "order_refunded"]
+
+
+async def test_other_events_are_no_letters(database: Database) -> None:
+    """An event that is none of a customer's business is processed and told to nobody."""
+    assert await _told(database, event("a")) == []

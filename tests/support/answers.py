@@ -1,0 +1,43 @@
+"""What a participant has answered, read from its outbox."""
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from services.contracts import parse_message
+from services.messaging.database import Database
+from services.messaging.tables import OUTBOX
+
+
+@dataclass(frozen=True)
+class Said:
+    """One reply."""
+
+    type: str
+    saga_id: str
+    order_id: str
+    sequence: int
+    command_id: str
+    reason: str | None
+    trace_context: dict[str, str]
+
+
+async def answers(database: Database) -> list[Said]:
+    """Read the replies so far, oldest first; each is a valid message."""
+    async with database.reading() as connection:
+        rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
+    return [_said(row.value, row.trace_context) for row in rows]
+
+
+def _said(value: bytes, trace_context: dict[str, str]) -> Said:
+    message, payload = parse_message(value), json.loads(value)["payload"]
+    return Said(
+        type=message.event_type,
+        saga_id=message.saga_id,
+        order_id=message.order_id,
+        sequence=message.sequence,
+        command_id=payload["command_id"],
+        reason=payload.get("reason"),
+        trace_context=trace_context,
+    )

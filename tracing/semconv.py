@@ -30,6 +30,7 @@ MESSAGING_DESTINATION_PARTITION_ID: Final = messaging_attributes.MESSAGING_DESTI
 MESSAGING_CONSUMER_GROUP_NAME: Final = messaging_attributes.MESSAGING_CONSUMER_GROUP_NAME
 MESSAGING_BATCH_MESSAGE_COUNT: Final = messaging_attributes.MESSAGING_BATCH_MESSAGE_COUNT
 MESSAGING_CLIENT_ID: Final = messaging_attributes.MESSAGING_CLIENT_ID
+MESSAGING_MESSAGE_ID: Final = messaging_attributes.MESSAGING_MESSAGE_ID
 MESSAGING_MESSAGE_CONVERSATION_ID: Final = messaging_attributes.MESSAGING_MESSAGE_CONVERSATION_ID
 MESSAGING_KAFKA_MESSAGE_KEY: Final = messaging_attributes.MESSAGING_KAFKA_MESSAGE_KEY
 MESSAGING_KAFKA_MESSAGE_TOMBSTONE: Final = messaging_attributes.MESSAGING_KAFKA_MESSAGE_TOMBSTONE
@@ -72,6 +73,8 @@ LINK_AMBIENT: Final = "ambient"
 LINK_TRANSACTION: Final = "transaction"
 #: `link.type` of a link from a second attempt to the one before it.
 LINK_RETRY_OF: Final = "retry_of"
+#: The type of the message that is sent or processed, such as `payment.charge`.
+SAGATRACE_MESSAGE_TYPE: Final = "sagatrace.message.type"
 #: True on a process span whose message the inbox had seen before.
 SAGATRACE_DUPLICATE: Final = "sagatrace.duplicate"
 #: Seconds that a message waited in the outbox before it was sent.

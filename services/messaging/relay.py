@@ -155,7 +155,7 @@ class Relay:
         free = self._settings.max_in_flight - len(self._in_flight)
         if free <= 0:
             return False
-        rows = await self._outbox.claim(free, self._settings.lease_s)
+        rows = await self._outbox.claim(free, self._settings.lease_s, besides=self._in_flight)
         for row in rows:
             self._in_flight[row.id] = row
             send = asyncio.create_task(self._send(row))
@@ -249,6 +249,6 @@ def _attributes(row: OutboxRow) -> dict[str, str | float]:
         semconv.ORDER_ID: row.order_id,
         semconv.MESSAGING_MESSAGE_CONVERSATION_ID: row.saga_id,
         semconv.SAGATRACE_OUTBOX_WAIT: row.waited_s,
-        "messaging.message.id": str(row.event_id),
-        "sagatrace.message.type": row.event_type,
+        semconv.MESSAGING_MESSAGE_ID: str(row.event_id),
+        semconv.SAGATRACE_MESSAGE_TYPE: row.event_type,
     }

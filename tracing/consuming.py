@@ -29,7 +29,7 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from tracing import faults, semconv
-from tracing.messages import LINK_LIMIT, Record, describe, link_attributes
+from tracing.messages import LINK_LIMIT, Record, describe
 from tracing.options import ConsumeHook
 from tracing.spans import error_type, record_error, suppressed
 from tracing.telemetry import Telemetry
@@ -143,11 +143,8 @@ class Poll:
         partitions = {record.partition for record in chunk}
         if len(topics) == 1 and len(partitions) == 1:
             attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(partitions.pop())
-        links = [
-            Link(context, link_attributes(record))
-            for record, context in zip(chunk, contexts, strict=True)
-            if context is not None
-        ]
+        # Without attributes, which would cost a third of the span: the send span at the other end has them.
+        links = [Link(context) for context in contexts if context is not None]
         return self._start(route.name, attributes, links)
 
     def _start(self, name: str, attributes: dict[str, AttributeValue], links: Sequence[Link]) -> Span:

@@ -1,0 +1,82 @@
+"""The benchmark as a command: `python -m benchmarks`, or `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+from benchmarks import figures, freight, machine, rounds
+from benchmarks.modes import Mode
+from benchmarks.processes import Failed
+from benchmarks.report import Report
+from benchmarks.rounds import Plan
+
+_EXAMPLES: Final = """\
+examples:
+  make bench                                  the figures of docs/performance.md: about five minutes
+  make bench ARGS="--quick"                   does everything work? its figures mean little
+  make bench ARGS="--rounds 3 --json out.json"
+
+The table goes to standard output, progress to standard error. The exit code is 1 if a part fails or a span is lost;
+no figure is ever a failure.
+"""
+_QUICK: Final = Plan(rounds=1, messages=400)
+
+
+def _parser() -> argparse.ArgumentParser:
+    usual = Plan()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="What tracing costs: CPU a Kafka message, untraced, with contrib, and with this project.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=_whole, metavar="N", help=f"measurements of each row ({usual.rounds})")
+    parser.add_argument("--messages", type=_messages, metavar="N", help=f"messages of each ({usual.messages})")
+    parser.add_argument("--quick", action="store_true", help=f"{_QUICK.rounds} round of {_QUICK.messages} messages")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    return parser
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _messages(text: str) -> int:
+    count = _whole(text)
+    if count > freight.MOST_MESSAGES:
+        raise argparse.ArgumentTypeError(f"the embedded broker keeps at most {freight.MOST_MESSAGES} messages")
+    return count
+
+
+def _tell(number: int, total: int, mode: Mode) -> None:
+    print(f"[{number + 1}/{total}] {mode.title}", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark and return the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    usual = _QUICK if options.quick else Plan()
+    plan = Plan(options.rounds or usual.rounds, options.messages or usual.messages)
+    if options.json is not None and not options.json.parent.is_dir():
+        parser.error(f"--json: there is no folder {options.json.parent}")
+    cores = machine.Cores.split()
+    try:
+        found = figures.rows(rounds.run(plan, cores, _tell))
+    except Failed as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    report = Report(plan, machine.describe(cores), found, figures.taxes(found))
+    if options.json is not None:
+        options.json.write_text(report.json() + "\n")
+    print(report.text())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

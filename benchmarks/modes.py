@@ -1,0 +1,83 @@
+"""The rows of the benchmark: how Kafka is traced while the same work is done.
+
+A row is a `Mode`, and adding one here is all that a new row takes, as long as its instrumentation is one of
+`INSTRUMENTATIONS`. Every mode runs in the same process layout, with the SDK set up; what differs is what is wrapped
+around the client, whether the messages belong to a sampled trace, and whether metrics are collected.
+
+The tax of a mode is what it adds to an untraced message, over what its reference adds in the same run:
+
+    tax = (mode - untraced) / (reference - untraced)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Instrumentation = Literal["none", "contrib", "ours"]
+Workload = Literal["produce", "getone", "getmany"]
+
+WORKLOADS: Final[tuple[Workload, ...]] = ("produce", "getone", "getmany")
+#: Links that the SDK keeps of a span; a larger poll is several spans of ours.
+_LINKS_A_SPAN: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """One row."""
+
+    name: str
+    title: str
+    instrumentation: Instrumentation
+    #: Whether the parent that arrives, in the headers or as the current span, is sampled.
+    sampled: bool = True
+    metrics: bool = False
+    #: The row whose cost is 1 in this row's tax; without one it has no tax.
+    reference: str | None = None
+
+
+UNTRACED: Final = "untraced"
+MODES: Final = (
+    Mode(UNTRACED, "aiokafka, untraced", "none"),
+    Mode("contrib_100", "contrib, 100 % sampled", "contrib"),
+    Mode("official_100", "ours, 100 % sampled", "ours", reference="contrib_100"),
+    Mode("contrib_0", "contrib, 0 % sampled", "contrib", sampled=False),
+    Mode("official_0", "ours, 0 % sampled", "ours", sampled=False, reference="contrib_0"),
+    Mode("official_100_metrics", "ours, 100 % sampled, metrics on", "ours", metrics=True),
+)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a workload did."""
+
+    messages: int = 0
+    #: Calls of `getmany` that brought something.
+    polls: int = 0
+    #: Partitions that these calls brought something of, summed over the calls.
+    partitions: int = 0
+    #: Spans that it takes to hold a link to each message of each call.
+    chunks: int = 0
+
+    def polled(self, sizes: list[int]) -> None:
+        """Count one `getmany` by the number of messages of each of its partitions."""
+        brought = sum(sizes)
+        if brought:
+            self.messages += brought
+            self.polls += 1
+            self.partitions += len(sizes)
+            self.chunks += -(-brought // _LINKS_A_SPAN)
+
+
+def expected_spans(mode: Mode, workload: Workload, done: Tally) -> int:
+    """Return how many spans the receiver must have got.
+
+    contrib makes a span for each message sent or received, and for `getmany` one more for the call and for each of its
+    partitions; it makes none for the processing. Ours makes `send`, `poll` and `process`; one `poll` serves a whole
+    `getmany`, up to 128 messages.
+    """
+    if not mode.sampled or mode.instrumentation == "none":
+        return 0
+    if mode.instrumentation == "contrib":
+        return done.messages + done.polls + done.partitions
+    return done.messages * 2 if workload == "getone" else done.messages + done.chunks

@@ -1,0 +1,107 @@
+"""The OpenTelemetry SDK of a worker: the official provider, batch processor and OTLP/HTTP exporter, for every mode.
+
+The one setting that is not the default is the size of the queue. It holds a whole workload, because a benchmark sends
+faster than any exporter exports, and a dropped span would cost less than an exported one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from aiokafka import ConsumerRecord
+from opentelemetry import context, metrics, trace
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+
+import tracing
+from benchmarks import freight
+from benchmarks.modes import Instrumentation, Mode, Workload
+
+#: Spans that one message may have, of all rows, with room for those of the polls.
+_SPANS_A_MESSAGE: Final = 3
+_LEAST_QUEUE: Final = 4_096
+_PARENT: Final = (0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331)
+
+
+class Pipeline:
+    """What exports the telemetry of one worker."""
+
+    def __init__(self, address: str, messages: int, *, collect_metrics: bool) -> None:
+        resource = Resource.create({SERVICE_NAME: "benchmark"})
+        queue = max(_LEAST_QUEUE, messages * _SPANS_A_MESSAGE)
+        exporter = OTLPSpanExporter(endpoint=f"{address}/v1/traces")
+        self._tracers = TracerProvider(sampler=ParentBased(ALWAYS_ON), resource=resource)
+        self._tracers.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=queue))
+        trace.set_tracer_provider(self._tracers)
+        self._meters: MeterProvider | None = None
+        if collect_metrics:
+            reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{address}/v1/metrics"))
+            self._meters = MeterProvider([reader], resource)
+            metrics.set_meter_provider(self._meters)
+
+    def flush(self) -> None:
+        """Export everything, in this thread."""
+        self._tracers.force_flush()
+        if self._meters is not None:
+            self._meters.force_flush()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._tracers.shutdown()
+        if self._meters is not None:
+            self._meters.shutdown()
+
+
+def instrument(mode: Mode) -> None:
+    """Wrap the client as the mode has it."""
+    if mode.instrumentation == "contrib":
+        AIOKafkaInstrumentor().instrument()
+    elif mode.instrumentation == "ours":
+        tracing.instrument()
+
+
+@contextmanager
+def ambient(mode: Mode, workload: Workload) -> Iterator[None]:
+    """Make a span of another service current, sampled or not, to which what happens inside belongs.
+
+    A loop that receives usually runs outside of any trace, and so does this one where messages are sampled. Where they
+    are not it runs inside an unsampled one, so that no mode records anything: contrib's spans for a `getmany` and its
+    partitions have the current span as parent, and would each be the root of a sampled trace.
+    """
+    if workload != "produce" and mode.sampled:
+        yield
+        return
+    trace_id, span_id = _PARENT
+    span = NonRecordingSpan(SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(int(mode.sampled))))
+    token = context.attach(trace.set_span_in_context(span))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
+def _handle(_: ConsumerRecord[Any, Any]) -> None:
+    """Do the work of a message: none, so that only what surrounds it is measured."""
+
+
+def _handle_traced(record: ConsumerRecord[Any, Any]) -> None:
+    with tracing.process(record, group=freight.GROUP):
+        _handle(record)
+
+
+#: contrib offers nothing to put around a handler.
+HANDLERS: Final[dict[Instrumentation, Callable[[ConsumerRecord[Any, Any]], None]]] = {
+    "none": _handle,
+    "contrib": _handle,
+    "ours": _handle_traced,
+}

@@ -1,0 +1,70 @@
+"""How figures are told: a table to read, and JSON to compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from benchmarks.figures import Rows, Taxes
+from benchmarks.modes import MODES, UNTRACED, WORKLOADS
+from benchmarks.rounds import Plan
+
+_TITLE_WIDTH: Final = max(len(mode.title) for mode in MODES)
+_CELL: Final = "{:>22}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of one run."""
+
+    plan: Plan
+    machine: Mapping[str, Any]
+    rows: Rows
+    tax: Taxes
+
+    def json(self) -> str:
+        """Return `{"rows": {ROW: {WORKLOAD: {"min", "median"}}}, "tax": {ROW: {WORKLOAD: ratio}}, ...}`.
+
+        Microseconds of CPU a message. A tax that the run was too short to tell is null.
+        """
+        rows = {
+            name: {load: {"min": figure.minimum, "median": figure.median} for load, figure in loads.items()}
+            for name, loads in self.rows.items()
+        }
+        return json.dumps({"rows": rows, "tax": self.tax, "machine": self.machine, **asdict(self.plan)}, indent=2)
+
+    def text(self) -> str:
+        """Return the tables."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        versions = ", ".join(f"{package} {version}" for package, version in self.machine["versions"].items())
+        pinned = "the worker on a core of its own" if self.machine["pinned"] else "nothing pinned"
+        yield f"{self.machine['cpu']}, {self.machine['cores']} cores, {self.machine['system']}; {pinned}"
+        yield versions
+        yield f"{self.plan.rounds} rounds of {self.plan.messages} messages"
+        yield ""
+        yield "CPU a message in µs: minimum / median, and the minimum over the untraced one"
+        yield _line("", WORKLOADS)
+        for mode in MODES:
+            yield _line(mode.title, (self._cell(mode.name, load) for load in WORKLOADS))
+        yield ""
+        yield "tax = (row - untraced) / (contrib - untraced), by the minimum"
+        for mode in MODES:
+            if mode.name in self.tax:
+                yield _line(mode.title, (_ratio(self.tax[mode.name][load]) for load in WORKLOADS))
+
+    def _cell(self, name: str, load: Any) -> str:  # noqa: ANN401 - a Workload
+        figure = self.rows[name][load]
+        ratio = figure.minimum / self.rows[UNTRACED][load].minimum
+        return f"{figure.minimum:.1f} / {figure.median:.1f} {ratio:5.1f}x"
+
+
+def _line(title: str, cells: Any) -> str:  # noqa: ANN401 - strings
+    return title.ljust(_TITLE_WIDTH) + "".join(_CELL.format(cell) for cell in cells)
+
+
+def _ratio(value: float | None) -> str:
+    return "too short to tell" if value is None else f"{value:.2f}"

@@ -1,0 +1,97 @@
+"""One measurement: a fresh process that runs every workload in one mode and prints its figures as JSON.
+
+Measured is the CPU time of the whole process, its exporter's thread included, from the first message until all spans
+are exported. The garbage collector is on. A workload is run once, short, before it is measured. If the receiver did
+not get exactly the spans that the mode makes, the figures would be of another program, and there are none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sys
+from dataclasses import asdict, dataclass
+from time import process_time_ns
+from typing import Final
+
+from benchmarks import freight, machine, pipeline, sink, workloads
+from benchmarks.modes import MODES, WORKLOADS, Mode, Tally, Workload, expected_spans
+from benchmarks.processes import Failed
+
+_WARM_UP: Final = 300
+#: Seconds for one workload.
+_LIMIT_S: Final = 90.0
+_NS_A_US: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker is told to do."""
+
+    mode: str
+    brokers: str
+    #: Of this worker at the sink: `http://host:port/WORKER`.
+    sink: str
+    messages: int
+    #: The core to run on, if processes can be pinned.
+    core: int | None = None
+
+    def encode(self) -> str:
+        """Return the order as the one argument of the program."""
+        return json.dumps(asdict(self))
+
+
+class Worker:
+    """The process of one mode."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._mode: Mode = next(mode for mode in MODES if mode.name == order.mode)
+        self._pipeline = pipeline.Pipeline(order.sink, order.messages, collect_metrics=self._mode.metrics)
+        pipeline.instrument(self._mode)
+        handler = pipeline.HANDLERS[self._mode.instrumentation]
+        self._site = workloads.Site(order.brokers, freight.topic_of(self._mode), handler)
+
+    async def measure(self) -> dict[Workload, float]:
+        """Return microseconds of CPU a message of each workload.
+
+        Raises:
+            Failed: spans are missing, or there are too many.
+        """
+        figures: dict[Workload, float] = {}
+        for workload in WORKLOADS:
+            await self._run(workload, min(_WARM_UP, self._order.messages))
+            spent = await self._run(workload, self._order.messages)
+            figures[workload] = spent / _NS_A_US / self._order.messages
+        self._pipeline.close()
+        return figures
+
+    async def _run(self, workload: Workload, messages: int) -> int:
+        """Run a workload and return nanoseconds of CPU."""
+        before = sink.received(self._order.sink)
+        async with workloads.OPEN[workload](self._site) as run, asyncio.timeout(_LIMIT_S):
+            gc.collect()
+            with pipeline.ambient(self._mode, workload):
+                started = process_time_ns()
+                done = await run(messages)
+                self._pipeline.flush()
+                spent = process_time_ns() - started
+        self._check(workload, done, sink.received(self._order.sink) - before)
+        return spent
+
+    def _check(self, workload: Workload, done: Tally, got: int) -> None:
+        expected = expected_spans(self._mode, workload, done)
+        if got != expected:
+            raise Failed(f"{self._mode.name}, {workload}: {expected} spans were due, {got} arrived")
+
+
+def main() -> None:
+    """Do what the first argument says."""
+    order = Order(**json.loads(sys.argv[1]))
+    machine.pin(frozenset() if order.core is None else frozenset({order.core}))
+    print(json.dumps(asyncio.run(Worker(order).measure())))
+
+
+if __name__ == "__main__":
+    main()

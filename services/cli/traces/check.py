@@ -1,0 +1,257 @@
+"""Whether a saga is exactly one connected trace: rules over its recorded spans, pure.
+
+Each rule is a function from a saga's story to its findings, and `RULES` is all of them:
+
+- one entry: a SERVER span whose parent is absent or outside this system; the parent of every other span is there;
+- every span that serves the order carries the order's ids;
+- every message was acknowledged once, and every group that reads its topic has one process span with an effect, which
+  is the child of the send and linked to it; attempts that failed, and duplicates, may stand beside it;
+- a compensating span links to its participant's span of the step it undoes, if that step was ever processed;
+- one `saga order` span covers the life, and a refund after completion adds one `refund order`;
+- a saga that ended has sent what its end says.
+
+A trace that passes is connected: all ways up end at the one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.cli.traces.model import Kind, Span
+from services.cli.traces.story import Story, is_interrupted, message_type, serves_many
+from services.contracts.topics import ORCHESTRATOR_GROUP, READERS
+from tracing import semconv
+
+
+class Rule(StrEnum):
+    """What a trace can break."""
+
+    ENTRY = "one entry"
+    PARENT = "every parent is in the trace"
+    ONE_TRACE = "no span of the saga is in another trace"
+    IDS = "every span carries the order's ids"
+    SEND = "every message is sent once"
+    EFFECT = "every group has one effect a message"
+    CAUSE = "a process span is the child of its send, and linked to it"
+    COMPENSATION = "a compensation links to what it undoes"
+    LIFE = "one span covers the life"
+    END = "a saga that ended has said so"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that is broken, how, and at which span; no span if one is missing."""
+
+    rule: Rule
+    text: str
+    span: Span | None = None
+
+    def __str__(self) -> str:
+        """Write the finding as a line: the rule, then the span, then what is wrong with it."""
+        where = f"{self.span.service} `{self.span.name}` ({self.span.span_id}) " if self.span else ""
+        return f"{self.rule}: {where}{self.text}"
+
+
+UNDOES = {"inventory.release": "inventory.reserve", "payment.refund": "payment.charge"}
+"""The commands that compensate, and the step that each undoes."""
+
+BEGINNING = frozenset({"order.created", "saga.started", "inventory.reserve"})
+ENDS = {
+    "completed": frozenset({"order.confirmed", "saga.completed"}),
+    "failed": frozenset({"order.canceled", "saga.failed"}),
+    "canceled": frozenset({"order.canceled", "saga.canceled"}),
+    "refunded": frozenset({"order.refunded", "saga.refunded"}),
+}
+"""What a saga has sent when it has ended, by its outcome."""
+
+CLOCKS_NS = 1_000_000_000
+"""How far the clocks of two hosts, or of a host and the database, may differ."""
+
+_APPLIED = {None, "applied"}
+
+
+def check(spans: Iterable[Span], *, saga_id: str, trace_id: str) -> list[Finding]:
+    """Check that a saga is exactly one connected trace; an empty list means that it is.
+
+    Args:
+        spans: What was recorded: the spans of the trace at least; others are searched for strays of the saga.
+        saga_id: The saga.
+        trace_id: The trace that it should be, in lower-case hex.
+    """
+    recorded = tuple(spans)
+    story = Story(saga_id, tuple(span for span in recorded if span.trace_id == trace_id))
+    elsewhere = [span for span in recorded if span.trace_id != trace_id]
+    findings = [finding for rule in RULES for finding in rule(story)]
+    return findings + list(_no_strays(saga_id, elsewhere))
+
+
+def _one_entry(story: Story) -> Iterator[Finding]:
+    if not story.entries:
+        yield Finding(Rule.ENTRY, "no request started this saga")
+    for span in story.entries[1:]:
+        yield Finding(Rule.ENTRY, "is another entry", span)
+
+
+def _parents_are_there(story: Story) -> Iterator[Finding]:
+    for span in story.spans:
+        if span.parent_id is None and span.kind is not Kind.SERVER:
+            yield Finding(Rule.PARENT, "has no parent", span)
+        elif span.parent_id not in story.by_id and span.kind is not Kind.SERVER:
+            yield Finding(Rule.PARENT, f"has a parent that was not recorded ({span.parent_id})", span)
+        elif _is_below_itself(span, story):
+            yield Finding(Rule.PARENT, "is its own ancestor", span)
+
+
+def _is_below_itself(span: Span, story: Story) -> bool:
+    seen = {span.span_id}
+    above = story.by_id.get(span.parent_id or "")
+    while above is not None and above.span_id not in seen:
+        seen.add(above.span_id)
+        above = story.by_id.get(above.parent_id or "")
+    return above is not None and above.span_id == span.span_id
+
+
+def _no_strays(saga_id: str, elsewhere: Sequence[Span]) -> Iterator[Finding]:
+    """Find spans of the saga in other traces, where only the requests for it have a place."""
+    there = {(span.trace_id, span.span_id) for span in elsewhere}
+    for span in elsewhere:
+        is_inside_a_request = span.kind is Kind.SERVER or (span.trace_id, span.parent_id) in there
+        if span.text(semconv.SAGA_ID) == saga_id and not is_inside_a_request:
+            yield Finding(Rule.ONE_TRACE, f"is in trace {span.trace_id}", span)
+
+
+def _ids(story: Story) -> Iterator[Finding]:
+    known = [order for span in story.entries if (order := span.text(semconv.ORDER_ID))]
+    for span in story.spans:
+        if serves_many(span):
+            continue
+        if span.text(semconv.SAGA_ID) is None:
+            yield Finding(Rule.IDS, f"has no {semconv.SAGA_ID}", span)
+        if (order := span.text(semconv.ORDER_ID)) is None:
+            yield Finding(Rule.IDS, f"has no {semconv.ORDER_ID}", span)
+        elif known and order != known[0]:
+            yield Finding(Rule.IDS, f"has the {semconv.ORDER_ID} of another order", span)
+
+
+def _sends(story: Story) -> Iterator[Finding]:
+    for topic, message_id in _keys(story):
+        attempts = story.sends.get((topic, message_id), ())
+        processed = story.processes.get((topic, message_id), ())
+        some = (*attempts, *processed)[0]
+        if not message_id:
+            yield Finding(Rule.SEND, f"names no message ({semconv.MESSAGING_MESSAGE_ID})", some)
+            continue
+        acknowledged = [span for span in attempts if not span.is_error and not is_interrupted(span)]
+        if not acknowledged:
+            yield Finding(Rule.SEND, f"is about {_message(some, message_id)}, for which no send was acknowledged", some)
+        for span in acknowledged[1:]:
+            yield Finding(Rule.SEND, f"sends {_message(span, message_id)} once more", span)
+
+
+def _effects(story: Story) -> Iterator[Finding]:
+    for topic, message_id in _keys(story):
+        send = next(iter(story.sends.get((topic, message_id), ())), None)
+        if not message_id or send is None:
+            continue
+        for reader in READERS[topic]:
+            effects = story.effects.get((message_id, reader), ())
+            if not effects:
+                text = f"sent {_message(send, message_id)}, which group {reader} has not processed with an effect"
+                yield Finding(Rule.EFFECT, text, send)
+            for span in effects[1:]:
+                yield Finding(Rule.EFFECT, f"is another effect of {_message(span, message_id)} for {reader}", span)
+
+
+def _causes(story: Story) -> Iterator[Finding]:
+    for key, spans in story.processes.items():
+        senders = {span.span_id for span in story.sends.get(key, ())}
+        for span in spans:
+            if span.parent_id not in senders:
+                yield Finding(Rule.CAUSE, "is not the child of its message's send", span)
+            if not senders.intersection(link.span_id for link in span.links):
+                yield Finding(Rule.CAUSE, "is not linked to its message's send", span)
+
+
+def _compensations(story: Story) -> Iterator[Finding]:
+    for compensation, step in UNDOES.items():
+        undoing = story.processed(compensation)
+        undone = story.processed(step)
+        # What came after the first compensation was refused, and left nothing to link to.
+        if not undoing or not undone or undone[0].start_ns > undoing[0].start_ns:
+            continue
+        for span in undoing:
+            if not _compensated(span) & {each.span_id for each in undone}:
+                yield Finding(Rule.COMPENSATION, f"does not link to the `{step}` that it undoes", span)
+
+
+def _compensated(span: Span) -> set[str]:
+    wanted = semconv.COMPENSATES
+    return {link.span_id for link in span.links if link.attributes.get(semconv.LINK_TYPE) == wanted}
+
+
+def _life(story: Story) -> Iterator[Finding]:
+    lives, refunds = story.named(semconv.SPAN_SAGA_ORDER), story.named(semconv.SPAN_REFUND_ORDER)
+    is_refunded = not story.sent_types().isdisjoint(ENDS["refunded"])
+    if not lives:
+        yield Finding(Rule.LIFE, f"there is no `{semconv.SPAN_SAGA_ORDER}` span: the saga has not ended")
+        return
+    if is_refunded and not refunds:
+        yield Finding(Rule.LIFE, f"there is no `{semconv.SPAN_REFUND_ORDER}` span, but the order was refunded")
+    for span in lives[1:] + refunds[1:]:
+        yield Finding(Rule.LIFE, "is there once more", span)
+    if story.entries and not _meet(story.entries[0], lives[0].start_ns, lives[0].start_ns):
+        yield Finding(Rule.LIFE, "does not begin within the request that started the saga", lives[0])
+    for span in _moves(story):
+        if not any(_meet(span, life.start_ns, life.end_ns) for life in lives + refunds):
+            yield Finding(Rule.LIFE, "moved the saga outside of the life that its summary shows", span)
+
+
+def _moves(story: Story) -> Iterator[Span]:
+    """Give the process spans in which an answer moved the saga."""
+    for (_, reader), spans in story.effects.items():
+        if reader == ORCHESTRATOR_GROUP:
+            yield from (span for span in spans if span.text(semconv.SAGA_VERDICT) in _APPLIED)
+
+
+def _meet(span: Span, start_ns: int, end_ns: int) -> bool:
+    return span.start_ns <= end_ns + CLOCKS_NS and span.end_ns >= start_ns - CLOCKS_NS
+
+
+def _end(story: Story) -> Iterator[Finding]:
+    sent = story.sent_types()
+    for name in (semconv.SPAN_SAGA_ORDER, semconv.SPAN_REFUND_ORDER):
+        for span in story.named(name):
+            outcome = span.text(semconv.SAGA_OUTCOME)
+            missing = (BEGINNING | ENDS.get(outcome or "", frozenset())) - sent
+            if outcome not in ENDS:
+                yield Finding(Rule.END, f"has no {semconv.SAGA_OUTCOME} that a saga can have", span)
+            elif missing:
+                yield Finding(Rule.END, f"shows an end of which {_list(missing)} was not sent", span)
+
+
+def _keys(story: Story) -> list[tuple[str, str]]:
+    """Give the messages on topics of this system: those of dead letters and re-drives have no readers of their own."""
+    return [key for key in dict.fromkeys((*story.sends, *story.processes)) if key[0] in READERS]
+
+
+def _message(span: Span, message_id: str) -> str:
+    return f"`{message_type(span) or 'a message'}` ({message_id})"
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+RULES: tuple[Callable[[Story], Iterator[Finding]], ...] = (
+    _one_entry,
+    _parents_are_there,
+    _ids,
+    _sends,
+    _effects,
+    _causes,
+    _compensations,
+    _life,
+    _end,
+)

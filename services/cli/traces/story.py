@@ -1,0 +1,179 @@
+"""One saga's part of a trace, with its spans found by what they are.
+
+A trace may hold more than one saga, and spans of a caller outside this system. A span belongs to a saga
+
+- if it carries its `saga.id`,
+- if it carries none, and the way from it up to a span of the saga, or from a span of the saga up to it, leads through
+  such spans only; the way up ends at a SERVER span, because above it is the caller,
+- if it carries none and the trace has one saga and no caller: then nobody else can have made it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from services.cli.traces.model import Kind, Span
+from tracing import semconv
+
+MessageKey = tuple[str, str]
+"""A topic and a message id."""
+
+_SERVES_MANY = {semconv.POLL, semconv.COMMIT}
+
+
+def operation(span: Span) -> str | None:
+    """Name the messaging operation of a span, if it is one."""
+    return span.text(semconv.MESSAGING_OPERATION_NAME)
+
+
+def serves_many(span: Span) -> bool:
+    """Tell whether a span serves many orders by its nature, and so carries no ids."""
+    return operation(span) in _SERVES_MANY
+
+
+def message_type(span: Span) -> str | None:
+    """Name the type of the message that a span sends or processes."""
+    return span.text(semconv.SAGATRACE_MESSAGE_TYPE)
+
+
+def group(span: Span) -> str | None:
+    """Name the consumer group that a span processes for."""
+    return span.text(semconv.MESSAGING_CONSUMER_GROUP_NAME)
+
+
+def is_interrupted(span: Span) -> bool:
+    """Tell whether the span's process did not live to end it."""
+    return bool(span.attributes.get(semconv.SAGATRACE_INTERRUPTED))
+
+
+def is_duplicate(span: Span) -> bool:
+    """Tell whether the inbox absorbed the message that a span processes."""
+    return bool(span.attributes.get(semconv.SAGATRACE_DUPLICATE))
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a trace tells of one saga.
+
+    Args:
+        saga_id: The saga.
+        trace: All spans of its trace.
+    """
+
+    saga_id: str
+    trace: tuple[Span, ...]
+
+    @cached_property
+    def spans(self) -> tuple[Span, ...]:
+        """The saga's spans, in the order in which they started."""
+        members = self._members()
+        return tuple(sorted((self.by_id[one] for one in members), key=lambda span: (span.start_ns, span.end_ns)))
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Span]:
+        """All spans of the trace by their ids."""
+        return {span.span_id: span for span in self.trace}
+
+    @cached_property
+    def entries(self) -> tuple[Span, ...]:
+        """The requests that started the saga: one, if all is well.
+
+        A caller may put further requests about the order into the trace that it shares: those cause no span here.
+        """
+        own = {span.span_id for span in self.spans}
+        doors = [span for span in self.spans if span.kind is Kind.SERVER and span.parent_id not in own]
+        parents = {span.parent_id for span in self.spans}
+        return tuple(door for door in doors if door.span_id in parents) or tuple(doors)
+
+    @cached_property
+    def sends(self) -> Mapping[MessageKey, Sequence[Span]]:
+        """The send spans by topic and message id; a span that names no message is under an empty id."""
+        return self._by_message(semconv.SEND)
+
+    @cached_property
+    def processes(self) -> Mapping[MessageKey, Sequence[Span]]:
+        """The process spans by topic and message id."""
+        return self._by_message(semconv.PROCESS)
+
+    @cached_property
+    def effects(self) -> Mapping[tuple[str, str], Sequence[Span]]:
+        """The process spans that had an effect, by message id and group, from whatever topic the message came.
+
+        A failed attempt, and a duplicate that the inbox absorbed, have none. An interrupted one may have had it: it
+        counts if no other did.
+        """
+        tries: dict[tuple[str, str], list[Span]] = defaultdict(list)
+        for (_, message_id), spans in self.processes.items():
+            for span in spans:
+                if not span.is_error and not is_duplicate(span):
+                    tries[message_id, group(span) or ""].append(span)
+        return {key: _prefer_finished(spans) for key, spans in tries.items()}
+
+    def processed(self, kind: str) -> list[Span]:
+        """Give the process spans with an effect of one type of message, in the order in which they started."""
+        found = [span for spans in self.effects.values() for span in spans if message_type(span) == kind]
+        return sorted(found, key=lambda span: span.start_ns)
+
+    def sent_types(self) -> set[str]:
+        """Name the types of all messages that were sent."""
+        return {kind for spans in self.sends.values() for span in spans if (kind := message_type(span))}
+
+    def named(self, name: str) -> list[Span]:
+        """Give the saga's spans of one name."""
+        return [span for span in self.spans if span.name == name]
+
+    def _by_message(self, wanted: str) -> dict[MessageKey, list[Span]]:
+        found: dict[MessageKey, list[Span]] = defaultdict(list)
+        for span in self.spans:
+            if operation(span) == wanted:
+                topic = span.text(semconv.MESSAGING_DESTINATION_NAME) or ""
+                found[topic, span.text(semconv.MESSAGING_MESSAGE_ID) or ""].append(span)
+        return dict(found)
+
+    def _members(self) -> set[str]:
+        members = {span.span_id for span in self.trace if _saga(span) == self.saga_id}
+        if self._is_alone(members):
+            return set(self.by_id)
+        for one in list(members):
+            members.update(self._nameless_above(self.by_id[one]))
+        for span in self.trace:
+            way = self._nameless_up(span, members)
+            if way and way[-1].parent_id in members:
+                members.update(one.span_id for one in way)
+        return members
+
+    def _is_alone(self, members: Iterable[str]) -> bool:
+        """Tell whether the trace has one saga and no caller."""
+        doors = [self.by_id[one] for one in members if self.by_id[one].kind is Kind.SERVER]
+        others = {_saga(span) for span in self.trace} - {self.saga_id, None}
+        return not others and all(door.parent_id is None for door in doors)
+
+    def _nameless_above(self, span: Span) -> list[str]:
+        """Walk up from a span of the saga through spans without an id, up to the request."""
+        way: list[str] = []
+        while span.kind is not Kind.SERVER:
+            above = self.by_id.get(span.parent_id or "")
+            if above is None or _saga(above) is not None or above.span_id in way:
+                break
+            way.append(above.span_id)
+            span = above
+        return way
+
+    def _nameless_up(self, span: Span | None, members: Container[str]) -> list[Span]:
+        """Walk up from a span that is nobody's yet, itself included, to the last one that is nobody's."""
+        way: list[Span] = []
+        while span is not None and _saga(span) is None and span.span_id not in members and span not in way:
+            way.append(span)
+            span = self.by_id.get(span.parent_id or "")
+        return way
+
+
+def _saga(span: Span) -> str | None:
+    return span.text(semconv.SAGA_ID)
+
+
+def _prefer_finished(spans: list[Span]) -> list[Span]:
+    return [span for span in spans if not is_interrupted(span)] or spans[:1]

@@ -1,0 +1,230 @@
+"""The check finds what is broken in a trace, and nothing in one that is whole."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from services.cli.traces.check import Rule, check
+from services.cli.traces.model import Kind, Span
+from tests.support.stories import MS, TRACE_ID, Telling, changed, completed, declined, doing, refunded, which
+
+Break = Callable[[list[Span]], list[Span]]
+
+
+def _found(spans: list[Span], saga_id: str = "saga-1") -> list[Rule]:
+    return list(dict.fromkeys(finding.rule for finding in check(spans, saga_id=saga_id, trace_id=TRACE_ID)))
+
+
+@pytest.mark.parametrize("tell", [completed, refunded, declined])
+def test_a_whole_trace_passes(tell: Callable[[], Telling]) -> None:
+    """A saga that is one connected trace has no findings, whichever way it went."""
+    assert check(tell().spans, saga_id="saga-1", trace_id=TRACE_ID) == []
+
+
+def _without(pick: Callable[[list[Span]], Span]) -> Break:
+    def broken(spans: list[Span]) -> list[Span]:
+        gone = pick(spans)
+        return [span for span in spans if span is not gone]
+
+    return broken
+
+
+def _with(pick: Callable[[list[Span]], Span], **changes: object) -> Break:
+    return lambda spans: changed(spans, pick(spans), **changes)
+
+
+def _twice(pick: Callable[[list[Span]], Span]) -> Break:
+    return lambda spans: [*spans, replace(pick(spans), span_id="f" * 16)]
+
+
+def _entry(spans: list[Span]) -> Span:
+    return spans[0]
+
+
+def _send(kind: str) -> Callable[[list[Span]], Span]:
+    return lambda spans: doing(spans, "send", kind)
+
+
+def _process(kind: str) -> Callable[[list[Span]], Span]:
+    return lambda spans: doing(spans, "process", kind)
+
+
+def _named(name: str) -> Callable[[list[Span]], Span]:
+    return lambda spans: which(spans, lambda span: span.name == name)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "rule"),
+    [
+        pytest.param(_with(_entry, kind=Kind.INTERNAL), Rule.ENTRY, id="no entry"),
+        pytest.param(_with(_send("payment.charge"), kind=Kind.SERVER, parent_id=None), Rule.ENTRY, id="two entries"),
+        pytest.param(_with(_send("payment.charge"), parent_id=None), Rule.PARENT, id="a second root"),
+        pytest.param(_with(_send("payment.charge"), parent_id="e" * 16), Rule.PARENT, id="an orphan"),
+        pytest.param(_without(_process("inventory.reserve")), Rule.PARENT, id="a lost process span"),
+        pytest.param(_with(_process("payment.refund"), trace_id="b" * 32), Rule.ONE_TRACE, id="a trace of its own"),
+        pytest.param(_with(_process("saga.started"), attributes={"saga.id": None}), Rule.IDS, id="no saga id"),
+        pytest.param(_with(_entry, attributes={"saga.id": None}), Rule.IDS, id="no saga id on the entry"),
+        pytest.param(_with(_process("saga.started"), attributes={"order.id": None}), Rule.IDS, id="no order id"),
+        pytest.param(_with(_process("saga.started"), attributes={"order.id": "o-2"}), Rule.IDS, id="another order id"),
+        pytest.param(_twice(_send("payment.charge")), Rule.SEND, id="sent twice"),
+        pytest.param(_without(_send("saga.started")), Rule.SEND, id="never sent"),
+        pytest.param(_with(_send("saga.started"), is_error=True), Rule.SEND, id="never acknowledged"),
+        pytest.param(
+            _with(_send("saga.started"), attributes={"messaging.message.id": None}), Rule.SEND, id="sent without an id"
+        ),
+        pytest.param(_without(_process("saga.started")), Rule.EFFECT, id="not processed"),
+        pytest.param(_with(_process("saga.started"), is_error=True), Rule.EFFECT, id="only failed"),
+        pytest.param(
+            _with(_process("saga.started"), attributes={"sagatrace.duplicate": True}), Rule.EFFECT, id="only duplicates"
+        ),
+        pytest.param(_twice(_process("saga.started")), Rule.EFFECT, id="two effects"),
+        pytest.param(
+            lambda spans: changed(spans, _process("saga.started")(spans), parent_id=spans[0].span_id),
+            Rule.CAUSE,
+            id="not the child of its send",
+        ),
+        pytest.param(_with(_process("saga.started"), links=()), Rule.CAUSE, id="not linked to its send"),
+        pytest.param(
+            lambda spans: changed(
+                spans, _process("payment.refund")(spans), links=_process("payment.refund")(spans).links[:1]
+            ),
+            Rule.COMPENSATION,
+            id="a compensation without its link",
+        ),
+        pytest.param(_without(_named("saga order")), Rule.LIFE, id="no life"),
+        pytest.param(_twice(_named("saga order")), Rule.LIFE, id="two lives"),
+        pytest.param(_without(_named("refund order")), Rule.LIFE, id="no life of the refund"),
+        pytest.param(
+            lambda spans: changed(
+                spans,
+                _process("payment.charged")(spans),
+                start_ns=_process("payment.charged")(spans).start_ns + 60_000 * MS,
+                end_ns=_process("payment.charged")(spans).end_ns + 60_000 * MS,
+            ),
+            Rule.LIFE,
+            id="a move outside of the life",
+        ),
+        pytest.param(
+            lambda spans: changed(spans, _named("saga order")(spans), start_ns=spans[0].start_ns - 60_000 * MS),
+            Rule.LIFE,
+            id="a life that begins too early",
+        ),
+        pytest.param(
+            lambda spans: [span for span in spans if span.attributes.get("sagatrace.message.type") != "saga.refunded"],
+            Rule.END,
+            id="an end that nobody was told of",
+        ),
+        pytest.param(_with(_named("saga order"), attributes={"saga.outcome": "fine"}), Rule.END, id="no known outcome"),
+    ],
+)
+def test_each_broken_rule_is_found(break_it: Break, rule: Rule) -> None:
+    """A trace that breaks a rule has a finding that names it."""
+    assert rule in _found(break_it(refunded().spans))
+
+
+def test_a_finding_names_the_span() -> None:
+    """A finding says which rule is broken and at which span."""
+    spans = completed().spans
+    send = doing(spans, "send", "payment.charge")
+    (finding,) = check(changed(spans, send, parent_id="e" * 16), saga_id="saga-1", trace_id=TRACE_ID)
+    assert finding.span is not None
+    assert finding.span.span_id == send.span_id
+    line = str(finding)
+    assert "every parent is in the trace: oms `send oms.payment.commands`" in line
+    assert "e" * 16 in line
+
+
+def test_failed_attempts_and_duplicates_may_stand_beside() -> None:
+    """An attempt to send that failed, a failed process span and an absorbed duplicate do not break a trace."""
+    spans = completed().spans
+    send, process = doing(spans, "send", "payment.charge"), doing(spans, "process", "payment.charge")
+    beside = [
+        replace(send, span_id="a" * 16, is_error=True),
+        replace(process, span_id="b" * 16, is_error=True),
+        replace(process, span_id="c" * 16, attributes=dict(process.attributes) | {"sagatrace.duplicate": True}),
+    ]
+    assert _found(spans + beside) == []
+
+
+def test_an_interrupted_span_counts_if_no_other_did() -> None:
+    """A process span that its process did not live to end is an effect, unless a later one is."""
+    spans = completed().spans
+    process = doing(spans, "process", "saga.completed")
+    interrupted = changed(spans, process, attributes={"sagatrace.interrupted": True})
+    assert _found(interrupted) == []
+    assert _found([*interrupted, replace(process, span_id="a" * 16)]) == []
+
+
+def test_a_message_that_was_delivered_by_a_timed_out_send_may_be_its_child() -> None:
+    """A process span may be the child of an attempt that seemed to fail: the broker may have taken it."""
+    spans = completed().spans
+    send, process = doing(spans, "send", "saga.completed"), doing(spans, "process", "saga.completed")
+    attempt = replace(send, span_id="a" * 16, is_error=True)
+    link = replace(process.links[0], span_id=attempt.span_id)
+    assert _found([*changed(spans, process, parent_id=attempt.span_id, links=(link,)), attempt]) == []
+
+
+def test_two_sagas_in_one_trace_of_a_caller_are_checked_each() -> None:
+    """Sagas that share a caller's trace pass each for itself, and a fault of one is found for that one alone."""
+    first = completed("saga-1", caller="c" * 16).spans
+    second = completed("saga-2", caller="c" * 16).spans
+    assert _found(first + second) == _found(first + second, "saga-2") == []
+    broken = changed(second, doing(second, "process", "saga.started"), links=())
+    assert _found(first + broken) == []
+    assert _found(first + broken, "saga-2") == [Rule.CAUSE]
+
+
+def test_a_nameless_span_between_two_of_a_saga_is_the_sagas() -> None:
+    """In a shared trace a span without saga.id is still found, by where it hangs."""
+    first = completed("saga-1", caller="c" * 16).spans
+    second = completed("saga-2", caller="c" * 16).spans
+    nameless = changed(first, doing(first, "send", "payment.charge"), attributes={"saga.id": None, "order.id": None})
+    assert Rule.IDS in _found(nameless + second)
+    assert _found(nameless + second, "saga-2") == []
+
+
+def test_spans_of_a_caller_are_not_the_sagas() -> None:
+    """The caller's own spans in the same trace carry no ids of ours, and need none."""
+    telling = completed(caller="c" * 16)
+    caller = replace(
+        telling.spans[0], span_id="c" * 16, parent_id=None, kind=Kind.CLIENT, service="shop", attributes={}
+    )
+    beside = replace(caller, span_id="d" * 16, parent_id="c" * 16)
+    assert _found([*telling.spans, caller, beside]) == []
+
+
+def test_a_further_request_in_a_shared_trace_is_no_second_entry() -> None:
+    """A caller may look at the order within the trace that it shares."""
+    telling = completed(caller="c" * 16)
+    look = replace(telling.spans[0], span_id="d" * 16, name="GET /orders/{order_id}")
+    assert _found([*telling.spans, look]) == []
+
+
+def test_a_request_in_a_trace_of_its_own_is_no_stray() -> None:
+    """A cancel or refund request keeps its own trace, and carries the saga's id there."""
+    telling = completed()
+    request = replace(telling.spans[0], trace_id="b" * 32, span_id="d" * 16, name="POST /orders/{order_id}/refund")
+    inside = replace(request, span_id="f" * 16, parent_id="d" * 16, kind=Kind.INTERNAL)
+    assert _found([*telling.spans, request, inside]) == []
+
+
+def test_polls_and_commits_need_no_ids() -> None:
+    """Spans that serve many orders carry no ids, also where one is in the trace."""
+    telling = completed()
+    parent = doing(telling.spans, "process", "saga.started")
+    attributes = {"messaging.operation.name": "commit"}
+    commit = replace(parent, span_id="d" * 16, parent_id=parent.span_id, attributes=attributes, kind=Kind.CLIENT)
+    assert _found([*telling.spans, commit]) == []
+
+
+def test_a_trace_without_spans_is_not_whole() -> None:
+    """Nothing recorded is a broken trace, not a good one."""
+    assert _found([]) == [Rule.ENTRY, Rule.LIFE]
+
+
+def test_a_cycle_of_parents_ends_the_check() -> None:
+    """Spans that are each other's parents are found, and the check comes to an end."""
+    spans = completed("saga-1", caller="c" * 16).spans
+    one, two = doing(spans, "send", "saga.completed"), doing(spans, "process", "saga.completed")
+    assert Rule.PARENT in _found(changed(changed(spans, one, parent_id=two.span_id), two, parent_id=one.span_id))

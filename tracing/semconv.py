@@ -63,6 +63,12 @@ SAGA_STATE_TO: Final = "saga.state.to"
 SAGA_INPUT: Final = "saga.input"
 #: What the orchestrator made of a reply: `applied`, `duplicate`, `stale`, `illegal`, `unknown_saga`.
 SAGA_VERDICT: Final = "saga.verdict"
+#: The event of an attempt at a message that failed and will be repeated, with the attempt's number and the delay in s.
+EVENT_RETRY: Final = "retry"
+RETRY_ATTEMPT: Final = "retry.attempt"
+RETRY_DELAY: Final = "retry.delay"
+#: The event of a wait for a database or a broker that is away.
+EVENT_UNAVAILABLE: Final = "unavailable"
 #: Why a link is there; the values are the `LINK_` constants below.
 LINK_TYPE: Final = "link.type"
 #: `link.type` of a link from a compensating span to the span whose effect it undoes.

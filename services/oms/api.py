@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.contracts import Item
 from services.contracts.envelope import Identifier, Value
-from services.messaging.runtime import Readiness
+from services.messaging.readiness import Readiness
 from services.oms import problems
 from services.oms.desk import OrderDesk
 from services.oms.saga import Status

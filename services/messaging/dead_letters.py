@@ -1,0 +1,129 @@
+"""Dead letters: what a group could not process, kept whole, with the story of the failure in its headers.
+
+Key and value are the record's own bytes, and so are all its headers but the trace context: that moves to
+`sagatrace-dlq-original-*`, because the record's `traceparent` is the one of the send to the dead-letter topic. The
+failure is told twice: as text under `sagatrace-dlq-*`, and under Spring's `kafka_dlt-original-*` in its binary form
+(spring-kafka, `DeadLetterRecordManager`: int32 and int64, big endian), so that tools which know those read it too.
+
+What is added has an upper size far below the 64 KiB that a dead-letter topic takes more than its source, so a dead
+letter always fits. No text in it holds a payload: of an exception only its class, and the frames of its stack.
+"""
+
+from __future__ import annotations
+
+import struct
+import traceback
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Protocol
+
+from services.contracts import ContractError
+from services.contracts.topics import dead_letter_topic
+from services.messaging.errors import MessagingError
+
+OWN = "sagatrace-dlq-"
+ORIGINAL = f"{OWN}original-"
+SPRING = "kafka_dlt-original-"
+TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
+
+_MESSAGE_BYTES = 1024
+_STACK_BYTES = 4096
+_TIMESTAMP_TYPES = {0: "CreateTime", 1: "LogAppendTime"}
+
+Header = tuple[str, bytes | None]
+
+
+class Record(Protocol):
+    """What a dead letter keeps of a consumed record."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: Iterable[Header]
+
+
+class Publisher(Protocol):
+    """What the dead letters need of a producer."""
+
+    async def publish(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Iterable[Header] = (),
+    ) -> object:
+        """Send bytes and wait for the broker's acknowledgement."""
+
+
+class DeadLetters:
+    """The dead-letter topic of one group."""
+
+    def __init__(self, group: str, producer: Publisher) -> None:
+        self._group = group
+        self._producer = producer
+
+    async def add(self, record: Record, error: BaseException, attempts: int) -> None:
+        """Write a record that could not be processed, in the current trace, and wait for the acknowledgement.
+
+        Raises:
+            SendFailed: it is not certain that the record was written.
+            Unavailable: no broker answers.
+        """
+        headers = [*_kept(record.headers), *_failure(self._group, record, error, attempts), *_spring(self._group, record)]
+        topic = dead_letter_topic(self._group)
+        await self._producer.publish(topic, key=record.key, value=record.value, headers=headers)
+
+
+def _kept(headers: Iterable[Header]) -> Iterator[Header]:
+    """Keep the original headers; of a second failure, replace the first one's story and keep its originals."""
+    headers = list(headers)
+    failed_before = any(name.startswith(ORIGINAL) for name, _ in headers)
+    for name, value in headers:
+        if name.lower() in TRACE_HEADERS:
+            if not failed_before:
+                yield f"{ORIGINAL}{name.lower()}", value
+        elif name.startswith(ORIGINAL) or not name.startswith((OWN, SPRING)):
+            yield name, value
+
+
+def _failure(group: str, record: Record, error: BaseException, attempts: int) -> Iterator[Header]:
+    told = {
+        "group": group,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
+        "attempts": attempts,
+        "error-type": f"{type(error).__module__}.{type(error).__qualname__}",
+        "error-message": _message(error),
+        "stacktrace": _frames(error),
+        "failed-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    for name, value in told.items():
+        yield f"{OWN}{name}", str(value).encode()
+
+
+def _spring(group: str, record: Record) -> Iterator[Header]:
+    yield f"{SPRING}topic", record.topic.encode()
+    yield f"{SPRING}partition", struct.pack(">i", record.partition)
+    yield f"{SPRING}offset", struct.pack(">q", record.offset)
+    yield f"{SPRING}timestamp", struct.pack(">q", record.timestamp)
+    yield f"{SPRING}timestamp-type", _TIMESTAMP_TYPES.get(record.timestamp_type, "NoTimestampType").encode()
+    yield f"{SPRING}consumer-group", group.encode()
+
+
+def _message(error: BaseException) -> str:
+    """Tell an error's text only where it is one of ours: anybody else's may quote the payload."""
+    text = str(error) if isinstance(error, MessagingError | ContractError) else ""
+    return text.encode()[:_MESSAGE_BYTES].decode(errors="ignore")
+
+
+def _frames(error: BaseException) -> str:
+    """Tell where an error came from, innermost frame last, without its text; the outer frames go first if it is long."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return frames.encode()[-_STACK_BYTES:].decode(errors="ignore")

@@ -1,0 +1,189 @@
+"""The delivery of one record to its handler: the failure ladder.
+
+| what happens | what is done |
+|---|---|
+| not decodable, breaks the contract, `Fatal` | to the dead letters at once |
+| unknown type on an event topic | skipped and counted: a newer peer's event is none of ours |
+| unknown type on a command or reply topic | to the dead letters at once: somebody waits for it |
+| `Unavailable` | waits and tries again without limit, and the service is unready; no message is to blame |
+| any other exception, or the time limit | tried again with backoff, inside the same process span; then to the dead letters |
+| the dead letter can't be written | waits and tries again without limit, so that nothing is committed past the record |
+
+`deliver` returns once the record is done with, one way or another; only a cancellation leaves it undone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from opentelemetry import metrics
+from opentelemetry.trace import Span
+
+import tracing
+from services.contracts import ContractError, Message, UnknownType, parse_message
+from services.contracts.topics import EVENT_TOPICS
+from services.messaging.dead_letters import DeadLetters, Record
+from services.messaging.errors import Fatal, MessagingError, Unavailable
+from services.messaging.readiness import Readiness
+from services.messaging.retry import Backoff
+from tracing import semconv
+
+Handler = Callable[[Message], Awaitable[None]]
+OnUnknown = Callable[[Record], Awaitable[None]]
+
+_AWAY = (Unavailable, ConnectionError)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """How patient a delivery is."""
+
+    handler_timeout_s: float
+    retries: Backoff
+    waits: Backoff
+
+
+class Delivery:
+    """Hands the records of one group to a handler.
+
+    Args:
+        group: The consumer group.
+        handler: Called with each message, inside its process span.
+        dead_letters: Where what can't be processed goes.
+        ladder: How often and how long things are tried.
+        readiness: Told while the database or the broker is away.
+        on_unknown: Called with a record of an event topic whose type is not known; by default it is only counted.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        handler: Handler,
+        dead_letters: DeadLetters,
+        ladder: Ladder,
+        *,
+        readiness: Readiness,
+        on_unknown: OnUnknown | None = None,
+    ) -> None:
+        self._group = group
+        self._handler = handler
+        self._dead_letters = dead_letters
+        self._ladder = ladder
+        self._readiness = readiness
+        self._on_unknown = on_unknown
+        self._log = structlog.get_logger(__name__)
+        meter = metrics.get_meter("sagatrace.messaging")
+        self._retried = meter.create_counter("sagatrace.consumer.retries", unit="{attempt}")
+        self._buried = meter.create_counter("sagatrace.consumer.dead_letters", unit="{message}")
+        self._skipped = meter.create_counter("sagatrace.consumer.unknown", unit="{message}")
+
+    async def deliver(self, record: Record) -> None:
+        """Process one record, whatever that takes."""
+        with tracing.process(record, group=self._group) as span:
+            try:
+                message = parse_message(record.value)
+            except UnknownType as error:
+                if record.topic in EVENT_TOPICS:
+                    await self._skip(record, span)
+                else:
+                    await self._bury(record, span, error, 0)
+            except ContractError as error:
+                await self._bury(record, span, error, 0)
+            else:
+                span.set_attributes(_about(message))
+                with tracing.bind(**_ids(message)):
+                    await self._handle(record, span, lambda: self._handler(message))
+
+    async def _handle(self, record: Record, span: Span, call: Callable[[], Awaitable[None]]) -> None:
+        """Call until it works, is final, or has failed too often."""
+        failed = away = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._ladder.handler_timeout_s):
+                    await call()
+            except _AWAY as error:
+                away += 1
+                await self._wait(record, span, error, away)
+                continue
+            except Fatal as error:
+                return await self._bury(record, span, error, failed + 1)
+            except Exception as error:  # noqa: BLE001  a handler's bug must not stop its partition
+                failed += 1
+                delay_s = self._ladder.retries.delay_s(failed)
+                if delay_s is None:
+                    return await self._bury(record, span, error, failed)
+                await self._retry(record, span, error, failed, delay_s)
+                continue
+            if away:
+                self._readiness.ready(_part(record))
+            return None
+
+    async def _retry(self, record: Record, span: Span, error: Exception, failed: int, delay_s: float) -> None:
+        span.add_event(
+            semconv.EVENT_RETRY,
+            {semconv.ERROR_TYPE: _kind(error), semconv.RETRY_ATTEMPT: failed, semconv.RETRY_DELAY: delay_s},
+        )
+        self._retried.add(1, {semconv.MESSAGING_DESTINATION_NAME: record.topic, semconv.ERROR_TYPE: _kind(error)})
+        self._log.warning("delivery.retry", **_where(record), error_type=_kind(error), attempt=failed)
+        await asyncio.sleep(delay_s)
+
+    async def _wait(self, record: Record, span: Span, error: Exception, times: int) -> None:
+        if times == 1:
+            reason = str(error) if isinstance(error, MessagingError) else _kind(error)
+            self._readiness.unready(_part(record), reason)
+            span.add_event(semconv.EVENT_UNAVAILABLE, {semconv.ERROR_TYPE: _kind(error)})
+            self._log.error("delivery.unavailable", **_where(record), error_type=_kind(error), reason=reason)
+        delay_s = self._ladder.waits.delay_s(times)
+        await asyncio.sleep(delay_s or self._ladder.waits.longest_s)
+
+    async def _skip(self, record: Record, span: Span) -> None:
+        self._skipped.add(1, {semconv.MESSAGING_DESTINATION_NAME: record.topic})
+        on_unknown = self._on_unknown
+        if on_unknown is not None:
+            await self._handle(record, span, lambda: on_unknown(record))
+
+    async def _bury(self, record: Record, span: Span, error: Exception, attempts: int) -> None:
+        """Write the record to the dead letters, as a child of its failed process span."""
+        tracing.fail(span, error)
+        times = 0
+        while True:
+            try:
+                await self._dead_letters.add(record, error, attempts)
+            except MessagingError as failure:
+                times += 1
+                await self._wait(record, span, failure, times)
+            else:
+                break
+        self._readiness.ready(_part(record))
+        self._buried.add(1, {semconv.MESSAGING_DESTINATION_NAME: record.topic, semconv.ERROR_TYPE: _kind(error)})
+        self._log.error("delivery.dead_letter", **_where(record), error_type=_kind(error), attempts=attempts)
+
+
+def _ids(message: Message) -> dict[str, str]:
+    return {
+        semconv.SAGA_ID: message.saga_id,
+        semconv.ORDER_ID: message.order_id,
+    }
+
+
+def _about(message: Message) -> dict[str, str]:
+    return {
+        semconv.MESSAGING_MESSAGE_ID: str(message.event_id),
+        semconv.MESSAGING_MESSAGE_CONVERSATION_ID: message.saga_id,
+        semconv.SAGATRACE_MESSAGE_TYPE: message.event_type,
+    }
+
+
+def _where(record: Record) -> dict[str, str | int]:
+    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+
+
+def _part(record: Record) -> str:
+    return f"{record.topic}/{record.partition}"
+
+
+def _kind(error: BaseException) -> str:
+    return type(error).__qualname__

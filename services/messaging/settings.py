@@ -1,0 +1,116 @@
+"""What every service reads from its environment: broker, database, and how it produces and consumes.
+
+A wrong value is reported by the variable's name, never by the value.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.messaging.errors import ConfigurationError
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Settings(BaseSettings):
+    """Settings of one thing, read once from the environment and then frozen."""
+
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read the settings.
+
+        Raises:
+            ConfigurationError: a variable is wrong; the text names it and the rule.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            prefix = cls.model_config.get("env_prefix", "")
+            rules = (
+                f"{prefix}{'_'.join(str(part) for part in detail['loc'])}".upper() + f": {detail['msg']}"
+                for detail in error.errors(include_input=False, include_url=False, include_context=False)
+            )
+            raise ConfigurationError("; ".join(rules)) from None
+
+
+class KafkaSettings(Settings):
+    """Where the broker is: `KAFKA_BOOTSTRAP_SERVERS`, a comma-separated list of `host:port`."""
+
+    model_config = SettingsConfigDict(env_prefix="KAFKA_")
+
+    bootstrap_servers: str = "localhost:9092"
+
+
+class DatabaseSettings(Settings):
+    """Where the database is: `DATABASE_URL`; without it, a SQLite file a service under `.sagatrace`."""
+
+    database_url: str | None = None
+
+    def url_of(self, service: str) -> str:
+        """Give the database URL of a service."""
+        return self.database_url or f"sqlite+aiosqlite:///.sagatrace/{service}.sqlite"
+
+
+class ProducerSettings(Settings):
+    """How a producer sends, from `SAGATRACE_PRODUCER_*`; times in seconds, sizes in bytes.
+
+    `max_bytes` is the largest record; the default is Kafka's `max.message.bytes`, and leaves room for what a dead letter
+    adds (its topic takes 64 KiB more).
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_PRODUCER_")
+
+    attempts: Count = 5
+    send_timeout: Seconds = 10.0
+    first_backoff: Seconds = 0.1
+    longest_backoff: Seconds = 5.0
+    stop_timeout: Seconds = 5.0
+    start_timeout: Seconds = 20.0
+    max_bytes: Count = 1_048_588 + 65_536
+
+
+class ConsumerSettings(Settings):
+    """How a consumer works, from `SAGATRACE_CONSUMER_*`; times in seconds.
+
+    `max_concurrency` is how many records of one partition may be handled at the same time; those of one key never are.
+    `retries` are the further attempts at a record whose handler failed. `drain` is what a stop or a rebalance may take;
+    it stays below `session_timeout`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_CONSUMER_")
+
+    session_timeout: Seconds = 10.0
+    join_timeout: Seconds = 60.0
+    poll_timeout: Seconds = 0.2
+    fetch_max_wait: Seconds = 0.1
+    max_poll_records: Count = 500
+    max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
+    max_in_flight: Count = 1000
+    commit_interval: Seconds = 0.5
+    commit_timeout: Seconds = 5.0
+    handler_timeout: Seconds = 30.0
+    retries: Annotated[int, Field(ge=0, le=100)] = 5
+    first_backoff: Seconds = 0.1
+    longest_backoff: Seconds = 5.0
+    drain: Seconds = 5.0
+
+    @model_validator(mode="after")
+    def _drain_fits(self) -> Self:
+        if self.drain >= self.session_timeout:
+            raise ValueError("drain must be shorter than session_timeout, or a rebalance takes the partitions away")
+        return self
+
+
+class RuntimeSettings(Settings):
+    """How a service ends, from `SAGATRACE_STOP_BUDGET` (for each of its parts) and `SAGATRACE_FLUSH_TIMEOUT`, in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_")
+
+    stop_budget: Seconds = 8.0
+    flush_timeout: Seconds = 5.0

@@ -1,0 +1,189 @@
+"""The order API over HTTP: what it answers, what it refuses and how, and the trace it begins."""
+
+import json
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Any
+
+import httpx2
+import pytest
+from opentelemetry import baggage
+
+from services.messaging.errors import Unavailable
+from services.messaging.runtime import Readiness
+from services.oms.api import MAX_BODY_BYTES, create_app
+from tests.support.orders import OrderService
+from tracing import semconv
+from tracing.testing import RecordedSpans
+
+ORDER = {
+    "customer_id": "c-1",
+    "items": [{"sku": "sku_ok", "quantity": 2, "unit_price": {"amount": 150, "currency": "EUR"}}],
+    "payment_method": "pm_ok",
+}
+CALLER = "0af7651916cd43dd8448eb211c80319c"
+SECRET = "4111 1111"
+
+
+@pytest.fixture
+async def client(oms: OrderService, spans: RecordedSpans) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of the API, with the spans of the test recorded."""
+    app = create_app(oms.desk, Readiness())
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://oms") as opened:
+        yield opened
+
+
+async def test_an_order_is_accepted_with_its_ids(client: httpx2.AsyncClient, spans: RecordedSpans) -> None:
+    """A new order is answered with 202, its place, and the id of the trace whose entry is the request's span."""
+    answer = await client.post("/orders", json=ORDER)
+    assert answer.status_code == HTTPStatus.ACCEPTED
+    placed = answer.json()
+    assert answer.headers["location"] == f"/orders/{placed['order_id']}"
+    entry = spans.one("POST /orders")
+    assert entry.parent is None
+    assert f"{entry.context.trace_id:032x}" == placed["trace_id"]
+    assert entry.attributes[semconv.SAGA_ID] == placed["saga_id"]
+    assert entry.attributes[semconv.ORDER_ID] == placed["order_id"]
+
+
+async def test_a_callers_trace_is_continued(client: httpx2.AsyncClient) -> None:
+    """With a `traceparent` the saga belongs to the caller's trace."""
+    answer = await client.post("/orders", json=ORDER, headers={"traceparent": f"00-{CALLER}-b7ad6b7169203331-01"})
+    assert answer.json()["trace_id"] == CALLER
+
+
+async def test_a_callers_baggage_stays_at_the_door(oms: OrderService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a caller sends as baggage is in no context behind the API."""
+    seen: list[dict[str, object]] = []
+    place = oms.desk.place
+
+    async def look(**order: Any) -> Any:
+        seen.append(dict(baggage.get_all()))
+        return await place(**order)
+
+    monkeypatch.setattr(oms.desk, "place", look)
+    with RecordedSpans(instrumented=False):
+        transport = httpx2.ASGITransport(create_app(oms.desk, Readiness()))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://oms") as opened:
+            await opened.post("/orders", json=ORDER, headers={"baggage": "user.id=alice"})
+    assert seen == [{}]
+
+
+async def test_the_same_key_gets_the_first_answer(client: httpx2.AsyncClient, oms: OrderService) -> None:
+    """An order sent twice with one Idempotency-Key is one order with one answer, and another order under it is refused."""
+    key = {"idempotency-key": "k-1"}
+    first = await client.post("/orders", json=ORDER, headers=key)
+    again = await client.post("/orders", json=ORDER, headers=key)
+    other = await client.post("/orders", json=ORDER | {"payment_method": "pm_slow"}, headers=key)
+    assert first.json() == again.json()
+    assert [message.event_type for message in await oms.messages()].count("order.created") == 1
+    assert other.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+BROKEN: dict[str, tuple[dict[str, Any], str]] = {
+    "a missing field": ({"customer_id": None}, "customer_id"),
+    "a bad id": ({"customer_id": SECRET}, "customer_id"),
+    "no lines": ({"items": []}, "items"),
+    "a line of none": ({"items": [ORDER["items"][0] | {"quantity": 0}]}, "items.0.quantity"),  # type: ignore[index]
+    "an unknown field": ({"card": SECRET}, "card"),
+    "two currencies": (
+        {"items": [*ORDER["items"], {"sku": "b", "quantity": 1, "unit_price": {"amount": 1, "currency": "USD"}}]},
+        "items",
+    ),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_bad_input_names_the_field_and_never_the_value(client: httpx2.AsyncClient, broken: str) -> None:
+    """A bad order is a 422 problem that names the field; nothing of what was sent comes back."""
+    changes, field = BROKEN[broken]
+    answer = await client.post("/orders", json=ORDER | changes)
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert [error["field"] for error in problem["errors"]] == [field]
+    assert SECRET not in answer.text
+    assert problem.keys() == {"type", "title", "status", "detail", "errors"}
+
+
+async def test_a_body_that_is_no_json_is_a_bad_request(client: httpx2.AsyncClient) -> None:
+    """A body that can't be read at all is a 400 problem."""
+    answer = await client.post("/orders", content=f"{{{SECRET}", headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert SECRET not in answer.text
+
+
+async def test_a_body_has_a_size_limit(client: httpx2.AsyncClient) -> None:
+    """A body over the limit is refused with 413 before it is parsed."""
+    body = json.dumps(ORDER | {"note": "x" * MAX_BODY_BYTES})
+    answer = await client.post("/orders", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+async def test_cancel_is_accepted_until_the_charge_is_answered(client: httpx2.AsyncClient, oms: OrderService) -> None:
+    """Cancel is 202 with the same answer each time while it can be honoured, and 409 once the order is paid."""
+    early = (await client.post("/orders", json=ORDER)).json()
+    first = await client.post(f"/orders/{early['order_id']}/cancel")
+    again = await client.post(f"/orders/{early['order_id']}/cancel")
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json() == again.json() == early
+    late = (await client.post("/orders", json=ORDER)).json()
+    await oms.answer("inventory.reserved")
+    await oms.answer("payment.charged")
+    assert (await client.post(f"/orders/{late['order_id']}/cancel")).status_code == HTTPStatus.CONFLICT
+
+
+async def test_refund_is_accepted_after_completion_only(client: httpx2.AsyncClient, oms: OrderService) -> None:
+    """Refund is 409 before the order is completed, and 202 with the same answer each time after it."""
+    placed = (await client.post("/orders", json=ORDER)).json()
+    refund = f"/orders/{placed['order_id']}/refund"
+    assert (await client.post(refund)).status_code == HTTPStatus.CONFLICT
+    await oms.answer("inventory.reserved")
+    await oms.answer("payment.charged")
+    answers = [await client.post(refund), await client.post(refund)]
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(202, placed)] * 2
+
+
+async def test_a_saga_is_found_with_its_history(client: httpx2.AsyncClient, oms: OrderService) -> None:
+    """Sagas are listed by status, and one is shown with each step, its attempt, and the span in which it happened."""
+    placed = (await client.post("/orders", json=ORDER)).json()
+    await oms.answer("inventory.rejected", reason="out_of_stock")
+    assert [saga["saga_id"] for saga in (await client.get("/sagas?status=failed")).json()] == [placed["saga_id"]]
+    assert (await client.get("/sagas?status=running")).json() == []
+    saga = (await client.get(f"/sagas/{placed['saga_id']}")).json()
+    assert [(entry["input"], entry["state"], entry["attempt"]) for entry in saga["history"]] == [
+        ("start", "reserving", 1),
+        ("inventory.rejected", "failed", 1),
+    ]
+    assert saga["history"][0]["trace_id"] == placed["trace_id"]
+    assert (saga["status"], saga["reason"]) == ("failed", "out_of_stock")
+    order = (await client.get(f"/orders/{placed['order_id']}")).json()
+    assert (order["status"], order["order_status"]) == ("failed", "canceled")
+
+
+@pytest.mark.parametrize("path", ["/orders/none", "/sagas/none", "/nowhere"])
+async def test_what_is_not_there_is_a_problem_too(client: httpx2.AsyncClient, path: str) -> None:
+    """An unknown order, saga or path is a 404 problem."""
+    answer = await client.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_a_database_that_is_away_is_a_503(
+    client: httpx2.AsyncClient, oms: OrderService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the database can't be reached nothing is accepted, and the caller is told when to ask again."""
+
+    def away() -> None:
+        raise Unavailable("the database is not available")
+
+    monkeypatch.setattr(oms.database, "transaction", away)
+    answer = await client.post("/orders", json=ORDER)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
+async def test_health_is_not_traced(client: httpx2.AsyncClient, spans: RecordedSpans) -> None:
+    """Liveness and readiness answer without a span."""
+    assert (await client.get("/healthz")).json() == {"status": "alive"}
+    await client.get("/readyz")
+    assert spans.finished == []

@@ -65,7 +65,7 @@ def _spans(document: Json) -> Iterator[Span]:
 
 def _span(span: Json, service: str) -> Span:
     status = span.get("status") or {}
-    start_ns = int(span["startTimeUnixNano"])
+    start_ns = int(span.get("startTimeUnixNano", 0))
     return Span(
         trace_id=_id(span["traceId"], 16),
         span_id=_id(span["spanId"], 8),

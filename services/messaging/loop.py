@@ -13,6 +13,8 @@ import structlog
 
 from services.messaging.errors import Unavailable
 
+# How long to wait for what is away: doubled each time, from the first to the longest.
+_FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 10.0
 
 
@@ -63,7 +65,7 @@ class Loop:
             self._failures += 1
             if self._failures == 1:
                 self._log.warning("loop.unavailable", loop=self.name, reason=str(error))
-            return min(self._interval_s * 2.0 ** min(self._failures, 32), _LONGEST_WAIT_S)
+            return min(_FIRST_WAIT_S * 2.0 ** min(self._failures, 32), _LONGEST_WAIT_S)
         if self._failures:
             self._log.info("loop.available", loop=self.name, failures=self._failures)
             self._failures = 0

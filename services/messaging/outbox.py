@@ -15,6 +15,7 @@ What holds at each moment, and why:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Self
@@ -102,9 +103,12 @@ class Outbox:
         await connection.execute(insert(OUTBOX).values(**_values(topic, message, value)))
         self._database.after_commit(connection, self.added.set)
 
-    async def claim(self, limit: int, lease_s: float) -> list[OutboxRow]:
-        """Lease up to `limit` rows for `lease_s` seconds: the oldest unsent of each key, if it is due and free."""
-        due = select(OUTBOX.c.id).where(_claimable()).order_by(OUTBOX.c.id).limit(limit)
+    async def claim(self, limit: int, lease_s: float, *, besides: Collection[int] = ()) -> list[OutboxRow]:
+        """Lease up to `limit` rows for `lease_s` seconds: the oldest unsent of each key, if it is due and free.
+
+        Rows whose ids are in `besides` are left alone: a relay does not claim what it has in hand, however long ago.
+        """
+        due = select(OUTBOX.c.id).where(_claimable(), OUTBOX.c.id.not_in(besides)).order_by(OUTBOX.c.id).limit(limit)
         chosen = due.with_for_update(skip_locked=True).cte("chosen")
         lease = {"lease_token": uuid4(), "leased_until": database_time(lease_s), "attempts": OUTBOX.c.attempts + 1}
         claim = update(OUTBOX).where(OUTBOX.c.id.in_(select(chosen.c.id))).values(**lease)

@@ -67,6 +67,15 @@ async def test_an_expired_lease_can_be_claimed_again(database: Database, outbox:
     assert second.attempts == 2
 
 
+async def test_a_relay_does_not_claim_what_it_has_in_hand(database: Database, outbox: Outbox) -> None:
+    """A row whose lease ran out while it was being sent is left to other relays, and its key still waits for it."""
+    await put(database, outbox, "a", "a")
+    (row,) = await outbox.claim(10, _LEASE_S)
+    await expire_leases(database)
+    assert await outbox.claim(10, _LEASE_S, besides=[row.id]) == []
+    assert [other.id for other in await outbox.claim(10, _LEASE_S)] == [row.id]
+
+
 @pytest.mark.parametrize("finish", ["sent", "failed", "released"])
 async def test_a_stale_lease_can_finish_nothing(database: Database, outbox: Outbox, finish: str) -> None:
     """Whoever lost the lease writes nothing, whichever way it wants to end the row."""

@@ -219,7 +219,7 @@ async def test_what_was_sent_is_recorded_once_the_database_is_back(database: Dat
     """The database is away while a send ends: the relay waits for it, and does not send again."""
     if not database.is_sqlite:
         pytest.skip("this one locks a file")
-    quick = Database(database.url.render_as_string(hide_password=False), wait_s=0.05)
+    quick = Database(database.url.render_as_string(hide_password=False), wait_s=0.2)
     publisher = KeepingPublisher()
     publisher.block("a")
     with capture_logs() as logs:

@@ -90,5 +90,7 @@ def _contract_error(error: ValidationError) -> Undecodable | UnknownType | Inval
     if kinds & _NO_TYPE:
         return UnknownType("the message's event_type is not known here")
     # The first part of a location is the union's tag; the rest is the path of the field.
-    fields = (f"{'.'.join(str(part) for part in detail['loc'][1:]) or 'event_type'}: {detail['type']}" for detail in details)
+    fields = (
+        f"{'.'.join(str(part) for part in detail['loc'][1:]) or 'event_type'}: {detail['type']}" for detail in details
+    )
     return Invalid("; ".join(fields))

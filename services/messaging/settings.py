@@ -72,7 +72,7 @@ class ProducerSettings(Settings):
     longest_backoff: Seconds = 5.0
     stop_timeout: Seconds = 5.0
     start_timeout: Seconds = 20.0
-    max_bytes: Count = 1_048_588 + 65_536
+    max_bytes: Annotated[int, Field(ge=1, le=2**30)] = 1_048_588 + 65_536
 
 
 class ConsumerSettings(Settings):

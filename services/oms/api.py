@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
-from pydantic import Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.contracts import Item
@@ -34,7 +33,7 @@ class PlaceOrder(Value):
     """What a customer orders, and the token of the payment method."""
 
     customer_id: Identifier
-    items: Annotated[tuple[Item, ...], Field(min_length=1, max_length=100)]
+    items: tuple[Item, ...]
     payment_method: Identifier
 
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
+from services.messaging.settings import Seconds, Settings
+
 Attempts = Annotated[int, Field(ge=1, le=100)]
 
 _LONGEST_BACKOFF = 64
 
 
-class TimeoutSettings(BaseSettings):
+class TimeoutSettings(Settings):
     """How long the orchestrator waits for an answer, in seconds, and how often it asks.
 
     Read from `SAGATRACE_STEP_TIMEOUT`, `SAGATRACE_ATTEMPTS_FORWARD`, `SAGATRACE_ATTEMPTS_BACK`,
     `SAGATRACE_SWEEP_INTERVAL` and `SAGATRACE_SWEEP_BATCH`.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SAGATRACE_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_")
 
     step_timeout: Seconds = 30.0
     attempts_forward: Attempts = 2
@@ -33,10 +34,10 @@ class TimeoutSettings(BaseSettings):
         return self.step_timeout * (min(2 ** (attempt - 1), _LONGEST_BACKOFF) if back else 1)
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(Settings):
     """Where the order API listens: `SAGATRACE_API_HOST` and `SAGATRACE_API_PORT`."""
 
-    model_config = SettingsConfigDict(env_prefix="SAGATRACE_API_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_API_")
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000

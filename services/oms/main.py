@@ -1,0 +1,63 @@
+"""The composition of the order service: API, orchestrator, relay and sweeper."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from services.contracts.topics import ORCHESTRATOR_GROUP, SAGA_REPLIES
+from services.messaging.consumer import Consumer
+from services.messaging.database import Database
+from services.messaging.inbox import Inbox
+from services.messaging.migrations import upgrade
+from services.messaging.outbox import Outbox
+from services.messaging.producer import Producer
+from services.messaging.pruning import Retention, pruning
+from services.messaging.readiness import Readiness
+from services.messaging.relay import Relay
+from services.messaging.runtime import Part, run_service
+from services.messaging.settings import DatabaseSettings, KafkaSettings
+from services.oms.api import create_app
+from services.oms.desk import OrderDesk
+from services.oms.handlers import ReplyHandler
+from services.oms.mover import Mover
+from services.oms.server import ApiServer
+from services.oms.settings import ApiSettings, TimeoutSettings
+from services.oms.timeouts import Timeouts
+
+NAME = "oms"
+
+
+@asynccontextmanager
+async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
+    """Open the service's database and broker, and give its parts: requests end first, the relay last."""
+    url = DatabaseSettings.read().url_of(NAME)
+    brokers = KafkaSettings.read().bootstrap_servers
+    await upgrade(url, NAME)
+    database = Database(url, schema=NAME)
+    inbox, outbox = Inbox(ORCHESTRATOR_GROUP), Outbox(database)
+    mover = Mover(database, outbox)
+    api = ApiServer(create_app(OrderDesk(database, mover), readiness), ApiSettings.read())
+    try:
+        async with Producer(brokers, client_id=NAME) as producer:
+            handler = ReplyHandler(database, inbox, mover)
+            replies = Consumer(
+                brokers,
+                ORCHESTRATOR_GROUP,
+                [SAGA_REPLIES],
+                handler,
+                producer=producer,
+                readiness=readiness,
+            )
+            timeouts = Timeouts(database, mover, replies.caught_up, TimeoutSettings.read())
+            relay = Relay(database, outbox, producer, on_sent=timeouts.command_sent)
+            kept = Retention()
+            prune = pruning(database, (outbox.prune, kept.sent_s), (inbox.prune, kept.inbox_s))
+            yield [api, replies, timeouts.loop(), prune, relay]
+    finally:
+        await database.close()
+
+
+async def main() -> None:
+    """Run the order service."""
+    await run_service(NAME, parts)

@@ -39,7 +39,6 @@ class Settings:
     """What the environment says about telemetry."""
 
     disabled: bool
-    service_name: str | None
     traces_exporters: tuple[str, ...]
     metrics_exporters: tuple[str, ...]
     traces_protocol: str
@@ -70,7 +69,6 @@ class Settings:
             raise InvalidSetting("OTEL_BSP_MAX_EXPORT_BATCH_SIZE must not exceed OTEL_BSP_MAX_QUEUE_SIZE")
         return cls(
             disabled=read.text("OTEL_SDK_DISABLED", "").lower() == "true",
-            service_name=read.text("OTEL_SERVICE_NAME", "") or None,
             traces_exporters=read.exporters("OTEL_TRACES_EXPORTER"),
             metrics_exporters=read.exporters("OTEL_METRICS_EXPORTER"),
             traces_protocol=read.choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", PROTOCOLS, protocol),

@@ -29,6 +29,7 @@ from opentelemetry.trace import StatusCode, format_trace_id
 
 from tracing.instrument import KafkaInstrumentor, instrument, uninstrument
 from tracing.provider import BoundAttributesSpanProcessor
+from tracing.semconv import ERROR_TYPE
 
 #: How long `wait_for` looks, and how often, in seconds.
 PATIENCE_S: Final = 5.0
@@ -216,7 +217,7 @@ def _draw(spans: Sequence[ReadableSpan]) -> Iterator[str]:
 def _line(span: ReadableSpan, *, orphan: bool) -> str:
     parts = [span.name, f"[{span.kind.name}]"]
     if span.status.status_code is StatusCode.ERROR:
-        parts.append(f"ERROR {(span.attributes or {}).get('error.type', '')}".rstrip())
+        parts.append(f"ERROR {(span.attributes or {}).get(ERROR_TYPE, '')}".rstrip())
     if span.links:
         parts.append(f"links={len(span.links)}")
     if orphan:

@@ -1,0 +1,152 @@
+"""Instrumenting: one at a time, ours before contrib's, whoever comes first."""
+
+import inspect
+from collections.abc import Iterator
+from importlib import metadata
+
+import aiokafka
+import pytest
+from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
+from wrapt import FunctionWrapper
+
+import tracing
+
+METHODS = {
+    aiokafka.AIOKafkaProducer: [
+        "send",
+        "create_batch",
+        "send_batch",
+        "begin_transaction",
+        "commit_transaction",
+        "abort_transaction",
+        "send_offsets_to_transaction",
+    ],
+    aiokafka.AIOKafkaConsumer: ["getone", "getmany", "commit"],
+}
+ORIGINALS = {(owner, name): getattr(owner, name) for owner, names in METHODS.items() for name in names}
+
+
+def wrapped() -> str:
+    """Name whose wrappers are in place: ours, contrib's, none, or something in between."""
+    now = {key: vars(key[0])[key[1]] for key in ORIGINALS}
+    # By identity: a proxy says that it is equal to what it wraps.
+    changed = {key for key in now if now[key] is not ORIGINALS[key]}
+    if any(isinstance(now[key], FunctionWrapper) for key in changed):
+        return "contrib"
+    return {0: "none", len(now): "ours"}.get(len(changed), "some")
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    assert wrapped() == "none"
+    yield
+    tracing.uninstrument()
+    if AIOKafkaInstrumentor().is_instrumented_by_opentelemetry:
+        AIOKafkaInstrumentor().uninstrument()
+    assert wrapped() == "none"
+
+
+def test_the_instrumentor_is_a_singleton_of_its_own() -> None:
+    """It has the base class's face and neither its object nor its state."""
+    AIOKafkaInstrumentor().instrument()
+    assert tracing.KafkaInstrumentor() is tracing.KafkaInstrumentor()
+    assert tracing.KafkaInstrumentor() is not AIOKafkaInstrumentor()
+    assert isinstance(tracing.KafkaInstrumentor(), AIOKafkaInstrumentor)
+    assert not tracing.KafkaInstrumentor().is_instrumented_by_opentelemetry
+    assert tracing.KafkaInstrumentor().instrumentation_dependencies() == ("aiokafka >= 0.8, < 1.0",)
+
+
+def test_ours_replaces_an_active_one_of_the_base_class() -> None:
+    """After contrib, ours is alone; after ours is taken off nothing is left, and contrib can come back."""
+    AIOKafkaInstrumentor().instrument()
+    assert wrapped() == "contrib"
+    tracing.instrument()
+    assert wrapped() == "ours"
+    tracing.uninstrument()
+    assert wrapped() == "none"
+    AIOKafkaInstrumentor().instrument()
+    assert wrapped() == "contrib"
+
+
+def test_the_base_class_has_no_effect_while_ours_is_active() -> None:
+    """Neither instrumenting nor uninstrumenting with contrib changes anything, and its state is true afterwards."""
+    tracing.instrument()
+    AIOKafkaInstrumentor().instrument()
+    assert wrapped() == "ours"
+    AIOKafkaInstrumentor().uninstrument()
+    assert wrapped() == "ours"
+    AIOKafkaInstrumentor().instrument()
+    tracing.uninstrument()
+    assert not AIOKafkaInstrumentor().is_instrumented_by_opentelemetry
+    AIOKafkaInstrumentor().instrument()
+    assert wrapped() == "contrib"
+
+
+def test_it_can_stand_in_for_the_base_class() -> None:
+    """Contrib's call sites work: instrument with its options, uninstrument, and again."""
+    instrumentor = tracing.KafkaInstrumentor()
+    for _ in range(2):
+        instrumentor.instrument(tracer_provider=None, async_produce_hook=None, skip_dep_check=True)
+        assert wrapped() == "ours"
+        instrumentor.uninstrument()
+        assert wrapped() == "none"
+
+
+def test_instrumenting_again_without_options_keeps_the_first() -> None:
+    """A library that instruments to be sure does not undo the program's options; options given later count."""
+    tracing.instrument(message_key="hash")
+    before = aiokafka.AIOKafkaProducer.send
+    tracing.instrument()
+    assert aiokafka.AIOKafkaProducer.send is before
+    tracing.instrument(message_key="off")
+    assert aiokafka.AIOKafkaProducer.send is not before
+    tracing.uninstrument()
+    tracing.uninstrument()
+
+
+def test_bad_options_leave_what_is_there() -> None:
+    """An option that is refused does not cost the instrumentation in place, contrib's or ours."""
+    AIOKafkaInstrumentor().instrument()
+    with pytest.raises(tracing.InvalidOption):
+        tracing.instrument(nonsense=1)
+    assert wrapped() == "contrib"
+    tracing.instrument()
+    with pytest.raises(tracing.InvalidOption):
+        tracing.instrument(nonsense=1)
+    assert wrapped() == "ours"
+
+
+def test_wrappers_look_like_what_they_wrap() -> None:
+    """Signature, name and documentation are aiokafka's, and coroutine functions stay coroutine functions."""
+    tracing.instrument()
+    for (owner, name), original in ORIGINALS.items():
+        method = getattr(owner, name)
+        assert inspect.signature(method) == inspect.signature(original)
+        assert (method.__name__, method.__doc__) == (original.__name__, original.__doc__)
+        assert inspect.iscoroutinefunction(method) == inspect.iscoroutinefunction(original)
+
+
+def test_a_wrapper_on_top_of_ours_is_left_alone() -> None:
+    """Uninstrumenting does not strip what somebody else put on top, and ours below passes calls through."""
+    tracing.instrument()
+    ours = aiokafka.AIOKafkaConsumer.getone
+
+    async def on_top(self: aiokafka.AIOKafkaConsumer) -> object:
+        return await ours(self)
+
+    aiokafka.AIOKafkaConsumer.getone = on_top  # type: ignore[method-assign, assignment]
+    try:
+        tracing.uninstrument()
+        assert aiokafka.AIOKafkaConsumer.getone is on_top
+    finally:
+        aiokafka.AIOKafkaConsumer.getone = ORIGINALS[aiokafka.AIOKafkaConsumer, "getone"]  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("order", [("ours", "contrib"), ("contrib", "ours")], ids="-then-".join)
+def test_both_entry_points_may_load(order: tuple[str, str]) -> None:
+    """Under `opentelemetry-instrument` every installed instrumentor is loaded, in any order; ours is what stays."""
+    found = metadata.entry_points(group="opentelemetry_instrumentor", name="aiokafka")
+    classes = {"contrib": next(iter(found)).load(), "ours": tracing.KafkaInstrumentor}
+    for name in order:
+        classes[name]().instrument(skip_dep_check=True, raise_exception_on_conflict=True)
+    assert wrapped() == "ours"

@@ -1,0 +1,52 @@
+"""The options of `instrument()`."""
+
+from typing import Any
+
+import pytest
+
+import tracing
+from tracing import InvalidOption, Options
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"exclude_topic": ["a"]}, "exclude_topic"),
+        ({"exclude_topics": "orders"}, "exclude_topics"),
+        ({"include_topics": [""]}, "include_topics"),
+        ({"captured_headers": [b"a"]}, "captured_headers"),
+        ({"message_key": "md5"}, "message_key"),
+        ({"poll_spans": "some"}, "poll_spans"),
+        ({"produce_hook": 3}, "produce_hook"),
+        ({"consume_hook": print, "async_consume_hook": print}, "consume_hook"),
+    ],
+)
+def test_a_bad_option_is_named(given: dict[str, Any], named: str) -> None:
+    """An option that is unknown or has a value it cannot have is refused, by name, and nothing is instrumented."""
+    with pytest.raises(InvalidOption, match=named):
+        tracing.instrument(**given)
+    assert not tracing.KafkaInstrumentor().is_instrumented_by_opentelemetry
+
+
+def test_contrib_names_of_the_hooks_are_understood() -> None:
+    """A call site of contrib's instrumentor needs no change."""
+    options = Options.parse({"async_produce_hook": print, "async_consume_hook": repr, "tracer_provider": None})
+    hooks: list[object] = [options.produce_hook, options.consume_hook]
+    assert hooks == [print, repr]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "traced"),
+    [
+        ((), (), {"orders", "orders.retry", "audit"}),
+        (("orders*",), (), {"orders", "orders.retry"}),
+        ((), ("*.retry",), {"orders", "audit"}),
+        (("orders*", "audit"), ("*.retry",), {"orders", "audit"}),
+        (("order?",), (), {"orders"}),
+        (("ORDERS",), (), set()),
+    ],
+)
+def test_globs_choose_topics(include: tuple[str, ...], exclude: tuple[str, ...], traced: set[str]) -> None:
+    """Globs are case-sensitive, match whole names, and exclusion wins."""
+    options = Options(include_topics=include, exclude_topics=exclude)
+    assert {topic for topic in ("orders", "orders.retry", "audit") if options.traces(topic)} == traced

@@ -1,0 +1,73 @@
+"""The OTEL_* variables."""
+
+import pytest
+
+from tracing.settings import InvalidSetting, Settings
+
+
+def test_the_defaults_are_those_of_the_specification_with_a_larger_queue() -> None:
+    """OTLP over HTTP for both signals, parent-based sampling of everything, W3C propagation."""
+    assert Settings.from_environment({}) == Settings(
+        disabled=False,
+        traces_exporters=("otlp",),
+        metrics_exporters=("otlp",),
+        traces_protocol="http/protobuf",
+        metrics_protocol="http/protobuf",
+        sampler="parentbased_always_on",
+        sampling_ratio=1.0,
+        propagators=("tracecontext", "baggage"),
+        queue_size=32_768,
+        batch_size=512,
+        schedule_delay_ms=5_000,
+        export_timeout_ms=30_000,
+        metric_interval_ms=60_000,
+    )
+
+
+def test_every_variable_is_obeyed() -> None:
+    """Values are trimmed, names are case-insensitive where the specification says so, and signals have their own."""
+    settings = Settings.from_environment(
+        {
+            "OTEL_SDK_DISABLED": "TRUE",
+            "OTEL_TRACES_EXPORTER": "console, otlp",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",
+            "OTEL_TRACES_SAMPLER": "TraceIdRatio",
+            "OTEL_TRACES_SAMPLER_ARG": " 0.25 ",
+            "OTEL_PROPAGATORS": "tracecontext,tracecontext",
+            "OTEL_BSP_MAX_QUEUE_SIZE": "100",
+            "OTEL_BSP_SCHEDULE_DELAY": "",
+        }
+    )
+    assert settings.disabled
+    assert settings.traces_exporters == ("console", "otlp")
+    assert settings.metrics_exporters == ()
+    assert (settings.traces_protocol, settings.metrics_protocol) == ("grpc", "http/protobuf")
+    assert (settings.sampler, settings.sampling_ratio) == ("traceidratio", 0.25)
+    assert settings.propagators == ("tracecontext",)
+    assert (settings.queue_size, settings.batch_size, settings.schedule_delay_ms) == (100, 100, 5_000)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_METRICS_EXPORTER", "otlp,statsd"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "udp"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_TRACES_SAMPLER_ARG", "150%"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+        ("OTEL_TRACES_SAMPLER_ARG", "nan"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "40000"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "1.5"),
+    ],
+)
+def test_a_bad_value_is_an_error_that_names_the_variable(variable: str, value: str) -> None:
+    """What the SDK would log and replace stops the program with the name to look for."""
+    with pytest.raises(InvalidSetting, match=variable):
+        Settings.from_environment({variable: value})

@@ -21,8 +21,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from services.contracts import parse_saga_event
 from services.messaging.dead_letters import DeadLetters
-from services.messaging.delivery import Delivery, Handler, Ladder, OnUnknown
+from services.messaging.delivery import Decode, Delivery, Handler, Ladder, OnUnknown
 from services.messaging.errors import Unavailable
 from services.messaging.partition import Partition
 from services.messaging.producer import Producer
@@ -43,6 +44,7 @@ class Consumer:
         producer: Sends the dead letters; one of its own if not given.
         readiness: Told while the consumer can't do its work.
         on_unknown: Called with a record of an event topic whose type is not known; by default it is only counted.
+        decode: Reads a record; by default its value is a message of the contract.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Consumer:
         producer: Producer | None = None,
         readiness: Readiness | None = None,
         on_unknown: OnUnknown | None = None,
+        decode: Decode = parse_saga_event,
     ) -> None:
         self._brokers = brokers
         self._group = group
@@ -72,6 +75,7 @@ class Consumer:
             _ladder(self._settings),
             readiness=self._readiness,
             on_unknown=on_unknown,
+            decode=decode,
         )
         self._client: AIOKafkaConsumer | None = None
         self._partitions: dict[TopicPartition, Partition] = {}

@@ -23,7 +23,7 @@ from opentelemetry import metrics
 from opentelemetry.trace import Span
 
 import tracing
-from services.contracts import ContractError, Message, UnknownType, parse_message
+from services.contracts import ContractError, Message, UnknownType, parse_saga_event
 from services.contracts.topics import EVENT_TOPICS
 from services.messaging.dead_letters import DeadLetters, Record
 from services.messaging.errors import Fatal, MessagingError, Unavailable
@@ -33,6 +33,7 @@ from tracing import semconv
 
 Handler = Callable[[Message], Awaitable[None]]
 OnUnknown = Callable[[Record], Awaitable[None]]
+Decode = Callable[[Record], Message]
 
 _AWAY = (Unavailable, ConnectionError)
 
@@ -56,6 +57,7 @@ class Delivery:
         ladder: How often and how long things are tried.
         readiness: Told while the database or the broker is away.
         on_unknown: Called with a record of an event topic whose type is not known; by default it is only counted.
+        decode: Reads a record; raises a ContractError for what it can't read.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Delivery:
         *,
         readiness: Readiness,
         on_unknown: OnUnknown | None = None,
+        decode: Decode = parse_saga_event,
     ) -> None:
         self._group = group
         self._handler = handler
@@ -74,6 +77,7 @@ class Delivery:
         self._ladder = ladder
         self._readiness = readiness
         self._on_unknown = on_unknown
+        self._decode = decode
         self._log = structlog.get_logger(__name__)
         meter = metrics.get_meter("sagatrace.messaging")
         self._retried = meter.create_counter("sagatrace.consumer.retries", unit="{attempt}")
@@ -84,7 +88,7 @@ class Delivery:
         """Process one record, whatever that takes."""
         with tracing.process(record, group=self._group) as span:
             try:
-                message = parse_message(record.value)
+                message = self._decode(record)
             except UnknownType as error:
                 if record.topic in EVENT_TOPICS:
                     await self._skip(record, span)

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from services.inventory.stock import FailurePlan
+from services.messaging.settings import Seconds, Settings
 
-Seconds = Annotated[float, Field(gt=0, le=3600)]
 
-
-class StockSettings(BaseSettings):
+class StockSettings(Settings):
     """The simulated stock.
 
     Read from `SAGATRACE_STOCK_QUANTITY`, `SAGATRACE_RESERVATION_DELAY` and `SAGATRACE_RESERVATION_POLL` (seconds).
     """
 
-    model_config = SettingsConfigDict(env_prefix="SAGATRACE_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_")
 
     stock_quantity: Annotated[int, Field(ge=0, le=10**15)] = 1_000_000
     reservation_delay: Seconds = 2.0

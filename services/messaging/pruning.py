@@ -7,31 +7,19 @@ again: the topics' retention, the retries and an operator's re-drive together.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.messaging.database import Database
 from services.messaging.loop import Loop
 
-_DAY_S = 86_400.0
-
-
-@dataclass(frozen=True)
-class Retention:
-    """How long rows are kept, in seconds."""
-
-    sent_s: float = 7 * _DAY_S
-    inbox_s: float = 90 * _DAY_S
-    tombstone_s: float = 90 * _DAY_S
-
 
 def pruning(
     database: Database,
+    interval_s: float,
     *prunes: tuple[Callable[[AsyncConnection, float], Awaitable[int]], float],
-    interval_s: float = 3600.0,
 ) -> Loop:
-    """Make the loop that calls each (prune, retention in seconds) in a transaction of its own."""
+    """Make the loop that every `interval_s` seconds calls each (prune, retention in seconds), a transaction each."""
 
     async def turn() -> bool:
         for prune, retention_s in prunes:

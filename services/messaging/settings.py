@@ -14,6 +14,8 @@ from services.messaging.errors import ConfigurationError
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Retained = Annotated[float, Field(gt=0, le=10 * 366 * 86_400)]
+_DAY_S = 86_400.0
 
 
 class Settings(BaseSettings):
@@ -105,6 +107,21 @@ class ConsumerSettings(Settings):
         if self.drain >= self.session_timeout:
             raise ValueError("drain must be shorter than session_timeout, or a rebalance takes the partitions away")
         return self
+
+
+class RetentionSettings(Settings):
+    """How long rows are kept, in seconds, from `SAGATRACE_RETENTION_*`, and how often what is older is deleted.
+
+    `sent` is for messages that were sent. `inbox` and `tombstones` outlast the longest possible re-drive: a message
+    that comes after them has its effect again.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_RETENTION_")
+
+    sent: Retained = 7 * _DAY_S
+    inbox: Retained = 90 * _DAY_S
+    tombstones: Retained = 90 * _DAY_S
+    interval: Seconds = 3600.0
 
 
 class RuntimeSettings(Settings):

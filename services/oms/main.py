@@ -12,11 +12,11 @@ from services.messaging.inbox import Inbox
 from services.messaging.migrations import upgrade
 from services.messaging.outbox import Outbox
 from services.messaging.producer import Producer
-from services.messaging.pruning import Retention, pruning
+from services.messaging.pruning import pruning
 from services.messaging.readiness import Readiness
 from services.messaging.relay import Relay
 from services.messaging.runtime import Part, run_service
-from services.messaging.settings import DatabaseSettings, KafkaSettings
+from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
 from services.oms.api import create_app
 from services.oms.desk import OrderDesk
 from services.oms.handlers import ReplyHandler
@@ -51,8 +51,8 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
             )
             timeouts = Timeouts(database, mover, replies.caught_up, TimeoutSettings.read())
             relay = Relay(database, outbox, producer, on_sent=timeouts.command_sent)
-            kept = Retention()
-            prune = pruning(database, (outbox.prune, kept.sent_s), (inbox.prune, kept.inbox_s))
+            kept = RetentionSettings.read()
+            prune = pruning(database, kept.interval, (outbox.prune, kept.sent), (inbox.prune, kept.inbox))
             yield [api, replies, timeouts.loop(), prune, relay]
     finally:
         await database.close()

@@ -5,22 +5,21 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 from sqlalchemy import make_url
 
+from services.messaging.settings import Seconds, Settings
 from services.payment.gateway import GatewayPlan
 
-Seconds = Annotated[float, Field(gt=0, le=3600)]
 
-
-class GatewaySettings(BaseSettings):
+class GatewaySettings(Settings):
     """The simulated payment gateway.
 
     Read from `SAGATRACE_GATEWAY_SLOW` (seconds), `SAGATRACE_GATEWAY_FLAKY_FAILURES` and
     `SAGATRACE_GATEWAY_DATABASE_URL`, by default a database beside the service's own.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SAGATRACE_GATEWAY_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_GATEWAY_")
 
     slow: Seconds = 2.0
     flaky_failures: Annotated[int, Field(ge=0, le=100)] = 2

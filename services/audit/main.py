@@ -1,0 +1,53 @@
+"""The composition of the audit: every event, into the trail."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from services.audit.entry import entry_of
+from services.audit.handlers import AuditHandler
+from services.contracts.topics import AUDIT_GROUP, ORDER_EVENTS, SAGA_EVENTS
+from services.messaging.consumer import Consumer
+from services.messaging.database import Database
+from services.messaging.inbox import Inbox
+from services.messaging.migrations import upgrade
+from services.messaging.producer import Producer
+from services.messaging.pruning import pruning
+from services.messaging.readiness import Readiness
+from services.messaging.runtime import Part, run_service
+from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
+
+NAME = "audit"
+
+
+@asynccontextmanager
+async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
+    """Open the service's database and broker, and give its parts. The trail itself is never pruned."""
+    url = DatabaseSettings.read().url_of(NAME)
+    brokers = KafkaSettings.read().bootstrap_servers
+    kept = RetentionSettings.read()
+    await upgrade(url, NAME)
+    database = Database(url, schema=NAME)
+    inbox = Inbox(AUDIT_GROUP)
+    try:
+        async with Producer(brokers, client_id=NAME) as producer:
+            yield [
+                Consumer(
+                    brokers,
+                    AUDIT_GROUP,
+                    [ORDER_EVENTS, SAGA_EVENTS],
+                    AuditHandler(database, inbox),
+                    producer=producer,
+                    readiness=readiness,
+                    decode=entry_of,
+                ),
+                pruning(database, kept.interval, (inbox.prune, kept.inbox)),
+            ]
+    finally:
+        await database.close()
+
+
+async def main() -> None:
+    """Run the audit."""
+    await run_service(NAME, parts)

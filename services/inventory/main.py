@@ -1,0 +1,61 @@
+"""The composition of the inventory: commands, delayed reservations, relay."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from services.contracts.topics import INVENTORY_COMMANDS, INVENTORY_GROUP
+from services.inventory import store
+from services.inventory.delayed import Delayed
+from services.inventory.handlers import StockHandler
+from services.inventory.settings import StockSettings
+from services.messaging.consumer import Consumer
+from services.messaging.database import Database
+from services.messaging.inbox import Inbox
+from services.messaging.migrations import upgrade
+from services.messaging.outbox import Outbox
+from services.messaging.producer import Producer
+from services.messaging.pruning import pruning
+from services.messaging.readiness import Readiness
+from services.messaging.relay import Relay
+from services.messaging.runtime import Part, run_service
+from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
+
+NAME = "inventory"
+
+
+@asynccontextmanager
+async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
+    """Open the service's database and broker, and give its parts: commands end first, the relay last."""
+    url = DatabaseSettings.read().url_of(NAME)
+    brokers = KafkaSettings.read().bootstrap_servers
+    stock, kept = StockSettings.read(), RetentionSettings.read()
+    await upgrade(url, NAME)
+    database = Database(url, schema=NAME)
+    inbox, outbox = Inbox(INVENTORY_GROUP), Outbox(database)
+    handler = StockHandler(database, inbox, outbox, stock.plan())
+    delayed = Delayed(database, outbox, stock.plan())
+    prunes = (outbox.prune, kept.sent), (inbox.prune, kept.inbox), (store.prune, kept.tombstones)
+    try:
+        async with Producer(brokers, client_id=NAME) as producer:
+            yield [
+                Consumer(
+                    brokers,
+                    INVENTORY_GROUP,
+                    [INVENTORY_COMMANDS],
+                    handler,
+                    producer=producer,
+                    readiness=readiness,
+                ),
+                delayed.loop(stock.reservation_poll),
+                pruning(database, kept.interval, *prunes),
+                Relay(database, outbox, producer),
+            ]
+    finally:
+        await database.close()
+
+
+async def main() -> None:
+    """Run the inventory."""
+    await run_service(NAME, parts)

@@ -1,0 +1,52 @@
+"""The composition of the notification service: order events, told to customers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from services.contracts.topics import NOTIFICATION_GROUP, ORDER_EVENTS
+from services.messaging.consumer import Consumer
+from services.messaging.database import Database
+from services.messaging.inbox import Inbox
+from services.messaging.migrations import upgrade
+from services.messaging.producer import Producer
+from services.messaging.pruning import pruning
+from services.messaging.readiness import Readiness
+from services.messaging.runtime import Part, run_service
+from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
+from services.notification.handlers import NotificationHandler
+from services.notification.sender import RecordingSender
+
+NAME = "notification"
+
+
+@asynccontextmanager
+async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
+    """Open the service's database and broker, and give its parts."""
+    url = DatabaseSettings.read().url_of(NAME)
+    brokers = KafkaSettings.read().bootstrap_servers
+    kept = RetentionSettings.read()
+    await upgrade(url, NAME)
+    database = Database(url, schema=NAME)
+    inbox = Inbox(NOTIFICATION_GROUP)
+    try:
+        async with Producer(brokers, client_id=NAME) as producer:
+            yield [
+                Consumer(
+                    brokers,
+                    NOTIFICATION_GROUP,
+                    [ORDER_EVENTS],
+                    NotificationHandler(database, inbox, RecordingSender()),
+                    producer=producer,
+                    readiness=readiness,
+                ),
+                pruning(database, kept.interval, (inbox.prune, kept.inbox)),
+            ]
+    finally:
+        await database.close()
+
+
+async def main() -> None:
+    """Run the notification service."""
+    await run_service(NAME, parts)

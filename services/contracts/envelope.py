@@ -67,3 +67,4 @@ class Message(Value):
     order_id: Identifier
     sequence: Annotated[int, Field(ge=0)]
     occurred_at: AwareDatetime = Field(default_factory=now)
+    payload: Value

@@ -2,8 +2,8 @@
 
 The client's traps that shape it (aiokafka 0.14):
 
-- `getmany(timeout_ms=...)` is never cancelled: a cancelled fetch leaks a counter and `max_poll_interval_ms` is then never
-  enforced again. Decoding is ours: a raising deserializer would loop for ever.
+- `getmany(timeout_ms=...)` is never cancelled: a cancelled fetch leaks a counter, and `max_poll_interval_ms` is then
+  never enforced again. Decoding is ours: a raising deserializer would loop for ever.
 - Commits name their offsets. A commit without arguments commits what was fetched.
 - A rebalance takes everything and gives anew, forgets which partitions were paused, and does not call back on `stop()`.
 """
@@ -47,7 +47,7 @@ class Consumer:
         decode: Reads a record; by default its value is a message of the contract.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a test or a service may want to replace, each by name
         self,
         brokers: str,
         group: str,
@@ -196,7 +196,8 @@ class Consumer:
         for partition, offset in due.items():
             partition.committed(offset)
 
-    def _assign(self, assigned: Sequence[TopicPartition]) -> None:
+    def assign(self, assigned: Sequence[TopicPartition]) -> None:
+        """Begin to work on partitions: the group's decision."""
         lanes = self._settings.max_concurrency
         for topic_partition in assigned:
             self._partitions[topic_partition] = Partition(topic_partition, self._delivery.deliver, lanes)
@@ -224,22 +225,23 @@ class Consumer:
         except (KafkaError, TimeoutError) as error:
             self._log.warning("consumer.leave_failed", group=self._group, reason=type(error).__name__)
 
-    async def _revoked(self, revoked: Iterable[TopicPartition]) -> None:
+    async def revoke(self, revoked: Iterable[TopicPartition]) -> None:
+        """Drain, commit and forget partitions: the group's decision."""
         if self._client is not None:
             await self._give_up(self._client, revoked)
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  aiokafka's class is not typed
+class _Listener(ConsumerRebalanceListener):
     """Passes the group's decisions on; what it raised would only be logged by the client."""
 
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        await self._consumer._revoked(revoked)
+        await self._consumer.revoke(revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._consumer._assign(list(assigned))
+        self._consumer.assign(list(assigned))
 
 
 def _client(brokers: str, group: str, settings: ConsumerSettings) -> AIOKafkaConsumer:

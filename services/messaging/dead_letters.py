@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -36,14 +36,37 @@ Header = tuple[str, bytes | None]
 class Record(Protocol):
     """What a dead letter keeps of a consumed record."""
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    timestamp_type: int
-    key: bytes | None
-    value: bytes | None
-    headers: Iterable[Header]
+    @property
+    def topic(self) -> str:
+        """The topic it was read from."""
+
+    @property
+    def partition(self) -> int:
+        """Its partition."""
+
+    @property
+    def offset(self) -> int:
+        """Its offset in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since the epoch."""
+
+    @property
+    def timestamp_type(self) -> int:
+        """0: set by the producer, 1: set by the broker."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value."""
+
+    @property
+    def headers(self) -> Sequence[Header]:
+        """Its headers, in order."""
 
 
 class Publisher(Protocol):
@@ -74,7 +97,11 @@ class DeadLetters:
             SendFailed: it is not certain that the record was written.
             Unavailable: no broker answers.
         """
-        headers = [*_kept(record.headers), *_failure(self._group, record, error, attempts), *_spring(self._group, record)]
+        headers = [
+            *_kept(record.headers),
+            *_failure(self._group, record, error, attempts),
+            *_spring(self._group, record),
+        ]
         topic = dead_letter_topic(self._group)
         await self._producer.publish(topic, key=record.key, value=record.value, headers=headers)
 
@@ -124,6 +151,6 @@ def _message(error: BaseException) -> str:
 
 
 def _frames(error: BaseException) -> str:
-    """Tell where an error came from, innermost frame last, without its text; the outer frames go first if it is long."""
+    """Tell where an error came from, innermost frame last, without its text; outer frames go first if it is long."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     return frames.encode()[-_STACK_BYTES:].decode(errors="ignore")

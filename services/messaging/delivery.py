@@ -6,8 +6,8 @@
 | unknown type on an event topic | skipped and counted: a newer peer's event is none of ours |
 | unknown type on a command or reply topic | to the dead letters at once: somebody waits for it |
 | `Unavailable` | waits and tries again without limit, and the service is unready; no message is to blame |
-| any other exception, or the time limit | tried again with backoff, inside the same process span; then to the dead letters |
-| the dead letter can't be written | waits and tries again without limit, so that nothing is committed past the record |
+| any other exception, the time limit | tried again with backoff inside the process span, then to the dead letters |
+| the dead letter can't be written | waits and tries again without limit: nothing is committed past the record |
 
 `deliver` returns once the record is done with, one way or another; only a cancellation leaves it undone.
 """
@@ -60,7 +60,7 @@ class Delivery:
         decode: Reads a record; raises a ContractError for what it can't read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a delivery consists of
         self,
         group: str,
         handler: Handler,

@@ -138,8 +138,8 @@ class Producer:
         # A refused batch would poison the idempotent producer, so the broker never sees it.
         size = DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers)
         if size > self._settings.max_bytes:
-            text = f"a record for {topic} has {size} bytes, more than SAGATRACE_PRODUCER_MAX_BYTES={self._settings.max_bytes}"
-            raise MessageTooLarge(text)
+            limit = f"SAGATRACE_PRODUCER_MAX_BYTES={self._settings.max_bytes}"
+            raise MessageTooLarge(f"a record for {topic} has {size} bytes, more than {limit}")
 
     async def _send(
         self,
@@ -151,7 +151,8 @@ class Producer:
         client = await self._connected()
         try:
             async with asyncio.timeout(self._settings.send_timeout):
-                return await client.send_and_wait(topic, value, key, headers=headers)
+                sent: RecordMetadata = await client.send_and_wait(topic, value, key, headers=headers)
+                return sent
         except MessageSizeTooLargeError as error:
             raise MessageTooLarge(f"the broker takes no record of this size for {topic}") from error
         except (KafkaError, TimeoutError) as error:

@@ -1,7 +1,7 @@
 """The retry policy: (attempt) -> delay or None, as a pure value.
 
-Exponential backoff with full jitter on the upper half: the n-th delay lies between half of `first * 2 ** (n - 1)` and the
-whole of it, never above `longest`. The source of randomness is given, so that a test can repeat it.
+Exponential backoff with jitter on the upper half: the n-th delay lies between half of `first * 2 ** (n - 1)` and the
+whole of it, and never above `longest`. The source of randomness is given, so that a test can repeat it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ class Backoff:
     first_s: float
     longest_s: float
     retries: int | None = None
-    # Spread, not secrecy.
-    source: random.Random = field(default_factory=random.Random)  # noqa: S311
+    source: random.Random = field(default_factory=random.Random)
 
     def delay_s(self, failed_attempts: int) -> float | None:
         """Tell how long to wait after this many failed attempts (from 1), or None if that was the last."""
         if self.retries is not None and failed_attempts > self.retries:
             return None
-        whole = min(self.first_s * 2 ** min(failed_attempts - 1, _MOST_DOUBLINGS), self.longest_s)
+        whole = min(self.first_s * 2.0 ** min(failed_attempts - 1, _MOST_DOUBLINGS), self.longest_s)
         return whole * self.source.uniform(0.5, 1.0)

@@ -2,7 +2,7 @@
 
 A service is a list of parts, each with `run` and `stop`. All run side by side; one that dies stops the process with its
 error, because a service with a dead loop only looks alive. SIGTERM and SIGINT stop the parts one after the other in the
-order of the list, each within the stop budget, and then the spans are flushed. A second signal ends the process at once.
+order of the list, each within the stop budget; then the spans are flushed. A second signal ends the process at once.
 """
 
 from __future__ import annotations

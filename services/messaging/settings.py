@@ -125,7 +125,7 @@ class RetentionSettings(Settings):
 
 
 class RuntimeSettings(Settings):
-    """How a service ends, from `SAGATRACE_STOP_BUDGET` (for each of its parts) and `SAGATRACE_FLUSH_TIMEOUT`, in seconds."""
+    """How a service ends: `SAGATRACE_STOP_BUDGET` (for each part) and `SAGATRACE_FLUSH_TIMEOUT`, in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_")
 

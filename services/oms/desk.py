@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http import HTTPStatus
 
 from opentelemetry import trace
@@ -179,7 +179,7 @@ def _in_the_sagas_trace(saga: Saga, request: Input) -> Iterator[None]:
         yield
 
 
-def _about(saga: Saga) -> tracing.bind:
+def _about(saga: Saga) -> AbstractContextManager[object]:
     """Put the saga's ids on the current span and on all that start under it."""
     return tracing.bind(**{semconv.SAGA_ID: saga.saga_id, semconv.ORDER_ID: saga.order_id})
 

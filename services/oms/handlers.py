@@ -51,9 +51,9 @@ class ReplyHandler:
         saga = await store.lock_saga(connection, reply.saga_id)
         if saga is None:
             return UNKNOWN_SAGA
-        answer: Answer = reply.payload  # type: ignore[attr-defined]  every reply has one
+        answer = reply.payload
         verdict = STALE
-        if saga.awaits(answer.command_id):
+        if isinstance(answer, Answer) and saga.awaits(answer.command_id):
             verdict = await self._move(connection, saga, reply, answer)
         if verdict != APPLIED:
             await self._record(connection, saga, reply, verdict)

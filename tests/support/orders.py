@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from services.contracts import Item, Message, Money, parse_message, replies
+from services.contracts.commands import Command
 from services.contracts.topics import ORCHESTRATOR_GROUP, PARTITIONS, SAGA_REPLIES
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
@@ -39,7 +40,8 @@ _REPLIES: dict[str, type[Message]] = {
 
 def reply(event_type: str, command: Message, **payload: Any) -> Message:
     """Answer a command."""
-    asked = command.payload  # type: ignore[attr-defined]  a command has one
+    asked = command.payload
+    assert isinstance(asked, Command)
     return _REPLIES[event_type].model_validate(
         {
             "saga_id": command.saga_id,
@@ -73,7 +75,7 @@ class OrderService:
 
     async def command(self) -> Message:
         """Read the last command that was put into the outbox."""
-        return next(message for message in reversed(await self.messages()) if hasattr(message.payload, "command_id"))  # type: ignore[attr-defined]
+        return next(message for message in reversed(await self.messages()) if isinstance(message.payload, Command))
 
     async def answer(self, event_type: str, **payload: Any) -> Message:
         """Answer the last command, and give the answer."""
@@ -89,7 +91,9 @@ class OrderService:
 
     def read_replies(self) -> None:
         """Have read every partition of the replies up to far beyond any deadline."""
-        self.read_up_to |= {(SAGA_REPLIES, number): datetime.now(UTC) + timedelta(days=1) for number in range(PARTITIONS)}
+        self.read_up_to |= {
+            (SAGA_REPLIES, number): datetime.now(UTC) + timedelta(days=1) for number in range(PARTITIONS)
+        }
 
     async def run_out(self) -> None:
         """Let the awaited answer's time have run out."""

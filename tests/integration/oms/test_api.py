@@ -10,15 +10,17 @@ import pytest
 from opentelemetry import baggage
 
 from services.messaging.errors import Unavailable
-from services.messaging.runtime import Readiness
+from services.messaging.readiness import Readiness
 from services.oms.api import MAX_BODY_BYTES, create_app
 from tests.support.orders import OrderService
+from tests.support.spans import attributes_of
 from tracing import semconv
 from tracing.testing import RecordedSpans
 
+LINE = {"sku": "sku_ok", "quantity": 2, "unit_price": {"amount": 150, "currency": "EUR"}}
 ORDER = {
     "customer_id": "c-1",
-    "items": [{"sku": "sku_ok", "quantity": 2, "unit_price": {"amount": 150, "currency": "EUR"}}],
+    "items": [LINE],
     "payment_method": "pm_ok",
 }
 CALLER = "0af7651916cd43dd8448eb211c80319c"
@@ -28,8 +30,8 @@ SECRET = "4111 1111"
 @pytest.fixture
 async def client(oms: OrderService, spans: RecordedSpans) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the API, with the spans of the test recorded."""
-    app = create_app(oms.desk, Readiness())
-    transport = httpx2.ASGITransport(app)
+    assert not spans.finished
+    transport = httpx2.ASGITransport(create_app(oms.desk, Readiness()))
     async with httpx2.AsyncClient(transport=transport, base_url="http://oms") as opened:
         yield opened
 
@@ -43,8 +45,8 @@ async def test_an_order_is_accepted_with_its_ids(client: httpx2.AsyncClient, spa
     entry = spans.one("POST /orders")
     assert entry.parent is None
     assert f"{entry.context.trace_id:032x}" == placed["trace_id"]
-    assert entry.attributes[semconv.SAGA_ID] == placed["saga_id"]
-    assert entry.attributes[semconv.ORDER_ID] == placed["order_id"]
+    assert attributes_of(entry)[semconv.SAGA_ID] == placed["saga_id"]
+    assert attributes_of(entry)[semconv.ORDER_ID] == placed["order_id"]
 
 
 async def test_a_callers_trace_is_continued(client: httpx2.AsyncClient) -> None:
@@ -71,7 +73,7 @@ async def test_a_callers_baggage_stays_at_the_door(oms: OrderService, monkeypatc
 
 
 async def test_the_same_key_gets_the_first_answer(client: httpx2.AsyncClient, oms: OrderService) -> None:
-    """An order sent twice with one Idempotency-Key is one order with one answer, and another order under it is refused."""
+    """An order sent twice with one Idempotency-Key is one order with one answer; another under it is refused."""
     key = {"idempotency-key": "k-1"}
     first = await client.post("/orders", json=ORDER, headers=key)
     again = await client.post("/orders", json=ORDER, headers=key)
@@ -85,10 +87,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "a missing field": ({"customer_id": None}, "customer_id"),
     "a bad id": ({"customer_id": SECRET}, "customer_id"),
     "no lines": ({"items": []}, "items"),
-    "a line of none": ({"items": [ORDER["items"][0] | {"quantity": 0}]}, "items.0.quantity"),  # type: ignore[index]
+    "a line of none": ({"items": [LINE | {"quantity": 0}]}, "items.0.quantity"),
     "an unknown field": ({"card": SECRET}, "card"),
     "two currencies": (
-        {"items": [*ORDER["items"], {"sku": "b", "quantity": 1, "unit_price": {"amount": 1, "currency": "USD"}}]},
+        {"items": [LINE, LINE | {"unit_price": {"amount": 1, "currency": "USD"}}]},
         "items",
     ),
 }

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.contracts import Item, Message, Money
+from services.contracts.commands import Command
 from services.contracts.topics import topic_of
 from services.oms.effects import message_for
 from services.oms.records import Order, Saga, facts_of, new_saga
@@ -102,4 +103,5 @@ def test_a_command_is_known_by_the_id_that_its_saga_awaits() -> None:
     saga = at(Input.START)
     message: Message = message_for(Effect.RESERVE, facts_of(saga, ORDER))
     assert saga.awaits(message.event_id)
-    assert saga.awaits(message.payload.command_id)  # type: ignore[attr-defined]  a command has one
+    assert isinstance(message.payload, Command)
+    assert saga.awaits(message.payload.command_id)

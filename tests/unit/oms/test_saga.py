@@ -23,7 +23,8 @@ from services.oms.saga import (
 
 def follow(*inputs: Input) -> tuple[State, list[Effect]]:
     """Take a new saga through inputs; give its state and everything that it caused."""
-    state, caused = State.NEW, []
+    state = State.NEW
+    caused: list[Effect] = []
     for moved_by in inputs:
         state, effects = step(CURRENT_DEFINITION, state, moved_by)
         caused += effects

@@ -1,0 +1,117 @@
+"""The inventory's part of an order's trace: answers, compensation, and what is done later."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+import tracing
+from services.contracts import Message, topics
+from services.inventory.delayed import Delayed
+from services.inventory.handlers import StockHandler
+from services.inventory.stock import FailurePlan
+from services.messaging.database import Database
+from services.messaging.inbox import Inbox
+from services.messaging.migrations import upgrade
+from services.messaging.outbox import Outbox
+from services.messaging.trace_context import span_context
+from tests.support.answers import answers
+from tests.support.commands import release, reserve
+from tests.support.eventually import eventually
+from tracing.testing import RecordedSpans
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The service, and the spans that it makes."""
+
+    database: Database
+    handle: StockHandler
+    delayed: Delayed
+    spans: RecordedSpans
+
+    async def process(self, name: str, command: Message) -> None:
+        """Handle a command in a span, as the consumer does."""
+        with self.spans.tracer_provider.get_tracer("test").start_as_current_span(name):
+            await self.handle(command)
+
+    def span_id(self, name: str) -> int:
+        """Give the id of the one span of this name."""
+        return self.spans.one(name).get_span_context().span_id  # type: ignore[union-attr]  # a finished span has one
+
+    async def writers(self) -> list[int | None]:
+        """Tell which span wrote each answer."""
+        found = [span_context(answer.trace_context) for answer in await answers(self.database)]
+        return [context and context.span_id for context in found]
+
+
+@pytest.fixture
+async def traced(database_url: str) -> AsyncIterator[Traced]:
+    """An inventory under a recorder of spans."""
+    await upgrade(database_url, "inventory")
+    database = Database(database_url, schema="inventory")
+    box, plan = Outbox(database), FailurePlan(delay_s=0.001)
+    with RecordedSpans(instrumented=False) as spans:
+        handler = StockHandler(database, Inbox(topics.INVENTORY_GROUP), box, plan)
+        yield Traced(database, handler, Delayed(database, box, plan), spans)
+    await database.close()
+
+
+async def test_an_answer_continues_the_trace_of_its_command(traced: Traced) -> None:
+    """The reply's row keeps the context of the process span, so its send is that span's child."""
+    await traced.process("process reserve", reserve())
+    assert await traced.writers() == [traced.span_id("process reserve")]
+
+
+async def test_a_release_links_to_the_reserve(traced: Traced) -> None:
+    """The compensating process span, of every attempt at it, links to the process span of the step that it undoes."""
+    await traced.process("process reserve", reserve())
+    await traced.process("process reserve again", reserve(attempt=2))
+    await traced.process("process release", release())
+    await traced.process("process release again", release())
+    for name in ("process release", "process release again"):
+        (link,) = traced.spans.one(name).links
+        assert link.context.span_id == traced.span_id("process reserve")
+        assert dict(link.attributes or {}) == {"link.type": "compensates"}
+    assert traced.spans.one("process reserve again").links == ()
+
+
+async def test_a_release_of_nothing_links_to_nothing(traced: Traced) -> None:
+    """There is no span to link to if nothing was ever reserved."""
+    await traced.process("process release", release())
+    assert traced.spans.one("process release").links == ()
+
+
+async def test_a_late_decision_continues_the_trace_of_its_reserve(traced: Traced) -> None:
+    """A slow reservation is decided in a span under the reserve's, with the order's ids, and answers from there."""
+    await traced.process("process reserve", reserve(sku="sku_slow"))
+    await eventually(traced.delayed.settle_next)
+    decided = traced.spans.one("reserve stock")
+    assert traced.spans.children(traced.spans.one("process reserve")) == [decided]
+    assert dict(decided.attributes or {}) == {
+        tracing.semconv.SAGA_ID: "saga-1",
+        tracing.semconv.ORDER_ID: "order-of-saga-1",
+        tracing.semconv.SAGA_STEP: "reserve",
+    }
+    assert await traced.writers() == [traced.span_id("reserve stock")]
+
+
+async def test_a_release_of_a_late_reservation_links_to_its_reserve(traced: Traced) -> None:
+    """The link goes to the process span of the reserve, also when the stock was taken later."""
+    await traced.process("process reserve", reserve(sku="sku_slow"))
+    await eventually(traced.delayed.settle_next)
+    await traced.process("process release", release())
+    (link,) = traced.spans.one("process release").links
+    assert link.context.span_id == traced.span_id("process reserve")
+
+
+async def test_redelivered_work_says_so(traced: Traced) -> None:
+    """The span of a redelivery is marked as a duplicate's, links to nothing and writes nothing."""
+    command = release()
+    await traced.process("process reserve", reserve())
+    await traced.process("process release", command)
+    await traced.process("process redelivery", command)
+    redelivery = traced.spans.one("process redelivery")
+    assert dict(redelivery.attributes or {}) == {"sagatrace.duplicate": True}
+    assert redelivery.links == ()
+    assert len(await traced.writers()) == 2

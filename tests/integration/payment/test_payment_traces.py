@@ -1,0 +1,58 @@
+"""The payment's part of an order's trace: a refund links to the charge that it undoes."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.contracts import topics
+from services.messaging.database import Database
+from services.messaging.inbox import Inbox
+from services.messaging.migrations import upgrade
+from services.messaging.outbox import Outbox
+from services.messaging.trace_context import span_context
+from services.payment.handlers import PaymentHandler
+from services.payment.main import simulated_gateway
+from tests.support.answers import answers
+from tests.support.commands import charge, refund
+from tracing.testing import RecordedSpans
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The payment's database."""
+    await upgrade(database_url, "payment")
+    opened = Database(database_url, schema="payment")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def handle(database: Database, database_url: str) -> AsyncIterator[PaymentHandler]:
+    """The payment's handler, with a gateway as the service opens it."""
+    async with simulated_gateway(database_url) as gateway:
+        yield PaymentHandler(database, Inbox(topics.PAYMENT_GROUP), Outbox(database), gateway)
+
+
+async def test_a_refund_links_to_the_charge(database: Database, handle: PaymentHandler) -> None:
+    """The process span of a refund links to the process span of the charge, and each reply comes from its own span."""
+    with RecordedSpans(instrumented=False) as spans:
+        tracer = spans.tracer_provider.get_tracer("test")
+        for name, command in (("process charge", charge()), ("process refund", refund())):
+            with tracer.start_as_current_span(name):
+                await handle(command)
+    (link,) = spans.one("process refund").links
+    assert dict(link.attributes or {}) == {"link.type": "compensates"}
+    assert link.context.span_id == spans.one("process charge").context.span_id
+    writers = [span_context(answer.trace_context) for answer in await answers(database)]
+    assert [writer and writer.span_id for writer in writers] == [
+        spans.one("process charge").context.span_id,
+        spans.one("process refund").context.span_id,
+    ]
+
+
+async def test_a_refund_of_nothing_links_to_nothing(handle: PaymentHandler) -> None:
+    """There is no span to link to if nothing was ever charged."""
+    with RecordedSpans(instrumented=False) as spans:
+        with spans.tracer_provider.get_tracer("test").start_as_current_span("process refund"):
+            await handle(refund())
+        assert spans.one("process refund").links == ()

@@ -1,0 +1,74 @@
+"""A trace as the rows of a waterfall: parents above children, earlier above later. Pure; text and page draw from it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from services.cli.traces.model import Span
+from tracing import semconv
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One span in a waterfall; `begin` and `width` are parts of the trace's whole time, from 0 to 1."""
+
+    span: Span
+    depth: int
+    begin: float
+    width: float
+
+    @property
+    def is_compensation(self) -> bool:
+        """Tell whether the span undoes what another did."""
+        return any(link.attributes.get(semconv.LINK_TYPE) == semconv.COMPENSATES for link in self.span.links)
+
+    @property
+    def message(self) -> str:
+        """Name the type of the message that is sent or processed; empty for other spans."""
+        return self.span.text(semconv.SAGATRACE_MESSAGE_TYPE) or ""
+
+
+def rows(spans: Iterable[Span]) -> list[Row]:
+    """Lay spans out; one whose parent is not among them is drawn as a root."""
+    ordered = sorted(spans, key=lambda span: (span.start_ns, -span.end_ns, span.span_id))
+    if not ordered:
+        return []
+    start_ns = ordered[0].start_ns
+    whole_ns = max(1, max(span.end_ns for span in ordered) - start_ns)
+    return [
+        Row(span, depth, (span.start_ns - start_ns) / whole_ns, span.duration_ns / whole_ns)
+        for span, depth in _walk(ordered)
+    ]
+
+
+def length_ns(spans: Iterable[Span]) -> int:
+    """Give the time from the first start to the last end, in nanoseconds."""
+    known = list(spans)
+    return max(span.end_ns for span in known) - min(span.start_ns for span in known) if known else 0
+
+
+def duration(nanoseconds: int) -> str:
+    """Write a duration for people: 350 us, 12.3 ms, 4.56 s."""
+    microseconds = nanoseconds / 1_000
+    for limit, factor, unit, digits in ((1e3, 1, "us", 0), (1e6, 1e3, "ms", 1)):
+        if microseconds < limit:
+            return f"{microseconds / factor:.{digits}f} {unit}"
+    return f"{microseconds / 1e6:.2f} s"
+
+
+def _walk(ordered: list[Span]) -> Iterator[tuple[Span, int]]:
+    """Go through spans depth first; what hangs from no root, being its own ancestor, comes last."""
+    ids = {span.span_id for span in ordered}
+    children: dict[str | None, list[Span]] = defaultdict(list)
+    for span in ordered:
+        children[span.parent_id if span.parent_id in ids else None].append(span)
+    left = {span.span_id: span for span in ordered}
+    stack = [(span, 0) for span in reversed(children[None])]
+    while stack or left:
+        span, depth = stack.pop() if stack else (next(iter(left.values())), 0)
+        if left.pop(span.span_id, None) is None:
+            continue
+        yield span, depth
+        stack.extend((child, depth + 1) for child in reversed(children[span.span_id]))

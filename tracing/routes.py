@@ -32,7 +32,8 @@ class Route:
         *,
         traced: bool,
     ) -> None:
-        self.name = semconv.span_name(operation, topics, server)
+        # A transaction has no destination at all; only an operation of the convention is named after the server.
+        self.name = semconv.span_name(operation, topics, server if operation in semconv.OPERATION_TYPES else None)
         self.traced = traced
         self.attributes: dict[str, AttributeValue] = {
             semconv.MESSAGING_SYSTEM: semconv.KAFKA,

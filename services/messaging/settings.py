@@ -62,8 +62,8 @@ class DatabaseSettings(Settings):
 class ProducerSettings(Settings):
     """How a producer sends, from `SAGATRACE_PRODUCER_*`; times in seconds, sizes in bytes.
 
-    `max_bytes` is the largest record; the default is Kafka's `max.message.bytes`, and leaves room for what a dead letter
-    adds (its topic takes 64 KiB more).
+    `max_bytes` is the largest record: by default Kafka's own `max.message.bytes` and the 64 KiB that a dead letter may
+    add, which its topic takes.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_PRODUCER_")

@@ -1,8 +1,12 @@
 """Instrumenting: one at a time, ours before contrib's, whoever comes first."""
 
 import inspect
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import import_module, metadata
+from pathlib import Path
 
 import aiokafka
 import pytest
@@ -150,3 +154,28 @@ def test_both_entry_points_may_load(order: tuple[str, str]) -> None:
     for name in order:
         classes[name]().instrument(skip_dep_check=True, raise_exception_on_conflict=True)
     assert wrapped() == "ours"
+
+
+def test_the_distribution_declares_the_instrumentor() -> None:
+    """`opentelemetry-instrument` finds ours by its entry point."""
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    module, _, name = project["entry-points"]["opentelemetry_instrumentor"]["sagatrace"].partition(":")
+    assert getattr(import_module(module), name) is tracing.KafkaInstrumentor
+
+
+def test_a_program_under_opentelemetry_instrument_has_ours_alone() -> None:
+    """Whatever the launcher has loaded, after `tracing.instrument()` only ours is on the clients."""
+    program = (
+        "import aiokafka, tracing, wrapt\n"
+        "from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor\n"
+        "tracing.instrument()\n"
+        "AIOKafkaInstrumentor().instrument()\n"
+        "methods = vars(aiokafka.AIOKafkaProducer)['send'], vars(aiokafka.AIOKafkaConsumer)['getone']\n"
+        "assert all(hasattr(m, '__wrapped__') and not isinstance(m, wrapt.FunctionWrapper) for m in methods)\n"
+        "assert not any(hasattr(m.__wrapped__, '__wrapped__') for m in methods)\n"
+    )
+    launcher = Path(sys.executable).with_name("opentelemetry-instrument")
+    signals = [f"--{signal}_exporter=none" for signal in ("traces", "metrics", "logs")]
+    command = [str(launcher), *signals, sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,24 @@
+"""The `sagatrace` command."""
+
+from __future__ import annotations
+
+import sys
+
+from services.cli.extras import missing
+
+_CANNOT_RUN = 2
+
+
+def main() -> None:
+    """Run the command; where the extra `services` is missing, say what to install and exit with 2."""
+    if missing(("services",)):
+        # The demo needs both: name both at once.
+        print(missing(("services", "demo") if sys.argv[1:2] == ["demo"] else ("services",)), file=sys.stderr)
+        sys.exit(_CANNOT_RUN)
+    from services.cli.app import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The commands and their options. Exit codes: 0 done, 1 a broken trace, 2 it could not run, 130 interrupted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.cli.errors import CannotRun
+from services.cli.run import Service
+from services.messaging.errors import ConfigurationError
+
+CANNOT_RUN = 2
+INTERRUPTED = 130
+
+_ROOT = """Event-driven order sagas on Kafka, each one connected trace.
+
+Examples:
+
+\b
+  sagatrace demo                  five sagas on an embedded broker, and their traces
+  sagatrace demo --output DIR     and where traces.json, trace.html and report.json go
+  sagatrace run oms               one service, on the broker of KAFKA_BOOTSTRAP_SERVERS
+"""
+
+_RUN = """Run one service until SIGTERM or Ctrl-C, which lets it finish what it has begun.
+
+It reads KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL, OTEL_* and SAGATRACE_* from the environment.
+
+Examples:
+
+\b
+  sagatrace run oms
+  SAGATRACE_API_PORT=8080 sagatrace run oms
+"""
+
+app = typer.Typer(
+    name="sagatrace",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=_ROOT,
+    epilog=(
+        "Exit codes: 0 done; 1 a saga is not one connected trace, or ended otherwise than it should; "
+        "2 it could not run (one line says why); 130 interrupted."
+    ),
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    *,
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Handle the options that stand before a command."""
+    if show_version:
+        print(f"sagatrace {version('sagatrace')}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the traces, the report and the logs.")] = Path(
+        ".sagatrace/demo",
+    ),
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_535, help="Port of the order API; a free one by default."),
+    ] = None,
+) -> None:
+    """Run five order sagas, and show each as one connected trace.
+
+    Every service is a process of its own, and they talk over a broker that speaks the Kafka protocol.
+
+    KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL and OTEL_EXPORTER_OTLP_ENDPOINT take the place of the embedded broker, of
+    SQLite, and get all telemetry as well.
+
+    Exits with 1 if a saga is not exactly one connected trace or ended otherwise than its scenario says.
+    """
+    from services.cli import demo as demonstration
+
+    with _one_line():
+        is_whole = demonstration.run(output, port)
+    raise typer.Exit(0 if is_whole else 1)
+
+
+@app.command(help=_RUN)
+def run(
+    service: Service,
+    scratch: Annotated[Path | None, typer.Option("--lifeline", hidden=True)] = None,
+) -> None:
+    """Run one service."""
+    from services.cli import run as running
+
+    with _one_line():
+        running.run(service, scratch)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn what the user can mend into one line and exit code 2, and an interrupt into 130."""
+    try:
+        yield
+    except (CannotRun, ConfigurationError) as error:
+        print(f"sagatrace: {error}", file=sys.stderr)
+        raise typer.Exit(CANNOT_RUN) from None
+    except KeyboardInterrupt:
+        print("sagatrace: interrupted", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None

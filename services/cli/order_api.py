@@ -1,0 +1,89 @@
+"""The order API as a client sees it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+from services.cli.scenarios import Request
+
+_TIMEOUT_S = 10.0
+
+
+class ApiError(Exception):
+    """The API refused a request, or did not answer; the text is for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order that was accepted."""
+
+    order_id: str
+    saga_id: str
+    trace_id: str
+
+
+class OrderApi:
+    """Asks the order API; each request has a connection of its own, so any thread may ask.
+
+    Args:
+        host: Where the API is.
+        port: Its port.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+
+    def is_ready(self) -> bool:
+        """Tell whether the order service can work."""
+        try:
+            return self._ask("GET", "/readyz")[0] == HTTPStatus.OK
+        except ApiError:
+            return False
+
+    def place(self, order: dict[str, Any]) -> Placed:
+        """Place an order.
+
+        Raises:
+            ApiError: it was not accepted.
+        """
+        answer = self._accepted("POST", "/orders", order)
+        return Placed(answer["order_id"], answer["saga_id"], answer["trace_id"] or "")
+
+    def request(self, order_id: str, request: Request) -> None:
+        """Cancel or refund an order.
+
+        Raises:
+            ApiError: the request was not accepted.
+        """
+        self._accepted("POST", f"/orders/{order_id}/{request}")
+
+    def status(self, order_id: str) -> str:
+        """Tell the status of an order's saga.
+
+        Raises:
+            ApiError: there was no answer.
+        """
+        return str(self._accepted("GET", f"/orders/{order_id}")["status"])
+
+    def _accepted(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        status, answer = self._ask(method, path, body)
+        if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            raise ApiError(f"{method} {path} was answered with {status}: {answer.get('detail', 'no reason given')}")
+        return answer
+
+    def _ask(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        connection = HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
+        content = None if body is None else json.dumps(body)
+        try:
+            connection.request(method, path, content, {"Content-Type": "application/json"} if content else {})
+            response = connection.getresponse()
+            return response.status, json.load(response)
+        except (OSError, HTTPException, ValueError) as error:
+            raise ApiError(f"{method} {path} was not answered ({type(error).__name__})") from error
+        finally:
+            connection.close()

@@ -1,0 +1,45 @@
+"""What the demo reads from its environment, and the environment that it gives its services."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import unquote
+
+from pydantic import AliasChoices, Field, StringConstraints
+from pydantic_settings import SettingsConfigDict
+
+from services.messaging.settings import Settings
+
+Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
+
+#: What the demo decides itself, whatever the shell says. Resource attributes of the user's stay.
+_OURS = re.compile(r"OTEL_(?!RESOURCE_ATTRIBUTES$).*|SAGATRACE_API_.*|KAFKA_BOOTSTRAP_SERVERS|DATABASE_URL")
+
+
+class DemoSettings(Settings):
+    """The real parts that take the place of the demo's own, each on its own.
+
+    Read from `KAFKA_BOOTSTRAP_SERVERS`, `DATABASE_URL`, `OTEL_EXPORTER_OTLP_ENDPOINT` (http or https: OTLP/HTTP) and
+    `OTEL_EXPORTER_OTLP_HEADERS` (`name=value,...`, percent-encoded).
+    """
+
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
+
+    kafka_bootstrap_servers: str | None = None
+    database_url: str | None = None
+    otlp_endpoint: Annotated[Url | None, Field(validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"))] = None
+    otlp_headers: Annotated[str, Field(validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_HEADERS"))] = ""
+
+    def headers(self) -> dict[str, str]:
+        """Read the OTLP headers (OTLP exporter specification, "Specifying headers via environment variables")."""
+        pairs = (pair.partition("=") for pair in self.otlp_headers.split(",") if "=" in pair)
+        return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+
+
+def environment_of(variables: Mapping[str, str]) -> dict[str, str]:
+    """Make a service's environment: that of this process, without what the demo decides, and with `variables`."""
+    inherited = {name: value for name, value in os.environ.items() if not _OURS.fullmatch(name)}
+    return inherited | dict(variables)

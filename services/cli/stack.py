@@ -1,0 +1,110 @@
+"""Starts what the demo runs on: a broker, unless the environment names one, and the five services."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.cli.children import Child, Children
+from services.cli.errors import CannotRun
+from services.cli.extras import missing
+from services.cli.order_api import OrderApi
+from services.cli.progress import Progress
+from services.cli.run import Service
+from services.cli.settings import DemoSettings, environment_of
+
+HOST = "127.0.0.1"
+READY_S = 40.0
+"""How long the services may take to start and to join their groups, in seconds; a busy machine needs more than 5."""
+
+_BROKER_S = 15.0
+_BROKER = "embedded-broker"
+_ADDRESS = re.compile(r"[^\s:]+:\d+")
+_READY = "service.ready"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Starts processes.
+
+    Args:
+        settings: Which real parts there are.
+        children: Who starts and ends the processes.
+        scratch: A folder for the databases, which each service cleans up behind itself.
+        endpoint: Where the services send their telemetry to.
+        progress: Who is told.
+    """
+
+    settings: DemoSettings
+    children: Children
+    scratch: Path
+    endpoint: str
+    progress: Progress
+
+    def start(self, port: int) -> OrderApi:
+        """Start everything, and return when it works.
+
+        Raises:
+            CannotRun: a part is missing or does not come up.
+        """
+        brokers = self.settings.kafka_bootstrap_servers or self._start_broker()
+        self.progress.tell("broker", brokers, done=True)
+        self.progress.tell("services", "starting, and joining their consumer groups")
+        # All at once: on the embedded broker a group's first member waits three seconds.
+        started = [self._start_service(service, brokers, port) for service in Service]
+        api = OrderApi(HOST, port)
+        for child in started:
+            self.children.wait_for(child, lambda child=child: child.said(_READY), READY_S)  # type: ignore[misc]
+        self.children.wait_for(started[0], api.is_ready, READY_S)
+        self.progress.tell("services", f"ready, the order API is on http://{HOST}:{port}", done=True)
+        return api
+
+    def _start_broker(self) -> str:
+        if message := missing(("services", "demo")):
+            raise CannotRun(message.removeprefix("sagatrace: "))
+        self.progress.tell("broker", "starting")
+        child = self.children.start(_BROKER, ["services.cli.embedded_broker"], environment_of({}))
+        self.children.wait_for(child, lambda: bool(_addresses(child)), _BROKER_S)
+        return _addresses(child)[0]
+
+    def _start_service(self, service: Service, brokers: str, port: int) -> Child:
+        folder = self.scratch / service
+        folder.mkdir()
+        arguments = ["services.cli", "run", service, "--lifeline", str(folder)]
+        return self.children.start(service, arguments, environment_of(self._variables(service, brokers, port)))
+
+    def _variables(self, service: Service, brokers: str, port: int) -> Mapping[str, str]:
+        file = self.scratch / service / f"{service}.sqlite"
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": brokers,
+            "DATABASE_URL": self.settings.database_url or f"sqlite+aiosqlite:///{file}",
+            "SAGATRACE_API_HOST": HOST,
+            "SAGATRACE_API_PORT": str(port),
+            "OTEL_SERVICE_NAME": service,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            # Milliseconds: spans are shown as soon as an order is done.
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+        }
+
+
+def take_port(wanted: int | None) -> int:
+    """Choose the port of the order API: the wanted one if it is free, or any free one.
+
+    Raises:
+        CannotRun: the wanted port is taken.
+    """
+    try:
+        with socket.create_server((HOST, wanted or 0)) as listener:
+            return int(listener.getsockname()[1])
+    except OSError as error:
+        raise CannotRun(
+            f"port {wanted} can't be used ({error.strerror}): end what has it, or choose another with --port",
+        ) from error
+
+
+def _addresses(broker: Child) -> list[str]:
+    return [line for line in broker.lines() if _ADDRESS.fullmatch(line)]

@@ -31,6 +31,7 @@ from opentelemetry.util.types import AttributeValue
 from tracing import faults, semconv
 from tracing.messages import LINK_LIMIT, Record, describe
 from tracing.options import ConsumeHook
+from tracing.routes import Route
 from tracing.spans import error_type, record_error, suppressed
 from tracing.telemetry import Telemetry
 
@@ -72,7 +73,7 @@ class Poll:
                 labels = route.labels_of(record.partition)
                 metrics.operation(labels, self._ended - self._started)
                 metrics.consumed(labels, 1)
-            self._finish(self._start_single(record), (record,))
+            self._finish(self._start_single(route, record), (record,))
         except Exception as error:  # noqa: BLE001 - the record is with the caller, whatever became of its span
             faults.report("tracing a poll", error)
 
@@ -101,7 +102,7 @@ class Poll:
             route = self._routes.get(semconv.POLL, *sorted(topics))
             if not route.traced:
                 return
-            if self._telemetry.options.poll_spans and self._worth_a_span(()):
+            if self._telemetry.options.poll_spans and not self._dropped():
                 span = self._start(route.name, route.attributes.copy(), ())
                 record_error(span, error)
                 span.end(self._ended)
@@ -118,13 +119,12 @@ class Poll:
         partition = next(iter(records)).partition if len(records) == 1 else None
         metrics.operation(route.labels_of(partition), self._ended - self._started)
 
-    def _start_single(self, record: Record) -> Span:
+    def _start_single(self, route: Route, record: Record) -> Span:
         if not self._wanted():
             return trace.INVALID_SPAN
         context = self._telemetry.propagation.span_context(record.headers)
-        if not self._worth_a_span((context,)):
+        if not _worth_a_span((context,)):
             return trace.INVALID_SPAN
-        route = self._routes.get(semconv.POLL, record.topic)
         attributes = route.attributes.copy()
         describe(attributes, record, self._telemetry)
         return self._start(route.name, attributes, () if context is None else (Link(context),))
@@ -134,7 +134,7 @@ class Poll:
             return trace.INVALID_SPAN
         read = self._telemetry.propagation.span_context
         contexts = [read(record.headers) for record in chunk]
-        if not self._worth_a_span(contexts):
+        if not _worth_a_span(contexts):
             return trace.INVALID_SPAN
         topics = sorted({record.topic for record in chunk})
         route = self._routes.get(semconv.POLL, *topics)
@@ -151,17 +151,14 @@ class Poll:
         return self._telemetry.spans.tracer.start_span(name, None, SpanKind.CLIENT, attributes, links, self._started)
 
     def _wanted(self) -> bool:
+        """Tell whether there may be a span, as far as that is known before any header is read."""
         wanted = self._telemetry.options.poll_spans
-        return self._ended - self._started >= WAITED if wanted == "waited" else wanted
+        if wanted == "waited":
+            wanted = self._ended - self._started >= WAITED
+        return wanted and not self._dropped()
 
-    def _worth_a_span(self, contexts: Sequence[SpanContext | None]) -> bool:
-        ambient = trace.get_current_span().get_span_context()
-        if self._telemetry.spans.drops(ambient):
-            return False
-        if ambient.is_valid:
-            return True
-        known = [context for context in contexts if context is not None]
-        return not known or any(context.trace_flags & 1 for context in known)
+    def _dropped(self) -> bool:
+        return self._telemetry.spans.drops(trace.get_current_span().get_span_context())
 
     def _finish(self, span: Span, records: Sequence[Record]) -> None:
         hook = self._telemetry.options.consume_hook
@@ -183,6 +180,14 @@ class Poll:
             except Exception as error:  # noqa: BLE001 - a hook must not cost a record
                 faults.report("a consume hook", error)
         return pending
+
+
+def _worth_a_span(contexts: Sequence[SpanContext | None]) -> bool:
+    """Tell whether a poll of these messages is part of any trace: of one of theirs, or of the caller's."""
+    for context in contexts:
+        if context is not None and context.trace_flags & 1:
+            return True
+    return not any(contexts) or trace.get_current_span().get_span_context().is_valid
 
 
 async def _end_after(hooks: list[Awaitable[None]], span: Span, ended: int) -> None:

@@ -85,12 +85,15 @@ class Processing:
         return self._span
 
     def _enter(self, context: Context) -> None:
-        topics = sorted({record.topic for record in self._records})
-        route = self._telemetry.handlers(self._group).get(semconv.PROCESS, *topics)
+        routes = self._telemetry.handlers(self._group)
         message: SpanContext | None = None
         parent = context
         if self._single:
-            parent, message = extract_onto(self._telemetry.propagation, self._records[0].headers, context)
+            (record,) = self._records
+            route = routes.get(semconv.PROCESS, record.topic)
+            parent, message = extract_onto(self._telemetry.propagation, record.headers, context)
+        else:
+            route = routes.get(semconv.PROCESS, *sorted({record.topic for record in self._records}))
         self._started = time_ns()
         if route.traced:
             self._route = route

@@ -42,8 +42,9 @@ class Spans:
     @property
     def tracer(self) -> Tracer:
         """The tracer to start spans with, once the provider is there the real one."""
-        if self._known is not None:
-            return self._known
+        return self._look() if self._known is None else self._known
+
+    def _look(self) -> Tracer:
         tracer: Tracer = getattr(self._tracer, "_tracer", self._tracer)
         if not isinstance(tracer, NoOpTracer):
             self._known = tracer
@@ -52,9 +53,9 @@ class Spans:
 
     def drops(self, parent: SpanContext) -> bool:
         """Tell whether a child of this parent is certainly not recorded, so that it need not be started."""
-        if isinstance(self.tracer, NoOpTracer):
+        if self._known is None and isinstance(self._look(), NoOpTracer):
             return True
-        if not parent.is_valid or parent.trace_flags & 1:
+        if parent.trace_flags & 1 or not parent.is_valid:
             return False
         return self._drops_remote if parent.is_remote else self._drops_local
 

@@ -39,21 +39,20 @@ _TRACESTATE_MEMBER: Final = re.compile(
 )
 _TRACESTATE_MEMBERS: Final = 32
 _REMEMBERED: Final = 4096
+_FLAGS: Final = tuple(TraceFlags(octet) for octet in range(256))
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def parse(traceparent: bytes, tracestate: bytes | None = None) -> SpanContext | None:
     """Read a span context as the W3C recommendation writes it; None if it is malformed or all zero."""
     match = TRACEPARENT.fullmatch(traceparent.strip(b" \t"))
-    if match is None or (match[1] == b"00" and match[5] is not None):
+    if match is None:
         return None
-    context = SpanContext(
-        trace_id=int(match[2], 16),
-        span_id=int(match[3], 16),
-        is_remote=True,
-        trace_flags=TraceFlags(int(match[4], 16)),
-        trace_state=_trace_state(tracestate),
-    )
+    version, trace_id, span_id, flags, rest = match.groups()
+    if rest is not None and version == b"00":
+        return None
+    state = None if tracestate is None else _trace_state(tracestate)
+    context = SpanContext(int(trace_id, 16), int(span_id, 16), True, _FLAGS[int(flags, 16)], state)  # noqa: FBT003 - remote
     return context if context.is_valid else None
 
 
@@ -89,7 +88,7 @@ class Propagation:
     Without one it follows the global propagator, also one that is set later.
     """
 
-    __slots__ = ("_baggage", "_configured", "_leaves", "_resolved", "_w3c")
+    __slots__ = ("_baggage", "_configured", "_leaves", "_resolved", "_scanned", "_w3c")
 
     def __init__(self, propagator: TextMapPropagator | None = None) -> None:
         self._configured = propagator
@@ -97,6 +96,8 @@ class Propagation:
         self._leaves: tuple[TextMapPropagator, ...] = ()
         self._baggage: W3CBaggagePropagator | None = None
         self._w3c = False
+        #: The headers scanned last, and what was found: `getone` and the processing of its record ask the same.
+        self._scanned: tuple[Headers, tuple[SpanContext | None, bool]] = ((), (None, False))
 
     def _resolve(self) -> None:
         propagator = self._configured or propagate.get_global_textmap()
@@ -161,7 +162,7 @@ class Propagation:
             return context, None
         if not self._w3c:
             return self._extract_any(headers, context)
-        span_context, has_baggage = _scan(headers)
+        span_context, has_baggage = self._scan(headers)
         if has_baggage and self._baggage is not None:
             context = self._baggage.extract(headers, context, getter=_GETTER)
         if span_context is not None:
@@ -185,8 +186,16 @@ class Propagation:
         if not headers:
             return None
         if self._w3c:
-            return _scan(headers)[0]
+            return self._scan(headers)[0]
         return self._extract_any(headers, Context())[1]
+
+    def _scan(self, headers: Headers) -> tuple[SpanContext | None, bool]:
+        scanned, found = self._scanned
+        if headers is not scanned:
+            found = _scan(headers)
+            if type(headers) is tuple:  # a list may change
+                self._scanned = (headers, found)
+        return found
 
 
 def _scan(headers: Headers) -> tuple[SpanContext | None, bool]:

@@ -1,0 +1,101 @@
+"""The OpenTelemetry Collector on this machine, with the configuration of a test or the one that is shipped."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.servers.answers import answers_ok
+from tests.servers.ports import HOST
+from tests.servers.process import ServerProcess
+from tests.servers.server import Server, running
+
+
+@dataclass(kw_only=True)
+class CollectorServer(Server):
+    """A collector that runs.
+
+    Args:
+        otlp_grpc: where telemetry is sent over gRPC, `host:port`.
+        otlp_http: where it is sent over HTTP: http://host:port.
+        health: the URL of its health check.
+    """
+
+    otlp_grpc: str
+    otlp_http: str
+    health: str
+
+    def is_ready(self) -> bool:
+        """Say whether it takes clients."""
+        return answers_ok(self.health)
+
+
+@contextmanager
+def collector(
+    programs: Path,
+    folder: Path,
+    configurations: Sequence[Path | Mapping[str, Any]],
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[CollectorServer]:
+    """Run the collector for the length of the block.
+
+    Args:
+        programs: the folder that `make servers` filled.
+        folder: an empty folder for its configuration, log and data.
+        configurations: files or settings, a later one over an earlier one, map by map. On top of them come a receiver
+            `otlp` and an extension `health_check` on free ports; that the pipelines and `service.extensions` name
+            these two, and everything else, is theirs. The collector's own metrics are off, unless they say where.
+        environment: what `${env:...}` in them reads.
+
+    Raises:
+        ServerFailed: it did not start.
+    """
+
+    def make(ports: list[int]) -> CollectorServer:
+        grpc, http, health = (f"{HOST}:{port}" for port in ports)
+        layers = [_OWN_METRICS_OFF, *configurations, _addresses(grpc, http, health)]
+        files = [_file(folder / f"{number}.yaml", layer) for number, layer in enumerate(layers)]
+        command = [str(programs / "otelcol"), *(f"--config=file:{path}" for path in files)]
+        process = ServerProcess(
+            "collector",
+            command,
+            log=folder / "collector.log",
+            data=folder / "data",
+            environment=environment or {},
+        )
+        return CollectorServer(otlp_grpc=grpc, otlp_http=f"http://{http}", health=f"http://{health}", process=process)
+
+    with running(3, make) as server:
+        yield server
+
+
+def forwarding(otlp_grpc: str) -> dict[str, Any]:
+    """Configure one pipeline that hands all spans on to a receiver (`host:port`), without TLS."""
+    return {
+        "exporters": {"otlp_grpc": {"endpoint": otlp_grpc, "tls": {"insecure": True}}},
+        "service": {
+            "extensions": ["health_check"],
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["otlp_grpc"]}},
+        },
+    }
+
+
+# Two collectors, or one and a Jaeger, would want the same port for them.
+_OWN_METRICS_OFF = {"service": {"telemetry": {"metrics": {"level": "none"}}}}
+
+
+def _addresses(grpc: str, http: str, health: str) -> dict[str, Any]:
+    return {
+        "extensions": {"health_check": {"endpoint": health}},
+        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": grpc}, "http": {"endpoint": http}}}},
+    }
+
+
+def _file(path: Path, configuration: Path | Mapping[str, Any]) -> Path:
+    if isinstance(configuration, Path):
+        return configuration
+    # JSON is YAML.
+    path.write_text(json.dumps(configuration, indent=1))
+    return path

@@ -1,0 +1,86 @@
+"""Jaeger on this machine: OTLP in, the query API out, spans in memory or in a folder (Badger)."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.servers.answers import answers_ok
+from tests.servers.ports import HOST
+from tests.servers.process import ServerProcess
+from tests.servers.server import Server, running
+
+_MOST_TRACES = 100_000
+
+
+@dataclass(kw_only=True)
+class JaegerServer(Server):
+    """A Jaeger that runs.
+
+    Args:
+        url: the query API and the page: http://host:port.
+        otlp_grpc: where spans are sent over gRPC, `host:port`.
+        otlp_http: where spans are sent over HTTP: http://host:port.
+    """
+
+    url: str
+    otlp_grpc: str
+    otlp_http: str
+
+    def is_ready(self) -> bool:
+        """Say whether it takes clients."""
+        return answers_ok(f"{self.url}/api/v3/services") and answers_ok(self.otlp_http, expected=404)
+
+
+@contextmanager
+def jaeger(programs: Path, folder: Path, *, durable: bool = False) -> Iterator[JaegerServer]:
+    """Run Jaeger for the length of the block.
+
+    Args:
+        programs: the folder that `make servers` filled.
+        folder: an empty folder for its configuration, log and data.
+        durable: keep spans in the folder, so that they are there again after a restart, and not in memory.
+
+    Raises:
+        ServerFailed: it did not start.
+    """
+    storage = _badger(folder / "data") if durable else {"memory": {"max_traces": _MOST_TRACES}}
+
+    def make(ports: list[int]) -> JaegerServer:
+        query, query_grpc, grpc, http = (f"{HOST}:{port}" for port in ports)
+        configuration = folder / "jaeger.yaml"
+        # JSON is YAML.
+        configuration.write_text(json.dumps(_configuration(query, query_grpc, grpc, http, storage), indent=1))
+        command = [str(programs / "jaeger"), "--config", str(configuration)]
+        process = ServerProcess("jaeger", command, log=folder / "jaeger.log", data=folder / "data")
+        return JaegerServer(url=f"http://{query}", otlp_grpc=grpc, otlp_http=f"http://{http}", process=process)
+
+    with running(4, make) as server:
+        yield server
+
+
+def _configuration(query: str, query_grpc: str, grpc: str, http: str, storage: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "service": {
+            "extensions": ["jaeger_storage", "jaeger_query"],
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["jaeger_storage_exporter"]}},
+            "telemetry": {"metrics": {"level": "none"}},
+        },
+        "extensions": {
+            "jaeger_query": {
+                "storage": {"traces": "spans"},
+                "http": {"endpoint": query},
+                "grpc": {"endpoint": query_grpc},
+            },
+            "jaeger_storage": {"backends": {"spans": storage}},
+        },
+        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": grpc}, "http": {"endpoint": http}}}},
+        "exporters": {"jaeger_storage_exporter": {"trace_storage": "spans"}},
+    }
+
+
+def _badger(folder: Path) -> dict[str, Any]:
+    directories = {"keys": str(folder / "keys"), "values": str(folder / "values")}
+    return {"badger": {"directories": directories, "ephemeral": False, "consistency": True}}

@@ -1,0 +1,204 @@
+"""Kafka on this machine: 4.3 as its own controller (KRaft), and 3.5 with ZooKeeper, one broker each."""
+
+import base64
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from tests.servers.installed import java
+from tests.servers.ports import HOST, accepts
+from tests.servers.process import ServerFailed, ServerProcess
+from tests.servers.server import Server, running
+
+LIKE_THE_EMBEDDED_BROKER = {"auto.create.topics.enable": "true", "num.partitions": "4"}
+"""Settings under which topics appear when they are first used, as they do in the embedded broker."""
+
+_FORMAT_S = 60.0
+_FORGET_S = 30.0
+_ASK_S = 5.0
+_POLL_S = 0.1
+_QUORUM_PEER = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
+# What each of the two prints last at its start.
+_READY = ("Kafka Server started", "started (kafka.server.KafkaServer)")
+# Quick to start and small, for a broker that serves tests.
+_JVM = ("-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_ZOOKEEPER_JVM = ("-Xmx128m", *_JVM[1:])
+
+# One broker alone: every internal topic has one replica, and few partitions, which a start has to load.
+_ALONE = {
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    "offsets.topic.num.partitions": "5",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "5",
+    "transaction.state.log.replication.factor": "1",
+}
+_RELOAD4J = """\
+log4j.rootLogger=INFO, stdout
+log4j.appender.stdout=org.apache.log4j.ConsoleAppender
+log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
+log4j.appender.stdout.layout.ConversionPattern=%d{HH:mm:ss.SSS} %p %m (%c)%n
+"""
+
+
+@dataclass(kw_only=True)
+class KafkaServer(Server):
+    """A broker that runs, and its ZooKeeper if it has one, which runs on when the broker is stopped.
+
+    Args:
+        bootstrap: its address, `host:port`.
+        zookeeper: ZooKeeper's process.
+        keeper: ZooKeeper's port.
+    """
+
+    bootstrap: str
+    zookeeper: ServerProcess | None = None
+    keeper: int = 0
+
+    @property
+    def processes(self) -> tuple[ServerProcess, ...]:
+        """Both, in the order of their start."""
+        return (self.process,) if self.zookeeper is None else (self.zookeeper, self.process)
+
+    def is_ready(self) -> bool:
+        """Say whether it takes clients."""
+        return any(self.process.has_printed(line) for line in _READY)
+
+    def start(self) -> None:
+        """Start it and return when it takes clients.
+
+        Raises:
+            ServerFailed: it did not within 60 seconds.
+        """
+        if self.zookeeper is not None:
+            if not self.zookeeper.is_running:
+                self.zookeeper.start(lambda: accepts(self.keeper))
+            _wait_until_forgotten(self.keeper)
+        super().start()
+
+
+@contextmanager
+def kafka(jars: Path, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[KafkaServer]:
+    """Run Kafka 4 for the length of the block.
+
+    Args:
+        jars: the folder that `make servers` filled.
+        folder: an empty folder for its data, configuration and log.
+        settings: broker properties that differ; topics do not appear by use unless these say so.
+
+    Raises:
+        ServerFailed: it did not start.
+    """
+    cluster = base64.urlsafe_b64encode(uuid4().bytes).rstrip(b"=").decode()
+
+    def make(ports: list[int]) -> KafkaServer:
+        address, controller = (f"{HOST}:{port}" for port in ports)
+        properties = _write(folder / "kafka.properties", _kraft(address, controller, folder) | dict(settings or {}))
+        _format(jars, properties, cluster)
+        # Log4j's own default configuration writes to standard output, from this level on.
+        level = "-Dorg.apache.logging.log4j.level=INFO"
+        process = _java("kafka", (*_JVM, level), jars, "kafka.Kafka", properties)
+        return KafkaServer(bootstrap=address, process=process)
+
+    with running(2, make) as server:
+        yield server
+
+
+@contextmanager
+def kafka35(jars: Path, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[KafkaServer]:
+    """Run Kafka 3.5 and its ZooKeeper for the length of the block; see `kafka`."""
+    (folder / "log4j.properties").write_text(_RELOAD4J)
+    logging = f"-Dlog4j.configuration=file:{folder / 'log4j.properties'}"
+
+    def make(ports: list[int]) -> KafkaServer:
+        address, keeper = (f"{HOST}:{port}" for port in ports)
+        ensemble = _write(folder / "zookeeper.properties", _zookeeper(ports[1], folder))
+        properties = _write(
+            folder / "kafka.properties", _with_zookeeper(address, keeper, folder) | dict(settings or {})
+        )
+        zookeeper = _java("zookeeper", (*_ZOOKEEPER_JVM, logging), jars, _QUORUM_PEER, ensemble)
+        broker = _java("kafka35", (*_JVM, logging), jars, "kafka.Kafka", properties)
+        return KafkaServer(bootstrap=address, process=broker, zookeeper=zookeeper, keeper=ports[1])
+
+    with running(2, make) as server:
+        yield server
+
+
+def _wait_until_forgotten(keeper: int) -> None:
+    """Wait until ZooKeeper has no session of a broker that was killed: a new one would find its id taken, and end."""
+    deadline = time.monotonic() + _FORGET_S
+    while b"/brokers/ids/" in _sessions(keeper):
+        if time.monotonic() > deadline:
+            raise ServerFailed(f"zookeeper still holds a session of the broker after {_FORGET_S:.0f} s")
+        time.sleep(_POLL_S)
+
+
+def _sessions(keeper: int) -> bytes:
+    """Ask ZooKeeper for its sessions and what they own (Administrator's Guide, "The Four Letter Words": dump)."""
+    with socket.create_connection((HOST, keeper), timeout=_ASK_S) as connection:
+        connection.sendall(b"dump")
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def _java(name: str, options: Sequence[str], jars: Path, main: str, properties: Path) -> ServerProcess:
+    folder = properties.parent
+    command = [java(), *options, "-cp", f"{jars}/*", main, str(properties)]
+    return ServerProcess(name, command, log=folder / f"{name}.log", data=folder / "data")
+
+
+def _kraft(address: str, controller: str, folder: Path) -> dict[str, str]:
+    return _ALONE | {
+        "process.roles": "broker,controller",
+        # After a crash the broker has to wait for its own earlier session's end.
+        "broker.session.timeout.ms": "6000",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"PLAINTEXT://{address},CONTROLLER://{controller}",
+        "advertised.listeners": f"PLAINTEXT://{address}",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "log.dirs": str(folder / "data"),
+        "share.coordinator.state.topic.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+    }
+
+
+def _with_zookeeper(address: str, keeper: str, folder: Path) -> dict[str, str]:
+    return _ALONE | {
+        "broker.id": "1",
+        "zookeeper.connect": keeper,
+        "zookeeper.session.timeout.ms": "6000",
+        "listeners": f"PLAINTEXT://{address}",
+        "log.dirs": str(folder / "data" / "kafka"),
+    }
+
+
+def _zookeeper(port: int, folder: Path) -> dict[str, str]:
+    return {
+        "4lw.commands.whitelist": "dump",
+        "admin.enableServer": "false",
+        "clientPort": str(port),
+        "clientPortAddress": HOST,
+        # The shortest session is two ticks (milliseconds).
+        "tickTime": "2000",
+        "dataDir": str(folder / "data" / "zookeeper"),
+    }
+
+
+def _write(path: Path, properties: Mapping[str, str]) -> Path:
+    path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+    return path
+
+
+def _format(jars: Path, properties: Path, cluster: str) -> None:
+    tool = [java(), *_JVM, "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "--ignore-formatted"]
+    command = [*tool, "-t", cluster, "-c", str(properties)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_S, check=False)
+    if result.returncode != 0:
+        raise ServerFailed(f"kafka: the data folder could not be formatted\n{result.stdout}{result.stderr}")

@@ -3,7 +3,7 @@
 What holds at each moment, and why:
 
 - A row belongs to whoever holds its lease: a claim writes a fresh token and an end by the database's clock, and every
-  later write asks for that token. A relay that was too slow finds nothing to write to.
+  later write asks for that token. A relay that was too slow to renew its lease finds nothing to write to.
 - Only the oldest unsent row of a (topic, key) can be claimed, so at most one is in flight and a key keeps its order.
   A row that cannot be sent waits for its next attempt, and with it its key, and nothing else.
 - A claim asks which rows are unsent, never which are newer than the last one seen: ids are given at the insert, so a
@@ -15,7 +15,7 @@ What holds at each moment, and why:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Self
@@ -129,6 +129,12 @@ class Outbox:
     async def release(self, connection: AsyncConnection, row: OutboxRow) -> bool:
         """Give a row back untried, at a stop; False as `mark_sent` does."""
         return await self._write_leased(connection, row, {"attempts": OUTBOX.c.attempts - 1})
+
+    async def renew(self, connection: AsyncConnection, rows: Iterable[OutboxRow], lease_s: float) -> None:
+        """Lengthen the leases of rows that are still being sent, as far as they are still ours."""
+        tokens = {row.id: row.lease_token for row in rows}
+        ours = OUTBOX.c.id.in_(tokens) & OUTBOX.c.lease_token.in_(set(tokens.values())) & OUTBOX.c.sent_at.is_(None)
+        await connection.execute(update(OUTBOX).where(ours).values(leased_until=database_time(lease_s)))
 
     async def backlog(self, connection: AsyncConnection) -> Backlog:
         """Tell how much is unsent and for how long, for metrics and readiness."""

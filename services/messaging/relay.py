@@ -2,8 +2,8 @@
 
 Claim, send, settle. The claim takes as many rows as there are free slots, one per (topic, key); each is sent in a task
 of its own, so a slow broker partition delays its own keys only; the outcomes of sends that ended about the same time
-are settled in one transaction. After a crash the leases run out and the rows are sent again: consumers know them by
-their event id.
+are settled in one transaction. While a row is in hand its lease is renewed, so leases are short: the rows of a relay
+that died are soon sent by another one, maybe again, and consumers know them by their event id.
 
 The span of the send is the child of the span that wrote the row, because the row's context is current around it.
 """
@@ -25,6 +25,8 @@ from services.messaging.database import Database
 from services.messaging.errors import MessagingError, Unavailable
 from services.messaging.loop import Loop
 from services.messaging.outbox import Outbox, OutboxRow
+from services.messaging.retry import Backoff
+from services.messaging.settings import RelaySettings
 from services.messaging.trace_context import restore
 from tracing import semconv
 
@@ -51,33 +53,6 @@ class Publisher(Protocol):
 
 
 @dataclass(frozen=True)
-class RelaySettings:
-    """How the relay works. A lease outlasts a send: otherwise two relays would send the same row."""
-
-    max_in_flight: int = 100
-    poll_interval_s: float = 0.5
-    send_timeout_s: float = 60.0
-    lease_s: float = 90.0
-    first_backoff_s: float = 0.5
-    longest_backoff_s: float = 30.0
-    drain_s: float = 5.0
-
-    def __post_init__(self) -> None:
-        """Check what the lease needs.
-
-        Raises:
-            ValueError: the lease is not longer than a send may take.
-        """
-        if self.lease_s <= self.send_timeout_s:
-            raise ValueError(f"a lease of {self.lease_s} s does not outlast a send of {self.send_timeout_s} s")
-
-    def backoff_s(self, attempts: int) -> float:
-        """Tell how long a row waits after its n-th failed attempt, in seconds: doubled each time, up to a limit."""
-        # 2 ** 32 is past any limit already; the bound keeps a row that fails for months from overflowing a float.
-        return min(self.first_backoff_s * 2.0 ** min(attempts - 1, 32), self.longest_backoff_s)
-
-
-@dataclass(frozen=True)
 class _Failed:
     """Why a row could not be sent: an error's class, and its text if it is one of ours (which hold no payload)."""
 
@@ -88,6 +63,9 @@ class _Failed:
         name = type(error).__name__
         return cls(f"{name}: {error}" if isinstance(error, MessagingError) else name)
 
+
+# How often a lease is renewed before it would run out.
+_RENEWALS = 3
 
 _Outcome = tuple[OutboxRow, _Failed | None]
 
@@ -117,9 +95,11 @@ class Relay:
         self._outbox = outbox
         self._producer = producer
         self._on_sent = on_sent
-        self._settings = settings or RelaySettings()
-        interval_s = self._settings.poll_interval_s
+        self._settings = settings or RelaySettings.read()
+        self._backoff = Backoff(self._settings.first_backoff, self._settings.longest_backoff)
+        interval_s = self._settings.poll_interval
         self._claiming = Loop("outbox relay", self._claim, interval_s=interval_s, wake=outbox.added)
+        self._renewing = Loop("outbox leases", self._renew, interval_s=self._settings.lease / _RENEWALS)
         #: What is claimed and not settled yet, by row id.
         self._in_flight: dict[int, OutboxRow] = {}
         self._sends: set[asyncio.Task[None]] = set()
@@ -139,10 +119,11 @@ class Relay:
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                settling = tasks.create_task(self._settle_for_ever())
+                helpers = [tasks.create_task(self._settle_for_ever()), tasks.create_task(self._renewing.run())]
                 await self._claiming.run()
                 await self._drain()
-                settling.cancel()
+                for helper in helpers:
+                    helper.cancel()
         finally:
             await self._abandon_sends()
 
@@ -155,7 +136,7 @@ class Relay:
         free = self._settings.max_in_flight - len(self._in_flight)
         if free <= 0:
             return False
-        rows = await self._outbox.claim(free, self._settings.lease_s, besides=self._in_flight)
+        rows = await self._outbox.claim(free, self._settings.lease, besides=self._in_flight)
         for row in rows:
             self._in_flight[row.id] = row
             send = asyncio.create_task(self._send(row))
@@ -163,9 +144,16 @@ class Relay:
             send.add_done_callback(self._sends.discard)
         return len(rows) == free
 
+    async def _renew(self) -> bool:
+        """Lengthen the leases of what is in hand."""
+        if self._in_flight:
+            async with self._database.transaction() as connection:
+                await self._outbox.renew(connection, self._in_flight.values(), self._settings.lease)
+        return False
+
     async def _send(self, row: OutboxRow) -> None:
         try:
-            async with asyncio.timeout(self._settings.send_timeout_s):
+            async with asyncio.timeout(self._settings.send_timeout):
                 sent = await self._publish(row)
         except Exception as error:  # noqa: BLE001  whatever it is, it is this row's failure and blocks its key only
             self._outcomes.put_nowait((row, _Failed.by(error)))
@@ -201,16 +189,18 @@ class Relay:
                     return [outcome for outcome in outcomes if await self._write(connection, *outcome)]
             except Unavailable as error:
                 self._log.warning("outbox.unrecorded", rows=len(outcomes), attempt=attempt, reason=str(error))
-                await asyncio.sleep(self._settings.backoff_s(attempt))
+                await asyncio.sleep(self._delay_s(attempt))
 
     async def _write(self, connection: AsyncConnection, row: OutboxRow, failed: _Failed | None) -> bool:
         if failed is not None:
-            retry_in_s = self._settings.backoff_s(row.attempts)
-            return await self._outbox.mark_failed(connection, row, failed.reason, retry_in_s)
+            return await self._outbox.mark_failed(connection, row, failed.reason, self._delay_s(row.attempts))
         ours = await self._outbox.mark_sent(connection, row)
         if ours and self._on_sent is not None:
             await self._on_sent(connection, row)
         return ours
+
+    def _delay_s(self, attempts: int) -> float:
+        return self._backoff.delay_s(attempts) or self._settings.longest_backoff
 
     def _report(self, written: Iterable[_Outcome]) -> None:
         """Raise the alert for each row that could not be sent, once that is on record."""
@@ -223,7 +213,7 @@ class Relay:
     async def _drain(self) -> None:
         """Let what is in flight end and be settled, within the drain time; give the rest back."""
         try:
-            async with asyncio.timeout(self._settings.drain_s):
+            async with asyncio.timeout(self._settings.drain):
                 await asyncio.gather(*self._sends)
                 await self._outcomes.join()
         except TimeoutError:

@@ -109,6 +109,24 @@ class ConsumerSettings(Settings):
         return self
 
 
+class RelaySettings(Settings):
+    """How a relay empties its outbox, from `SAGATRACE_RELAY_*`; times in seconds.
+
+    `lease` is how long the rows of a relay that died wait for another one: while a row is sent, its lease is renewed.
+    `poll_interval` is how late rows of another process may be found; those of the same process wake the relay.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_RELAY_")
+
+    max_in_flight: Count = 100
+    poll_interval: Seconds = 0.5
+    send_timeout: Seconds = 60.0
+    lease: Seconds = 6.0
+    first_backoff: Seconds = 0.5
+    longest_backoff: Seconds = 10.0
+    drain: Seconds = 5.0
+
+
 class RetentionSettings(Settings):
     """How long rows are kept, in seconds, from `SAGATRACE_RETENTION_*`, and how often what is older is deleted.
 

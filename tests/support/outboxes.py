@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import insert, select, update
@@ -58,6 +59,14 @@ async def expire_leases(database: Database) -> None:
     """Let every lease have run out."""
     async with database.transaction() as connection:
         await connection.execute(update(OUTBOX).values(leased_until=database_time(-1)))
+
+
+async def leased_until(database: Database) -> datetime:
+    """Tell how long the one leased row is leased."""
+    async with database.reading() as connection:
+        found = await connection.execute(select(OUTBOX.c.leased_until).where(OUTBOX.c.leased_until.is_not(None)))
+    until: datetime = found.scalar_one()
+    return until
 
 
 async def make_due(database: Database) -> None:

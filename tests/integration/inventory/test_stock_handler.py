@@ -1,5 +1,6 @@
 """The inventory on a real database: one effect per saga, whatever is asked how often and in whichever order."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -141,6 +142,23 @@ async def test_stock_is_finite(inventory: Inventory) -> None:
         "inventory.reserved",
     ]
     assert await inventory.stock_of("sku_a") == 0
+
+
+async def test_stock_is_not_sold_twice_at_the_same_time(inventory: Inventory) -> None:
+    """Of many sagas that want the last pieces at once, as many get them as there are pieces."""
+    await asyncio.gather(*(inventory.handle(reserve(f"saga-{number}", quantity=30)) for number in range(8)))
+    said = [reply.type for reply in await inventory.answers()]
+    assert (said.count("inventory.reserved"), said.count("inventory.rejected")) == (3, 5)
+    assert await inventory.stock_of("sku_a") == _SEED - 90
+
+
+async def test_attempts_and_releases_at_the_same_time_leave_nothing_reserved(inventory: Inventory) -> None:
+    """Whatever the order in which concurrent commands of one saga win, all are answered and no stock stays taken."""
+    commands = [reserve(), reserve(attempt=2), release(), release(), reserve(attempt=3)]
+    await asyncio.gather(*(inventory.handle(command) for command in commands))
+    replies = await inventory.answers()
+    assert {reply.command_id for reply in replies} == {str(command.payload.command_id) for command in commands}
+    assert await inventory.stock_of("sku_a") in {None, _SEED}
 
 
 async def test_a_slow_reservation_is_answered_when_due(inventory: Inventory) -> None:

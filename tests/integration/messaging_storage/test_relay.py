@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from datetime import timedelta
 
 import pytest
 from opentelemetry import trace
@@ -15,16 +16,17 @@ from structlog.testing import capture_logs
 import tracing
 from services.messaging.database import Database
 from services.messaging.outbox import Outbox, OutboxRow
-from services.messaging.relay import Relay, RelaySettings
+from services.messaging.relay import Relay
+from services.messaging.settings import RelaySettings
 from tests.support.eventually import eventually
-from tests.support.outboxes import Fate, expire_leases, fates, make_due, mark_all_sent, put
+from tests.support.outboxes import Fate, expire_leases, fates, leased_until, make_due, mark_all_sent, put
 from tests.support.publishers import Acknowledged, KeepingPublisher
 from tracing.testing import RecordedSpans
 
 # Long enough that nothing here waits for a poll: what is sent was woken.
 _NEVER_S = 3600.0
-_SETTINGS = RelaySettings(poll_interval_s=_NEVER_S, first_backoff_s=0.01, longest_backoff_s=0.01, drain_s=5.0)
-_STUCK = RelaySettings(poll_interval_s=0.02, first_backoff_s=_NEVER_S, longest_backoff_s=_NEVER_S, drain_s=0.05)
+_SETTINGS = RelaySettings(poll_interval=_NEVER_S, first_backoff=0.01, longest_backoff=0.01, drain=5.0)
+_STUCK = RelaySettings(poll_interval=0.02, first_backoff=_NEVER_S, longest_backoff=_NEVER_S, drain=0.05)
 
 _SENT = Table("sent_rows", MetaData(), Column("event_id", String(36), primary_key=True))
 
@@ -74,7 +76,7 @@ async def test_what_was_there_before_the_start_is_sent(database: Database, outbo
 
 async def test_rows_of_another_process_are_found_by_the_poll(database: Database, outbox: Outbox) -> None:
     """A row that came without a wake-up is sent at the next poll."""
-    settings = RelaySettings(poll_interval_s=0.02)
+    settings = RelaySettings(poll_interval=0.02)
     publisher = KeepingPublisher()
     async with running(Relay(database, outbox, publisher, settings=settings)):
         await put(database, Outbox(database), "a")
@@ -111,7 +113,7 @@ async def test_a_send_has_a_bound(database: Database, outbox: Outbox) -> None:
     """A send that takes longer than its bound has failed, and is tried again."""
     publisher = KeepingPublisher()
     publisher.block("slow")
-    settings = RelaySettings(poll_interval_s=0.01, send_timeout_s=0.02, lease_s=60.0, first_backoff_s=0.01)
+    settings = RelaySettings(poll_interval=0.01, send_timeout=0.02, lease=60.0, first_backoff=0.01)
     async with running(Relay(database, outbox, publisher, settings=settings)):
         await put(database, outbox, "slow")
         await eventually(lambda: publisher.most_in_flight["slow"] == 1)
@@ -123,7 +125,7 @@ async def test_a_send_has_a_bound(database: Database, outbox: Outbox) -> None:
 async def test_a_failed_row_is_sent_when_the_broker_is_back(database: Database, outbox: Outbox) -> None:
     """After a failure the row is tried again, and its key's order is kept."""
     publisher = KeepingPublisher(refused={"a"})
-    settings = RelaySettings(poll_interval_s=0.01, first_backoff_s=0.01, longest_backoff_s=0.01)
+    settings = RelaySettings(poll_interval=0.01, first_backoff=0.01, longest_backoff=0.01)
     with capture_logs():
         async with running(Relay(database, outbox, publisher, settings=settings)):
             await put(database, outbox, "a", "a", "a")
@@ -138,7 +140,7 @@ async def test_two_relays_send_each_row_once(database: Database, outbox: Outbox)
     """Two processes share an outbox: no row is sent twice, and no key has two rows in flight."""
     keys = [f"key-{number}" for number in range(10)]
     publisher = KeepingPublisher()
-    settings = RelaySettings(poll_interval_s=0.01, max_in_flight=3)
+    settings = RelaySettings(poll_interval=0.01, max_in_flight=3)
     relays = [Relay(database, box, publisher, settings=settings) for box in (outbox, Outbox(database))]
     async with running(relays[0]), running(relays[1]):
         for _ in range(3):
@@ -181,6 +183,26 @@ async def test_on_sent_that_fails_ends_the_relay_and_unmarks_the_row(database: D
         await asyncio.wait_for(relay.run(), 10)
     assert raised.group_contains(LookupError)
     assert [fate.sent for fate in await fates(database)] == [False]
+
+
+async def test_a_lease_is_renewed_while_a_row_is_sent(database: Database, outbox: Outbox) -> None:
+    """A send that takes longer than a lease keeps its row: no other relay can claim it."""
+    publisher = KeepingPublisher()
+    publisher.block("a")
+    settings = RelaySettings(poll_interval=_NEVER_S, lease=0.3)
+    async with running(Relay(database, outbox, publisher, settings=settings)):
+        await put(database, outbox, "a")
+        await eventually(lambda: publisher.most_in_flight["a"])
+        claimed_until = await leased_until(database)
+
+        async def renewed_past_its_claim() -> bool:
+            assert await Outbox(database).claim(1, 60.0) == []
+            return await leased_until(database) > claimed_until + timedelta(seconds=0.3)
+
+        await eventually(renewed_past_its_claim)
+        publisher.blocked["a"].set()
+        await eventually(_all_sent(database))
+    assert publisher.keys == ["a"]
 
 
 async def test_a_relay_that_lost_its_lease_says_nothing(database: Database, outbox: Outbox) -> None:

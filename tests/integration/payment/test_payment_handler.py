@@ -1,5 +1,6 @@
 """The payment service and its gateway on two real databases: money moves once, wherever a process dies."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -200,6 +201,15 @@ async def test_a_refund_overtakes_a_charge_that_died(payment: Payment) -> None:
     await payment.handle(command)
     assert await payment.said() == [("payment.refunded", None), ("payment.declined", "undone")]
     assert await payment.moved() == [("charge", 1000), ("refund", -1000)]
+
+
+async def test_attempts_and_refunds_at_the_same_time_leave_nothing_charged(payment: Payment) -> None:
+    """Whatever the order in which concurrent commands of one saga win, all are answered and no money stays moved."""
+    commands = [charge(), refund(), charge(), refund(), charge()]
+    await asyncio.gather(*(payment.handle(command) for command in commands))
+    replies = await payment.answers()
+    assert {reply.command_id for reply in replies} == {str(command.payload.command_id) for command in commands}
+    assert await payment.moved() in ([], [("charge", 1000), ("refund", -1000)])
 
 
 async def test_a_busy_gateway_is_transient_and_counted(payment: Payment) -> None:

@@ -189,31 +189,28 @@ class Propagation:
             return self._scan(headers)[0]
         return self._extract_any(headers, Context())[1]
 
-    def _scan(self, headers: Headers) -> tuple[SpanContext | None, bool]:
-        scanned, found = self._scanned
-        if headers is not scanned:
-            found = _scan(headers)
-            if type(headers) is tuple:  # a list may change
-                self._scanned = (headers, found)
-        return found
-
-
-def _scan(headers: Headers) -> tuple[SpanContext | None, bool]:
+    def _scan(headers: Headers) -> tuple[SpanContext | None, bool]:
     """Find the last valid `traceparent` with its `tracestate`, and whether there is any baggage."""
-    span_context: SpanContext | None = None
-    parents: list[bytes] = []
+    parent: bytes | None = None
     state: bytes | None = None
-    has_baggage = False
+    repeated = has_baggage = False
     for name, value in headers:
         if name == "traceparent":
-            if type(value) is bytes:
-                parents.append(value)
+            repeated = repeated or parent is not None
+            parent = value
         elif name == "tracestate":
             state = value
         elif name == "baggage":
             has_baggage = True
-    for value in reversed(parents):
-        span_context = parse(value, state)
-        if span_context is not None:
-            break
+    span_context = parse(parent, state) if type(parent) is bytes else None
+    if span_context is None and repeated:
+        span_context = _last_valid(headers, state)
     return span_context, has_baggage
+
+
+def _last_valid(headers: Headers, state: bytes | None) -> SpanContext | None:
+    """Look further back, past a `traceparent` that is no good."""
+    for name, value in reversed(headers):
+        if name == "traceparent" and type(value) is bytes and (span_context := parse(value, state)) is not None:
+            return span_context
+    return None

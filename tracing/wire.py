@@ -189,7 +189,16 @@ class Propagation:
             return self._scan(headers)[0]
         return self._extract_any(headers, Context())[1]
 
-    def _scan(headers: Headers) -> tuple[SpanContext | None, bool]:
+    def _scan(self, headers: Headers) -> tuple[SpanContext | None, bool]:
+        scanned, found = self._scanned
+        if headers is not scanned:
+            found = _scan(headers)
+            if type(headers) is tuple:  # a list may change
+                self._scanned = (headers, found)
+        return found
+
+
+def _scan(headers: Headers) -> tuple[SpanContext | None, bool]:
     """Find the last valid `traceparent` with its `tracestate`, and whether there is any baggage."""
     parent: bytes | None = None
     state: bytes | None = None

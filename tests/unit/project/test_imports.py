@@ -25,6 +25,8 @@ _VIOLATIONS = {
     "the saga table imports SQL": ("services/oms/saga.py", "import sqlalchemy"),
     "a contract imports the client": ("services/contracts/codec.py", "import aiokafka"),
     "a store imports its handlers": ("services/inventory/store.py", "import services.inventory.handlers"),
+    "the offset tracker imports the client": ("services/messaging/offsets.py", "import aiokafka"),
+    "the trace model imports the demo": ("services/cli/traces/model.py", "import services.cli.demo"),
     "a service imports the embedded broker": ("services/audit/__init__.py", "import confluent_kafka"),
     "the product imports its tests": ("services/notification/__init__.py", "import pytest"),
 }
@@ -40,6 +42,7 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> str:
     for file, line in _VIOLATIONS.values():
         with (copy / file).open("a") as source:
             source.write(f"\n{line}\n")
+    (copy / "services/messaging/unplaced.py").touch()
     result = subprocess.run(
         [_BIN / "lint-imports", "--no-cache", "--no-logo"],
         cwd=copy,
@@ -60,6 +63,12 @@ def test_a_planted_import_is_caught(verdict: str, violation: str) -> None:
     importer = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     imported = line.removeprefix("import ")
     assert f"{importer} -> {imported}" in verdict
+
+
+def test_a_module_that_no_layer_names_is_caught(verdict: str) -> None:
+    """A new module of `messaging` has to be given its layer."""
+    assert "not listed as a layer" in verdict
+    assert "services.messaging.unplaced" in verdict
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from services.messaging.errors import Unavailable
 
 _SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_POOL_SIZE = 5
+_POOL_SIZE = 10
 _BEGIN = "sagatrace_begin"
 
 # SQLSTATE classes and codes that say "not now": 08 connection, 40 rollback (deadlock, serialisation), 53 resources,

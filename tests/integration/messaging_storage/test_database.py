@@ -183,6 +183,41 @@ async def test_a_connection_lost_in_a_transaction_is_unavailable(things: Databas
     assert await _names(things) == []
 
 
+async def test_a_statement_that_waits_too_long_is_unavailable(things: Database) -> None:
+    """PostgreSQL: a lock that is not given, and a statement that does not end, are unavailable within their bounds."""
+    if things.is_sqlite:
+        pytest.skip("SQLite has one lock, which has a test of its own")
+    url = things.url.render_as_string(hide_password=False)
+    hasty = Database(url, schema=SCHEMA, wait_s=0.2)
+    async with things.transaction() as connection:
+        await connection.execute(text("LOCK TABLE things"))
+        for statement in ("LOCK TABLE things", "SELECT pg_sleep(30)"):
+            with pytest.raises(Unavailable):
+                await _execute(hasty, statement)
+    assert await _names(hasty) == []
+    await hasty.close()
+
+
+async def test_transactions_that_block_each_other_are_unavailable(things: Database) -> None:
+    """PostgreSQL ends a deadlock by failing one side, which may try again; the other side commits."""
+    if things.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    async with things.transaction() as connection:
+        await connection.execute(insert(_THINGS).values([{"name": "a"}, {"name": "b"}]))
+    both_hold = asyncio.Barrier(2)
+
+    async def lock(first: str, second: str) -> str:
+        async with things.transaction() as connection:
+            query = select(_THINGS).with_for_update()
+            await connection.execute(query.where(_THINGS.c.name == first))
+            await both_hold.wait()
+            await connection.execute(query.where(_THINGS.c.name == second))
+        return "committed"
+
+    results = await asyncio.gather(lock("a", "b"), lock("b", "a"), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["Unavailable", "str"]
+
+
 async def test_sqlite_connections_are_set_up(tmp_path: Path) -> None:
     """Each connection has a write-ahead log, foreign keys, and a bound on its wait for a lock."""
     database = Database(sqlite_url(tmp_path), wait_s=2.5)
@@ -215,6 +250,11 @@ def test_a_database_that_cannot_be_is_refused(url: str, schema: str | None) -> N
 def test_the_tested_schema_is_a_schema() -> None:
     """The schema of these tests is one that a service could have."""
     assert Database("postgresql+asyncpg://localhost/oms", schema=SCHEMA).schema == SCHEMA
+
+
+async def _execute(database: Database, statement: str) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(text(statement))
 
 
 @contextmanager

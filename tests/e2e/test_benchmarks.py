@@ -1,0 +1,36 @@
+"""The benchmark runs from end to end, in its short form."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import parts
+from tests.support.sources import ROOT
+
+
+@pytest.mark.timeout(120)
+def test_a_quick_run_measures_every_row(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """The whole way runs: broker, receiver, a worker a row, every span received, the table and the JSON."""
+    if importlib.util.find_spec("confluent_kafka") is None:
+        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace[demo]'")
+    file = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--messages", "200", "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "[6/6]" in done.stderr
+    assert "tax = (row - untraced) / (contrib - untraced)" in done.stdout
+    found = json.loads(file.read_text())
+    assert set(found["tax"]) == {"official_100", "official_0"}
+    for row in found["rows"].values():
+        assert set(row) == {"produce", "getone", "getmany"}
+        assert all(0 < figure["min"] <= figure["median"] for figure in row.values())

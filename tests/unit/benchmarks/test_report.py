@@ -1,0 +1,61 @@
+"""The report of a benchmark: a table for people, JSON for programs."""
+
+import json
+
+import pytest
+
+from benchmarks.figures import Figure, taxes
+from benchmarks.modes import MODES, WORKLOADS
+from benchmarks.report import Report
+from benchmarks.rounds import Plan
+
+_MINIMA = {
+    "untraced": 10.0,
+    "contrib_100": 110.0,
+    "official_100": 85.0,
+    "contrib_0": 30.0,
+    "official_0": 19.0,
+    "official_100_metrics": 130.0,
+}
+_MACHINE = {
+    "cpu": "A processor",
+    "cores": 2,
+    "system": "Linux x86_64",
+    "pinned": True,
+    "versions": {"python": "CPython 3.11.7", "aiokafka": "0.14.0"},
+}
+
+
+@pytest.fixture
+def report() -> Report:
+    """A run in which every workload of a row cost the same."""
+    rows = {mode.name: {load: Figure(_MINIMA[mode.name], 200.0) for load in WORKLOADS} for mode in MODES}
+    return Report(Plan(rounds=7, messages=15_000), _MACHINE, rows, taxes(rows))
+
+
+def test_json_has_the_rows_and_the_taxes(report: Report) -> None:
+    """Rows by name and workload with minimum and median; a tax for each sampling; the machine and the plan."""
+    found = json.loads(report.json())
+    assert set(found["rows"]) == set(_MINIMA)
+    assert found["rows"]["contrib_100"]["getmany"] == {"min": 110.0, "median": 200.0}
+    assert found["tax"] == {
+        "official_100": {"produce": 0.75, "getone": 0.75, "getmany": 0.75},
+        "official_0": {"produce": 0.45, "getone": 0.45, "getmany": 0.45},
+    }
+    assert (found["rounds"], found["messages"], found["machine"]) == (7, 15_000, _MACHINE)
+
+
+def test_the_table_has_a_line_for_each_row(report: Report) -> None:
+    """Each line shows minimum, median and the multiple of the untraced cost; the taxes follow."""
+    lines = report.text().splitlines()
+    (line,) = [line for line in lines if line.startswith("contrib, 100 % sampled")]
+    assert line.split()[-12:] == ["110.0", "/", "200.0", "11.0x"] * 3
+    assert [line.split()[-3:] for line in lines[-2:]] == [["0.75"] * 3, ["0.45"] * 3]
+
+
+def test_the_table_names_the_machine(report: Report) -> None:
+    """A figure without its machine says nothing."""
+    first, second, third, *_ = report.text().splitlines()
+    assert first.startswith("A processor, 2 cores, Linux x86_64")
+    assert second == "python CPython 3.11.7, aiokafka 0.14.0"
+    assert third == "7 rounds of 15000 messages"

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from services.contracts import topics
+from services.contracts.commands import ReleaseStock, ReserveStock
 from services.inventory import store
 from services.inventory.delayed import Delayed
 from services.inventory.handlers import StockHandler
@@ -154,7 +155,13 @@ async def test_stock_is_not_sold_twice_at_the_same_time(inventory: Inventory) ->
 
 async def test_attempts_and_releases_at_the_same_time_leave_nothing_reserved(inventory: Inventory) -> None:
     """Whatever the order in which concurrent commands of one saga win, all are answered and no stock stays taken."""
-    commands = [reserve(), reserve(attempt=2), release(), release(), reserve(attempt=3)]
+    commands: list[ReserveStock | ReleaseStock] = [
+        reserve(),
+        reserve(attempt=2),
+        release(),
+        release(),
+        reserve(attempt=3),
+    ]
     await asyncio.gather(*(inventory.handle(command) for command in commands))
     replies = await inventory.answers()
     assert {reply.command_id for reply in replies} == {str(command.payload.command_id) for command in commands}

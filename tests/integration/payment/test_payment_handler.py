@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from services.contracts import Money, topics
+from services.contracts.commands import ChargePayment, RefundPayment
 from services.messaging.database import Database
 from services.messaging.errors import Fatal
 from services.messaging.inbox import Inbox
@@ -205,7 +206,7 @@ async def test_a_refund_overtakes_a_charge_that_died(payment: Payment) -> None:
 
 async def test_attempts_and_refunds_at_the_same_time_leave_nothing_charged(payment: Payment) -> None:
     """Whatever the order in which concurrent commands of one saga win, all are answered and no money stays moved."""
-    commands = [charge(), refund(), charge(), refund(), charge()]
+    commands: list[ChargePayment | RefundPayment] = [charge(), refund(), charge(), refund(), charge()]
     await asyncio.gather(*(payment.handle(command) for command in commands))
     replies = await payment.answers()
     assert {reply.command_id for reply in replies} == {str(command.payload.command_id) for command in commands}

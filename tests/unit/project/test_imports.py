@@ -67,7 +67,7 @@ def test_a_planted_import_is_caught(verdict: str, violation: str) -> None:
 
 def test_a_module_that_no_layer_names_is_caught(verdict: str) -> None:
     """A new module of `messaging` has to be given its layer."""
-    assert "not listed as a layer" in verdict
+    assert "not listed as layers" in verdict
     assert "services.messaging.unplaced" in verdict
 
 

@@ -189,6 +189,8 @@ def _take_over_sqlite_transactions(engine: AsyncEngine, wait_s: float) -> None:
 def _raise_unavailable(context: ExceptionContext) -> None:
     """Turn a driver's error into `Unavailable` if waiting may cure it; SQLAlchemy calls this for each error."""
     error = context.original_exception
+    if not isinstance(error, Exception):
+        return  # A cancellation closes its connection, too, and stays a cancellation.
     if context.is_disconnect or isinstance(error, (OSError, TimeoutError)) or _is_away(error):
         raise Unavailable(f"the database is not available: {type(error).__name__}") from error
 

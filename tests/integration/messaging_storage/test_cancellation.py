@@ -61,7 +61,7 @@ async def test_a_cancelled_transaction_is_whole_or_not_there(database: Database,
 
 
 async def test_rows_of_a_killed_relay_are_sent_by_the_next(database: Database, outbox: Outbox) -> None:
-    """A relay killed while it sends holds its rows for the rest of their leases; then another one sends them in order."""
+    """A relay killed while it sends holds its rows while their leases last; then another one sends them in order."""
     await put(database, outbox, "a", "b", "a")
     async with _hanging_relay(database) as process:
         assert process.stdout is not None

@@ -78,13 +78,15 @@ class Sending:
                 self.fail(CancelledError())
                 return
             # Not future.exception(): that would tell asyncio that somebody has seen the error.
-            error: BaseException | None = future._exception  # noqa: SLF001 - see above
+            error: BaseException | None = getattr(future, "_exception", None)
             if error is None:
                 self._succeed(future.result())
             else:
                 self.fail(error)
         except Exception as fault:  # noqa: BLE001 - a callback's error would land in the caller's loop handler
             faults.report("ending a send span", fault)
+            if self.span.is_recording():
+                self.span.end()
 
     def _succeed(self, metadata: RecordMetadata | None) -> None:
         if metadata is not None:  # acks=0 brings no answer

@@ -86,6 +86,8 @@ class CountingBatchSpanProcessor(BatchSpanProcessor):
         )
         #: Spans lost since the start because the exporter could not keep up.
         self.dropped = 0
+        #: When `shutdown` has to return, by the monotonic clock; the SDK's own patience of 30 s if None.
+        self.deadline: float | None = None
         self._size = settings.queue_size
         self._waiting: Any = getattr(self._batch_processor, "_queue", ())
         self._counter = metrics.get_meter(SCOPE, version(), schema_url=SCHEMA_URL).create_counter(
@@ -98,6 +100,13 @@ class CountingBatchSpanProcessor(BatchSpanProcessor):
             self.dropped += 1
             self._counter.add(1, _QUEUE_FULL)
         super().on_end(span)
+
+    def shutdown(self) -> None:
+        """Export what is queued, until the deadline if there is one."""
+        if self.deadline is None:
+            super().shutdown()  # type: ignore[no-untyped-call]
+        else:
+            self._batch_processor.shutdown(timeout_millis=_milliseconds_until(self.deadline))
 
 
 class _Configured:
@@ -222,7 +231,8 @@ def shutdown(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
     """Export what is left and close what `configure` opened; a second call does nothing.
 
     Args:
-        timeout_s: seconds after which it returns whether or not a collector has taken everything.
+        timeout_s: seconds after which it returns whether or not a collector has taken everything. What waits for a
+            collector are threads of the SDK; they are left behind, and die with the process.
 
     Returns:
         Whether everything was closed in time.
@@ -231,23 +241,26 @@ def shutdown(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
         configured = _configured
         if configured is None:
             return True
-        providers = [
-            provider for provider in (configured.tracer_provider, configured.meter_provider) if provider is not None
-        ]
-        configured.tracer_provider = configured.meter_provider = None
+        tracer_provider, configured.tracer_provider = configured.tracer_provider, None
+        meter_provider, configured.meter_provider = configured.meter_provider, None
     atexit.unregister(shutdown)
-    # An exporter may retry for half a minute; a daemon thread can be left behind, and dies with the process.
-    closing = [threading.Thread(target=_close, args=(provider,), daemon=True) for provider in providers]
-    for thread in closing:
-        thread.start()
     deadline = monotonic() + timeout_s
-    for thread in closing:
-        thread.join(max(0.0, deadline - monotonic()))
-    return not any(thread.is_alive() for thread in closing)
+    for processor in configured.processors:
+        processor.deadline = deadline
+    if tracer_provider is not None:
+        _close(tracer_provider.shutdown)
+    if meter_provider is not None:
+        _close(lambda: meter_provider.shutdown(timeout_millis=_milliseconds_until(deadline)))
+    return monotonic() < deadline
 
 
-def _close(provider: TracerProvider | MeterProvider) -> None:
+def _milliseconds_until(deadline: float) -> int:
+    """Return what is left until a time of the monotonic clock; at least 1, for 0 is no time to the SDK."""
+    return max(1, int((deadline - monotonic()) * 1000))
+
+
+def _close(close: Callable[[], None]) -> None:
     try:
-        provider.shutdown()
-    except Exception as error:  # noqa: BLE001 - the program is ending and the other provider still has to close
+        close()
+    except Exception as error:  # noqa: BLE001 - the program is ending, and the other provider still has to close
         faults.report("closing a provider", error)

@@ -125,7 +125,14 @@ SENT_MESSAGES: Final = messaging_metrics.MESSAGING_CLIENT_SENT_MESSAGES
 CONSUMED_MESSAGES: Final = messaging_metrics.MESSAGING_CLIENT_CONSUMED_MESSAGES
 PROCESS_DURATION: Final = messaging_metrics.MESSAGING_PROCESS_DURATION
 
+#: Counters of the consume loop: failed attempts, attempts that follow one, dead letters, and unknown types skipped.
+HANDLER_FAILURES: Final = "sagatrace.consumer.failures"
+RETRIES: Final = "sagatrace.consumer.retries"
+DEAD_LETTERS: Final = "sagatrace.consumer.dead_letters"
+UNKNOWN_MESSAGES: Final = "sagatrace.consumer.unknown"
+
 SECONDS: Final = "s"
+ATTEMPTS: Final = "{attempt}"
 MESSAGES: Final = "{message}"
 
 #: Advised by the convention for both durations (messaging-metrics.md), in seconds.

@@ -1,12 +1,14 @@
 """The OTEL_* variables that `configure()` obeys, read and checked in one place.
 
 Source: OpenTelemetry specification, "SDK Environment Variables" and "OTLP Exporter Configuration". Endpoints, headers,
-timeouts, certificates and resource attributes are read by the exporters and the SDK themselves; here is what decides
-which of those are built. Where the SDK logs a bad value and goes on with another, this is an error that names it.
+timeouts, certificates and resource attributes are used by the exporters and the SDK themselves; here is what decides
+which of those are built, and a check of what they would stumble over. Where the SDK logs a bad value and goes on with
+another, this is an error that names it.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,6 +65,10 @@ class Settings:
         """
         read = _Reader(os.environ if environment is None else environment)
         protocol = read.choice("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOLS, "http/protobuf")
+        traces_protocol = read.choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", PROTOCOLS, protocol)
+        metrics_protocol = read.choice("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", PROTOCOLS, protocol)
+        for signal, chosen in (("", protocol), ("TRACES_", traces_protocol), ("METRICS_", metrics_protocol)):
+            read.check_otlp(f"OTEL_EXPORTER_OTLP_{signal}", chosen)
         queue_size = read.whole("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE)
         batch_size = read.whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(BATCH_SIZE, queue_size))
         if batch_size > queue_size:
@@ -71,8 +77,8 @@ class Settings:
             disabled=read.text("OTEL_SDK_DISABLED", "").lower() == "true",
             traces_exporters=read.exporters("OTEL_TRACES_EXPORTER"),
             metrics_exporters=read.exporters("OTEL_METRICS_EXPORTER"),
-            traces_protocol=read.choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", PROTOCOLS, protocol),
-            metrics_protocol=read.choice("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", PROTOCOLS, protocol),
+            traces_protocol=traces_protocol,
+            metrics_protocol=metrics_protocol,
             sampler=read.choice("OTEL_TRACES_SAMPLER", SAMPLERS, "parentbased_always_on"),
             sampling_ratio=read.ratio("OTEL_TRACES_SAMPLER_ARG", 1.0),
             propagators=read.names("OTEL_PROPAGATORS", ("tracecontext", "baggage")),
@@ -115,6 +121,26 @@ class _Reader:
         if not value.isascii() or not value.isdigit() or int(value) == 0:
             raise InvalidSetting(f"{variable} must be a whole number above 0, not {value!r}")
         return int(value)
+
+    def check_otlp(self, prefix: str, protocol: str) -> None:
+        """Refuse what an exporter would stumble over at each export. Headers hold secrets: no value is repeated."""
+        endpoint = self.text(f"{prefix}ENDPOINT", "")
+        if endpoint and protocol == "http/protobuf" and not endpoint.startswith(("http://", "https://")):
+            raise InvalidSetting(f"{prefix}ENDPOINT must begin with http:// or https:// for {protocol}")
+        headers = self.names(f"{prefix}HEADERS", ())
+        if not all(name and separator for name, separator, _ in (entry.partition("=") for entry in headers)):
+            raise InvalidSetting(f"{prefix}HEADERS must be name=value pairs, joined by commas")
+        self.positive(f"{prefix}TIMEOUT", 10.0)
+
+    def positive(self, variable: str, default: float) -> float:
+        value = self.text(variable, str(default))
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if not 0.0 < number < math.inf:
+            raise InvalidSetting(f"{variable} must be a number above 0, not {value!r}")
+        return number
 
     def ratio(self, variable: str, default: float) -> float:
         value = self.text(variable, str(default))

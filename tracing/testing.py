@@ -39,9 +39,9 @@ _INTERVAL_S: Final = 0.005
 class RecordedSpans:
     """Records every span and metric while it is entered.
 
-    On entering, aiokafka is instrumented with the given options, and the providers here also become the global ones
+    On entering, aiokafka is instrumented with the given options, and the tracer provider here becomes the global one
     for as long as it is entered, so that spans of other instrumentations and of the program itself are seen too.
-    `tracer_provider` and `meter_provider` can be passed on as well.
+    Metrics of others are seen if `meter_provider` is passed to them.
 
     Args:
         sampler: which spans to record; all, unless their parent is not sampled, by default.

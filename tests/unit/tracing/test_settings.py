@@ -65,9 +65,21 @@ def test_every_variable_is_obeyed() -> None:
         ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "40000"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "1.5"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://collector"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "secret"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=1,=secret"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "inf"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_the_variable(variable: str, value: str) -> None:
-    """What the SDK would log and replace stops the program with the name to look for."""
-    with pytest.raises(InvalidSetting, match=variable):
+    """What the SDK would log and replace stops the program with the name to look for, and no secret is repeated."""
+    with pytest.raises(InvalidSetting, match=variable) as refused:
         Settings.from_environment({variable: value})
+    assert "secret" not in str(refused.value)
+
+
+def test_a_grpc_endpoint_needs_no_scheme() -> None:
+    """GRPC's own form of an address is accepted where gRPC is chosen."""
+    Settings.from_environment({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"})

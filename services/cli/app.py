@@ -103,6 +103,32 @@ def run(
         running.run(service, scratch)
 
 
+@app.command()
+def topics(
+    replicas: Annotated[int, typer.Option(min=1, max=32_767, help="Replication factor of a new topic.")] = 1,
+) -> None:
+    """Make the topics that are missing, on the broker of KAFKA_BOOTSTRAP_SERVERS; the others stay as they are.
+
+    The embedded broker of the demo makes topics by itself and can't be asked to.
+    """
+    from services.cli import prepare
+
+    with _one_line():
+        print(*prepare.topics(replicas), sep="\n")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring every service's tables in DATABASE_URL to the newest revision.
+
+    Each service also does that for its own tables when it starts.
+    """
+    from services.cli import prepare
+
+    with _one_line():
+        print(*prepare.migrate(), sep="\n")
+
+
 @contextmanager
 def _one_line() -> Iterator[None]:
     """Turn what the user can mend into one line and exit code 2, and an interrupt into 130."""

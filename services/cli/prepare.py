@@ -1,0 +1,40 @@
+"""What is done once before the services start: topics on the broker, tables in the database. Both may be repeated."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.cli.errors import CannotRun
+from services.cli.run import Service
+from services.messaging.errors import MessagingError
+from services.messaging.migrations import upgrade
+from services.messaging.settings import DatabaseSettings, KafkaSettings
+from services.messaging.topology import all_topics, create_topics
+
+
+def topics(replicas: int) -> list[str]:
+    """Make the topics that are missing, and say what was done, a line each.
+
+    Raises:
+        CannotRun: no broker answers, or it refuses.
+    """
+    try:
+        made = asyncio.run(create_topics(KafkaSettings.read().bootstrap_servers, replicas=replicas))
+    except MessagingError as error:
+        raise CannotRun(str(error)) from error
+    return [f"{topic.name}: {'made' if topic.name in made else 'is there'}" for topic in all_topics()]
+
+
+def migrate() -> list[str]:
+    """Bring every service's tables to the newest revision, and say so, a line each.
+
+    Raises:
+        CannotRun: the database is away.
+    """
+    settings = DatabaseSettings.read()
+    try:
+        for service in Service:
+            asyncio.run(upgrade(settings.url_of(service.value), service.value))
+    except MessagingError as error:
+        raise CannotRun(f"DATABASE_URL: {error}") from error
+    return [f"{service}: tables are up to date" for service in Service]

@@ -1,0 +1,87 @@
+"""The topics on a broker: made if they are not there, left alone if they are.
+
+A dead-letter topic keeps for ever and takes 64 KiB more than its source, so that a record which just fits its topic
+still fits there with the failure's headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from services.contracts.topics import PARTITIONS, READERS, dead_letter_topic, retry_topic
+from services.messaging.errors import Unavailable
+
+# Kafka's default `max.message.bytes`, and what a dead letter adds at most.
+MAX_BYTES = 1_048_588
+DEAD_LETTER_BYTES = MAX_BYTES + 65_536
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as it should be: its name and what of its configuration is not the broker's default."""
+
+    name: str
+    config: dict[str, str] = field(default_factory=dict)
+
+
+def all_topics() -> list[Topic]:
+    """List every topic of the system: those of the contract, and each group's retry and dead-letter topic."""
+    groups = sorted({group for groups in READERS.values() for group in groups})
+    dead = {"retention.ms": "-1", "max.message.bytes": str(DEAD_LETTER_BYTES)}
+    return [
+        *(Topic(name) for name in READERS),
+        *(Topic(retry_topic(group)) for group in groups),
+        *(Topic(dead_letter_topic(group), dead) for group in groups),
+    ]
+
+
+async def create_topics(brokers: str, *, replicas: int = 1, timeout_s: float = 60.0) -> list[str]:
+    """Make the topics that are missing, with four partitions each, and name them.
+
+    Args:
+        brokers: `host:port`, or several separated by commas.
+        replicas: The replication factor of a new topic.
+        timeout_s: The longest wait for the brokers, in seconds.
+
+    Raises:
+        Unavailable: no broker answers in time, or it refuses to make a topic.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers, client_id="sagatrace-topics")
+    try:
+        async with asyncio.timeout(timeout_s):
+            await _connect(admin)
+            answer = await admin.create_topics([_new(topic, replicas) for topic in all_topics()])
+    except (KafkaError, OSError, TimeoutError) as error:
+        reason = f"topics can't be made at KAFKA_BOOTSTRAP_SERVERS={brokers}: {type(error).__name__}"
+        raise Unavailable(reason) from error
+    finally:
+        await admin.close()
+    return _made(answer.topic_errors)
+
+
+async def _connect(admin: AIOKafkaAdminClient) -> None:
+    """Wait for a broker: it may be starting at the same time."""
+    while True:
+        try:
+            return await admin.start()
+        except KafkaError:
+            await asyncio.sleep(0.5)
+
+
+def _new(topic: Topic, replicas: int) -> NewTopic:
+    return NewTopic(topic.name, PARTITIONS, replicas, topic_configs=topic.config)
+
+
+def _made(answers: list[tuple[str, int, str | None]]) -> list[str]:
+    made = []
+    for name, code, *_ in answers:
+        error = for_code(code)
+        if code == 0:
+            made.append(name)
+        elif error is not TopicAlreadyExistsError:
+            raise Unavailable(f"the broker refuses to make {name}: {error.__name__}")
+    return made

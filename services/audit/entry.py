@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from services.contracts import Invalid, Message, UnknownType, parse_message
 
@@ -57,12 +58,14 @@ def entry_of(record: Record) -> Entry:
 
 
 def _envelope(value: bytes) -> Message:
+    # A later version's payload may be anything: it is kept as bytes, and not looked at.
+    fields = {**from_json(value), "payload": {}}
     try:
-        return Message.model_validate_json(value, extra="ignore")
+        return Message.model_validate(fields, extra="ignore")
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False, include_context=False)
-        fields = (f"{'.'.join(map(str, detail['loc']))}: {detail['type']}" for detail in details)
-        raise Invalid("; ".join(fields)) from None
+        rules = (f"{'.'.join(map(str, detail['loc']))}: {detail['type']}" for detail in details)
+        raise Invalid("; ".join(rules)) from None
 
 
 def _entry(record: Record, message: Message, value: bytes, *, is_known: bool) -> Entry:

@@ -79,9 +79,10 @@ async def test_an_event_is_kept_once(database: Database, handle: AuditHandler) -
         assert [row["offset"] for row in await store.of_order(connection, "a")] == [1]
 
 
-async def test_an_unknown_type_is_kept_too(database: Database, handle: AuditHandler) -> None:
-    """An event of a type that this version does not know is in the trail, with all its bytes."""
-    value = _unknown()
+@pytest.mark.parametrize("payload", [{"a": {"b": [1]}}, [], None, 2**70], ids=["object", "list", "null", "number"])
+async def test_an_unknown_type_is_kept_too(database: Database, handle: AuditHandler, payload: object) -> None:
+    """An event of a type that this version does not know is in the trail, with all its bytes, whatever its payload."""
+    value = _unknown(payload=payload)
     await handle(entry_of(Record(value)))
     async with database.reading() as connection:
         (row,) = await store.of_order(connection, "a")

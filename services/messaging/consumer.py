@@ -2,34 +2,37 @@
 
 The client's traps that shape it (aiokafka 0.14):
 
-- `getmany(timeout_ms=...)` is never cancelled: a cancelled fetch leaks a counter, and `max_poll_interval_ms` is then
-  never enforced again. Decoding is ours: a raising deserializer would loop for ever.
-- Commits name their offsets. A commit without arguments commits what was fetched.
-- A rebalance takes everything and gives anew, forgets which partitions were paused, and does not call back on `stop()`.
+- `getmany(timeout_ms=...)` is not cancelled while it is used: a cancelled fetch leaks a counter, and
+  `max_poll_interval_ms` is then never enforced again. Decoding is ours: a raising deserializer would loop for ever.
+- Several assignors cost a join each, and the sticky one keeps its state in its class: there is one, round robin.
+- `commit` and `stop` may wait for ever with the broker away: each has a limit.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from contextvars import Context
+from datetime import datetime
 from typing import Self
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import KafkaError
 
 from services.contracts import parse_saga_event
+from services.messaging.assignment import Assignment
 from services.messaging.dead_letters import DeadLetters
 from services.messaging.delivery import Decode, Delivery, Handler, Ladder, OnUnknown
 from services.messaging.errors import Unavailable
-from services.messaging.partition import Partition
 from services.messaging.producer import Producer
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
 from services.messaging.settings import ConsumerSettings
+
+# How soon a topic is found that was created after its consumer; the client's own 5 minutes are long to wait.
+_METADATA_AGE_MS = 30_000
 
 
 class Consumer:
@@ -78,12 +81,10 @@ class Consumer:
             decode=decode,
         )
         self._client: AIOKafkaConsumer | None = None
-        self._partitions: dict[TopicPartition, Partition] = {}
-        self._caught_up: dict[tuple[str, int], datetime] = {}
+        self._assignment: Assignment | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._joined = asyncio.Event()
         self._stopping = False
-        self._polling: asyncio.Task[None] | None = None
-        self._committed_at = 0.0
         self._log = structlog.get_logger(__name__)
 
     async def start(self) -> None:
@@ -92,39 +93,52 @@ class Consumer:
         Raises:
             Unavailable: no broker answers, or the group can't be joined in time.
         """
-        settings = self._settings
-        self._client = _client(self._brokers, self._group, settings)
-        self._client.subscribe(self._topics, listener=_Listener(self))
+        self._client = _client(self._brokers, self._group, self._settings)
+        deliver = self._delivery.deliver
+        self._assignment = Assignment(self._group, self._client, deliver, self._settings, self._readiness)
+        self._client.subscribe(self._topics, listener=self._assignment)
         try:
-            async with asyncio.timeout(settings.join_timeout):
+            async with asyncio.timeout(self._settings.join_timeout):
                 await self._client.start()
-                self._polling = asyncio.create_task(self._poll(self._client), name=f"poll {self._group}")
-                await self._first_assignment(self._polling)
-        except (KafkaError, OSError, TimeoutError) as error:
+                # A context of its own: polling is no part of the trace of whoever starts it.
+                polling = self._poll(self._client, self._assignment)
+                self._polling = asyncio.create_task(polling, name=f"poll {self._group}", context=Context())
+                await self._first_assignment(self._polling, self._assignment)
+        except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
             await self.stop()
             reason = f"group {self._group} can't be joined at KAFKA_BOOTSTRAP_SERVERS={self._brokers}"
             raise Unavailable(f"{reason}: {type(error).__name__}") from error
+        self._joined.set()
+
+    async def joined(self) -> None:
+        """Wait until the consumer has been started and has joined its group."""
+        await self._joined.wait()
 
     async def run(self) -> None:
         """Work until `stop`, starting first if need be.
 
         Raises:
+            Unavailable: as `start` does.
             Exception: the poll loop or a worker died.
         """
-        if self._polling is None:
+        if self._polling is None and not self._stopping:
             await self.start()
         if self._polling is not None:
-            await self._polling
+            await asyncio.wait([self._polling])
+            if not (self._stopping and self._polling.cancelled()):
+                self._polling.result()
 
     async def stop(self) -> None:
-        """Take nothing more, drain within the budget, commit, and leave the group."""
+        """Take nothing more, drain within the budget, commit, and leave the group. Every step is bounded."""
         self._stopping = True
         if self._polling is not None:
-            await asyncio.wait([self._polling])
-        client = self._client
-        if client is not None:
-            await self._give_up(client, list(self._partitions))
-            await self._leave(client)
+            # A poll can't end while the group is being joined anew; nothing of this client is used after it.
+            await asyncio.wait([self._polling], timeout=self._settings.poll_timeout + self._settings.commit_timeout)
+            self._polling.cancel()
+        if self._assignment is not None:
+            await self._assignment.give_up()
+        if self._client is not None:
+            await self._leave(self._client)
         if self._owns_producer:
             await self._producer.stop()
 
@@ -136,11 +150,11 @@ class Consumer:
         await self.stop()
 
     def caught_up(self) -> Mapping[tuple[str, int], datetime]:
-        """Tell for each assigned (topic, partition) up to which moment everything in it has been processed here."""
-        return dict(self._caught_up)
+        """Tell for each assigned (topic, partition) the moment before which all that was written to it is processed."""
+        return self._assignment.caught_up() if self._assignment is not None else {}
 
-    async def _first_assignment(self, polling: asyncio.Task[None]) -> None:
-        joined = asyncio.create_task(self._joined.wait())
+    async def _first_assignment(self, polling: asyncio.Task[None], assignment: Assignment) -> None:
+        joined = asyncio.create_task(assignment.joined.wait())
         try:
             await asyncio.wait([joined, polling], return_when=asyncio.FIRST_COMPLETED)
             if polling.done():
@@ -148,75 +162,12 @@ class Consumer:
         finally:
             joined.cancel()
 
-    async def _poll(self, client: AIOKafkaConsumer) -> None:
+    async def _poll(self, client: AIOKafkaConsumer, assignment: Assignment) -> None:
         timeout_ms = round(self._settings.poll_timeout * 1000)
         while not self._stopping:
-            batches = await client.getmany(timeout_ms=timeout_ms, max_records=self._settings.max_poll_records)
-            for topic_partition, records in batches.items():
-                # During a rebalance records of a partition that was just given up may still arrive; they come again.
-                if topic_partition in self._partitions:
-                    self._partitions[topic_partition].take(records)
-            self._bound_flight(client)
-            for partition in self._partitions.values():
-                partition.raise_if_dead()
-            await self._note_progress(client)
-            if time.monotonic() - self._committed_at >= self._settings.commit_interval:
-                await self._commit(client, self._partitions.values())
-
-    def _bound_flight(self, client: AIOKafkaConsumer) -> None:
-        """Pause partitions with too much in flight, and resume those that have worked it off."""
-        paused = client.paused()
-        for topic_partition, partition in self._partitions.items():
-            if partition.in_flight >= self._settings.max_in_flight:
-                client.pause(topic_partition)
-            elif topic_partition in paused and partition.in_flight <= self._settings.max_in_flight // 2:
-                client.resume(topic_partition)
-
-    async def _note_progress(self, client: AIOKafkaConsumer) -> None:
-        """Note which partitions had been read to their end, and processed, when the broker last answered."""
-        for topic_partition, partition in list(self._partitions.items()):
-            end, polled = client.highwater(topic_partition), client.last_poll_timestamp(topic_partition)
-            if end is None or polled is None or await client.position(topic_partition) < end or partition.in_flight:
-                continue
-            moment = datetime.fromtimestamp(polled / 1000, UTC)
-            self._caught_up[topic_partition.topic, topic_partition.partition] = moment
-
-    async def _commit(self, client: AIOKafkaConsumer, partitions: Iterable[Partition]) -> None:
-        """Commit what is done; what can't be committed now is committed with the next, or delivered again."""
-        self._committed_at = time.monotonic()
-        due = {partition: offset for partition in partitions if (offset := partition.to_commit()) is not None}
-        if not due:
-            return
-        try:
-            async with asyncio.timeout(self._settings.commit_timeout):
-                await client.commit({partition.topic_partition: offset for partition, offset in due.items()})
-        except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError) as error:
-            self._log.warning("consumer.commit_failed", group=self._group, reason=type(error).__name__)
-            return
-        for partition, offset in due.items():
-            partition.committed(offset)
-
-    def assign(self, assigned: Sequence[TopicPartition]) -> None:
-        """Begin to work on partitions: the group's decision."""
-        lanes = self._settings.max_concurrency
-        for topic_partition in assigned:
-            self._partitions[topic_partition] = Partition(topic_partition, self._delivery.deliver, lanes)
-        self._joined.set()
-        self._readiness.ready(f"consumer {self._group}")
-        self._log.info("consumer.assigned", group=self._group, partitions=len(assigned))
-
-    async def _give_up(self, client: AIOKafkaConsumer, revoked: Iterable[TopicPartition]) -> None:
-        """Finish what has begun, within the budget, commit it, and forget the partitions."""
-        gone = [partition for tp in revoked if (partition := self._partitions.pop(tp, None)) is not None]
-        try:
-            async with asyncio.timeout(self._settings.drain):
-                await asyncio.gather(*(partition.drain() for partition in gone))
-        except TimeoutError:
-            self._log.warning("consumer.drain_timeout", group=self._group)
-        await asyncio.gather(*(partition.close() for partition in gone))
-        await self._commit(client, gone)
-        for partition in gone:
-            self._caught_up.pop((partition.topic_partition.topic, partition.topic_partition.partition), None)
+            assignment.take(await client.getmany(timeout_ms=timeout_ms, max_records=self._settings.max_poll_records))
+            await assignment.listen()
+            await assignment.commit_if_due()
 
     async def _leave(self, client: AIOKafkaConsumer) -> None:
         try:
@@ -224,24 +175,6 @@ class Consumer:
                 await client.stop()
         except (KafkaError, TimeoutError) as error:
             self._log.warning("consumer.leave_failed", group=self._group, reason=type(error).__name__)
-
-    async def revoke(self, revoked: Iterable[TopicPartition]) -> None:
-        """Drain, commit and forget partitions: the group's decision."""
-        if self._client is not None:
-            await self._give_up(self._client, revoked)
-
-
-class _Listener(ConsumerRebalanceListener):
-    """Passes the group's decisions on; what it raised would only be logged by the client."""
-
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        await self._consumer.revoke(revoked)
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._consumer.assign(list(assigned))
 
 
 def _client(brokers: str, group: str, settings: ConsumerSettings) -> AIOKafkaConsumer:
@@ -255,6 +188,9 @@ def _client(brokers: str, group: str, settings: ConsumerSettings) -> AIOKafkaCon
         partition_assignment_strategy=[RoundRobinPartitionAssignor],
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=max(session_ms // 4, 1),
+        # Partitions are drained and committed inside the rebalance, while the session is kept alive.
+        rebalance_timeout_ms=round((settings.session_timeout + settings.drain + settings.commit_timeout) * 1000),
+        metadata_max_age_ms=_METADATA_AGE_MS,
         fetch_max_wait_ms=round(settings.fetch_max_wait * 1000),
     )
 

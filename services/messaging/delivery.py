@@ -2,7 +2,7 @@
 
 | what happens | what is done |
 |---|---|
-| not decodable, breaks the contract, `Fatal` | to the dead letters at once |
+| can't be read, breaks the contract, `Fatal` | to the dead letters at once |
 | unknown type on an event topic | skipped and counted: a newer peer's event is none of ours |
 | unknown type on a command or reply topic | to the dead letters at once: somebody waits for it |
 | `Unavailable` | waits and tries again without limit, and the service is unready; no message is to blame |
@@ -23,10 +23,10 @@ from opentelemetry import metrics
 from opentelemetry.trace import Span
 
 import tracing
-from services.contracts import ContractError, Message, UnknownType, parse_saga_event
+from services.contracts import Message, UnknownType, parse_saga_event
 from services.contracts.topics import EVENT_TOPICS
 from services.messaging.dead_letters import DeadLetters, Record
-from services.messaging.errors import Fatal, MessagingError, Unavailable
+from services.messaging.errors import Fatal, MessagingError, Transient, Unavailable
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
 from tracing import semconv
@@ -80,64 +80,78 @@ class Delivery:
         self._decode = decode
         self._log = structlog.get_logger(__name__)
         meter = metrics.get_meter("sagatrace.messaging")
-        self._retried = meter.create_counter("sagatrace.consumer.retries", unit="{attempt}")
-        self._buried = meter.create_counter("sagatrace.consumer.dead_letters", unit="{message}")
-        self._skipped = meter.create_counter("sagatrace.consumer.unknown", unit="{message}")
+        self._failed = meter.create_counter(semconv.HANDLER_FAILURES, unit=semconv.ATTEMPTS)
+        self._retried = meter.create_counter(semconv.RETRIES, unit=semconv.ATTEMPTS)
+        self._buried = meter.create_counter(semconv.DEAD_LETTERS, unit=semconv.MESSAGES)
+        self._skipped = meter.create_counter(semconv.UNKNOWN_MESSAGES, unit=semconv.MESSAGES)
 
     async def deliver(self, record: Record) -> None:
         """Process one record, whatever that takes."""
-        with tracing.process(record, group=self._group) as span:
-            try:
-                message = self._decode(record)
-            except UnknownType as error:
-                if record.topic in EVENT_TOPICS:
-                    await self._skip(record, span)
-                else:
-                    await self._bury(record, span, error, 0)
-            except ContractError as error:
-                await self._bury(record, span, error, 0)
+        try:
+            with tracing.process(record, group=self._group) as span:
+                await self._process(record, span)
+        finally:
+            # A partition that is taken away while it waits is no reason to be unready any more.
+            self._readiness.ready(self._part(record))
+
+    async def _process(self, record: Record, span: Span) -> None:
+        try:
+            message = self._decode(record)
+        except UnknownType as error:
+            if record.topic in EVENT_TOPICS:
+                await self._skip(record, span)
             else:
-                span.set_attributes(_about(message))
-                with tracing.bind(**_ids(message)):
-                    await self._handle(record, span, lambda: self._handler(message))
+                await self._bury(record, span, error, 0)
+        except Exception as error:  # noqa: BLE001  whatever a reader trips over, it will again
+            await self._bury(record, span, error, 0)
+        else:
+            span.set_attributes(_about(message))
+            with tracing.bind(**_ids(message)):
+                await self._handle(record, span, lambda: self._handler(message))
 
     async def _handle(self, record: Record, span: Span, call: Callable[[], Awaitable[None]]) -> None:
         """Call until it works, is final, or has failed too often."""
         failed = away = 0
-        while True:
-            try:
-                async with asyncio.timeout(self._ladder.handler_timeout_s):
-                    await call()
-            except _AWAY as error:
+        while (error := await self._attempt(call)) is not None:
+            self._failed.add(1, _counted(record, error))
+            if isinstance(error, _AWAY):
                 away += 1
                 await self._wait(record, span, error, away)
                 continue
-            except Fatal as error:
-                return await self._bury(record, span, error, failed + 1)
-            except Exception as error:  # noqa: BLE001  a handler's bug must not stop its partition
-                failed += 1
-                delay_s = self._ladder.retries.delay_s(failed)
-                if delay_s is None:
-                    return await self._bury(record, span, error, failed)
-                await self._retry(record, span, error, failed, delay_s)
-                continue
-            if away:
-                self._readiness.ready(_part(record))
-            return None
+            failed += 1
+            delay_s = None if isinstance(error, Fatal) else self._ladder.retries.delay_s(failed)
+            if delay_s is None:
+                return await self._bury(record, span, error, failed)
+            await self._retry(record, span, error, failed, delay_s)
+        return None
+
+    async def _attempt(self, call: Callable[[], Awaitable[None]]) -> Exception | None:
+        """Call once, and give the failure."""
+        try:
+            async with asyncio.timeout(self._ladder.handler_timeout_s):
+                await call()
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            # The handler waited for something that somebody else cancelled: its failure, not the end of the worker.
+            return Transient("what the handler waited for was cancelled")
+        except Exception as error:  # noqa: BLE001  a handler's bug must not stop its partition
+            return error
+        return None
 
     async def _retry(self, record: Record, span: Span, error: Exception, failed: int, delay_s: float) -> None:
         span.add_event(
             semconv.EVENT_RETRY,
             {semconv.ERROR_TYPE: _kind(error), semconv.RETRY_ATTEMPT: failed, semconv.RETRY_DELAY: delay_s},
         )
-        self._retried.add(1, {semconv.MESSAGING_DESTINATION_NAME: record.topic, semconv.ERROR_TYPE: _kind(error)})
+        self._retried.add(1, _counted(record, error))
         self._log.warning("delivery.retry", **_where(record), error_type=_kind(error), attempt=failed)
         await asyncio.sleep(delay_s)
 
     async def _wait(self, record: Record, span: Span, error: Exception, times: int) -> None:
+        reason = str(error) if isinstance(error, MessagingError) else _kind(error)
+        self._readiness.unready(self._part(record), reason)
         if times == 1:
-            reason = str(error) if isinstance(error, MessagingError) else _kind(error)
-            self._readiness.unready(_part(record), reason)
             span.add_event(semconv.EVENT_UNAVAILABLE, {semconv.ERROR_TYPE: _kind(error)})
             self._log.error("delivery.unavailable", **_where(record), error_type=_kind(error), reason=reason)
         delay_s = self._ladder.waits.delay_s(times)
@@ -153,24 +167,25 @@ class Delivery:
         """Write the record to the dead letters, as a child of its failed process span."""
         tracing.fail(span, error)
         times = 0
-        while True:
-            try:
-                await self._dead_letters.add(record, error, attempts)
-            except MessagingError as failure:
-                times += 1
-                await self._wait(record, span, failure, times)
-            else:
-                break
-        self._readiness.ready(_part(record))
-        self._buried.add(1, {semconv.MESSAGING_DESTINATION_NAME: record.topic, semconv.ERROR_TYPE: _kind(error)})
+        while (failure := await self._written(record, error, attempts)) is not None:
+            times += 1
+            await self._wait(record, span, failure, times)
+        self._buried.add(1, _counted(record, error))
         self._log.error("delivery.dead_letter", **_where(record), error_type=_kind(error), attempts=attempts)
+
+    async def _written(self, record: Record, error: Exception, attempts: int) -> Exception | None:
+        try:
+            await self._dead_letters.add(record, error, attempts)
+        except Exception as failure:  # noqa: BLE001  nothing may be committed past a record that is nowhere else
+            return failure
+        return None
+
+    def _part(self, record: Record) -> str:
+        return f"{self._group} {record.topic}/{record.partition}"
 
 
 def _ids(message: Message) -> dict[str, str]:
-    return {
-        semconv.SAGA_ID: message.saga_id,
-        semconv.ORDER_ID: message.order_id,
-    }
+    return {semconv.SAGA_ID: message.saga_id, semconv.ORDER_ID: message.order_id}
 
 
 def _about(message: Message) -> dict[str, str]:
@@ -185,8 +200,13 @@ def _where(record: Record) -> dict[str, str | int]:
     return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
 
 
-def _part(record: Record) -> str:
-    return f"{record.topic}/{record.partition}"
+def _counted(record: Record, error: Exception) -> dict[str, str]:
+    return {semconv.MESSAGING_DESTINATION_NAME: record.topic, semconv.ERROR_TYPE: _kind(error)}
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _kind(error: BaseException) -> str:

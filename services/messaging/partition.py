@@ -10,12 +10,16 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 
 from aiokafka import ConsumerRecord, TopicPartition
 
 from services.messaging.offsets import OffsetTracker
 
 Deliver = Callable[[ConsumerRecord[bytes, bytes]], Awaitable[None]]
+
+# What a handler that was cancelled may take to end; longer, and it is left behind.
+_CANCEL_S = 1.0
 
 
 class Partition:
@@ -32,8 +36,10 @@ class Partition:
         self._deliver = deliver
         self._tracker = OffsetTracker()
         self._committed: int | None = None
+        self._closing = False
         self._lanes: list[asyncio.Queue[ConsumerRecord[bytes, bytes]]] = [asyncio.Queue() for _ in range(lanes)]
-        self._workers = [asyncio.create_task(self._work(lane)) for lane in self._lanes]
+        # In a context of their own: what was current or bound where the consumer was started is no record's business.
+        self._workers = [asyncio.create_task(self._work(lane), context=Context()) for lane in self._lanes]
 
     @property
     def in_flight(self) -> int:
@@ -41,9 +47,15 @@ class Partition:
         return self._tracker.in_flight
 
     def take(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
-        """Queue records for handling, in the order of the partition."""
+        """Queue records for handling, in the order of the partition.
+
+        Raises:
+            ValueError: their offsets go back; the partition is not the one that it was.
+        """
         for record in records:
             self._tracker.receive(record.offset)
+            if self._committed is None:
+                self._committed = record.offset
             self._lane_of(record).put_nowait(record)
 
     def to_commit(self) -> int | None:
@@ -62,7 +74,9 @@ class Partition:
             Exception: a worker died; that is a bug, and the process must not go on as if it worked.
         """
         for worker in self._workers:
-            if worker.done() and not worker.cancelled():
+            if worker.done() and not self._closing:
+                if worker.cancelled():
+                    raise RuntimeError(f"a worker of {self.topic_partition} was cancelled by what it called")
                 worker.result()
 
     async def drain(self) -> None:
@@ -76,12 +90,14 @@ class Partition:
 
     async def close(self) -> None:
         """Stop the workers; what they were at is left undone and will be delivered again."""
+        self._closing = True
         for worker in self._workers:
             worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await asyncio.wait(self._workers, timeout=_CANCEL_S)
 
     async def _work(self, lane: asyncio.Queue[ConsumerRecord[bytes, bytes]]) -> None:
-        while True:
+        # A handler may swallow its cancellation; then its record is done, and the worker ends here.
+        while not self._closing:
             record = await lane.get()
             try:
                 await self._deliver(record)

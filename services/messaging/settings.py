@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.messaging.errors import ConfigurationError
@@ -81,8 +81,8 @@ class ConsumerSettings(Settings):
     """How a consumer works, from `SAGATRACE_CONSUMER_*`; times in seconds.
 
     `max_concurrency` is how many records of one partition may be handled at the same time; those of one key never are.
-    `retries` are the further attempts at a record whose handler failed. `drain` is what a stop or a rebalance may take;
-    it stays below `session_timeout`.
+    `retries` are the further attempts at a record whose handler failed. `drain` is how long a stop or a rebalance waits
+    for handlers that have begun. A broker that is silent for longer than `session_timeout` makes the consumer unready.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_CONSUMER_")
@@ -101,12 +101,6 @@ class ConsumerSettings(Settings):
     first_backoff: Seconds = 0.1
     longest_backoff: Seconds = 5.0
     drain: Seconds = 5.0
-
-    @model_validator(mode="after")
-    def _drain_fits(self) -> Self:
-        if self.drain >= self.session_timeout:
-            raise ValueError("drain must be shorter than session_timeout, or a rebalance takes the partitions away")
-        return self
 
 
 class RelaySettings(Settings):
@@ -143,7 +137,10 @@ class RetentionSettings(Settings):
 
 
 class RuntimeSettings(Settings):
-    """How a service ends: `SAGATRACE_STOP_BUDGET` (for each part) and `SAGATRACE_FLUSH_TIMEOUT`, in seconds."""
+    """How long a service may take to end, in seconds: its parts (`SAGATRACE_STOP_BUDGET`), its spans' export.
+
+    The latter is `SAGATRACE_FLUSH_TIMEOUT`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_")
 

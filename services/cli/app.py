@@ -74,6 +74,12 @@ def demo(
         int | None,
         typer.Option(min=1, max=65_535, help="Port of the order API; a free one by default."),
     ] = None,
+    api: Annotated[str | None, typer.Option(help="Start nothing: place the orders at this order API.")] = None,
+    jaeger: Annotated[str, typer.Option(help="With --api: where Jaeger answers.")] = "http://localhost:16686",
+    page: Annotated[
+        list[str] | None,
+        typer.Option(help="With --api: NAME=URL to print at the end; Jaeger=URL is where the links go. Repeatable."),
+    ] = None,
 ) -> None:
     """Run five order sagas, and show each as one connected trace.
 
@@ -85,9 +91,10 @@ def demo(
     Exits with 1 if a saga is not exactly one connected trace or ended otherwise than its scenario says.
     """
     from services.cli import demo as demonstration
+    from services.cli import remote
 
     with _one_line():
-        is_whole = demonstration.run(output, port)
+        is_whole = remote.run(output, api, jaeger, page or ()) if api else demonstration.run(output, port)
     raise typer.Exit(0 if is_whole else 1)
 
 

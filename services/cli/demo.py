@@ -24,9 +24,7 @@ from services.cli.report import Account
 from services.cli.scenarios import SCENARIOS
 from services.cli.settings import DemoSettings
 from services.cli.stack import Stack, take_port
-from services.cli.traces.check import Finding, Rule, check
 from services.cli.traces.recording import Recording
-from services.cli.traces.story import Story
 
 TRACES_S = 10.0
 """How long the last spans may take to arrive after the last saga has ended, in seconds."""
@@ -83,21 +81,10 @@ def await_traces(played: Sequence[Played], recording: Recording, timeout_s: floa
     """Check all traces until each is whole, or the time is over."""
     deadline = time.monotonic() + timeout_s
     while True:
-        accounts = [account_of(one, recording) for one in played]
+        accounts = [report.account_of(one, recording) for one in played]
         if time.monotonic() > deadline or not any(account.findings for account in accounts):
             return accounts
         time.sleep(_INTERVAL_S)
-
-
-def account_of(played: Played, recording: Recording) -> Account:
-    """Check the trace of one scenario with what has been recorded so far."""
-    placed = played.placed
-    if placed is None or not placed.trace_id:
-        return Account(played, (), [Finding(Rule.ENTRY, "the order has no trace")])
-    spans = recording.spans()
-    findings = check(spans, saga_id=placed.saga_id, trace_id=placed.trace_id)
-    trace = tuple(span for span in spans if span.trace_id == placed.trace_id)
-    return Account(played, Story(placed.saga_id, trace).spans, findings)
 
 
 def _folder(path: Path) -> Path:

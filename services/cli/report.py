@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.play import Played
-from services.cli.traces.check import Finding
+from services.cli.traces.check import Finding, Rule, check
 from services.cli.traces.model import Span
 from services.cli.traces.page import Chapter, page
 from services.cli.traces.recording import Recording
+from services.cli.traces.story import Story
 from services.cli.traces.waterfall import ASCII, UNICODE, waterfall
 
 _PLAIN_WIDTH = 132
@@ -34,6 +35,17 @@ class Account:
     def is_whole(self) -> bool:
         """Tell whether the saga ended as it should, and is exactly one connected trace."""
         return self.played.is_as_told and not self.findings
+
+
+def account_of(played: Played, recording: Recording) -> Account:
+    """Check the trace of one scenario with what has been recorded so far."""
+    placed = played.placed
+    if placed is None or not placed.trace_id:
+        return Account(played, (), [Finding(Rule.ENTRY, "the order has no trace")])
+    spans = recording.spans()
+    findings = check(spans, saga_id=placed.saga_id, trace_id=placed.trace_id)
+    trace = tuple(span for span in spans if span.trace_id == placed.trace_id)
+    return Account(played, Story(placed.saga_id, trace).spans, findings)
 
 
 def show(console: Console, accounts: Sequence[Account]) -> None:

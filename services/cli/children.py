@@ -17,9 +17,10 @@ from typing import Self
 
 from services.cli.errors import CannotRun
 
-END_S = 1.5
+END_S = 1.7
 """What all children together have to end by themselves, in seconds; then they are killed."""
 
+_LAST_S = 0.3
 _INTERVAL_S = 0.05
 
 
@@ -108,19 +109,26 @@ class Children:
         error: BaseException | None,
         frames: TracebackType | None,
     ) -> None:
-        """Cut all lifelines, the last started first, and kill what has not ended in time."""
-        for child in reversed(self._children):
-            if child.process.stdin is not None:
-                child.process.stdin.close()
+        """Cut the lifelines: first of what was started last, and of the first, which the others need, at the end."""
         deadline = time.monotonic() + END_S
-        for child in self._children:
-            with suppress(subprocess.TimeoutExpired):
-                child.process.wait(max(0.0, deadline - time.monotonic()))
-        for child in self._children:
-            if child.process.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(child.process.pid, signal.SIGKILL)
-                child.process.wait()
+        needed, others = self._children[:1], self._children[1:]
+        _end(others, deadline - _LAST_S)
+        _end(needed, deadline)
+
+
+def _end(children: Sequence[Child], deadline: float) -> None:
+    """Cut the lifelines of some children, and kill those that have not ended at the deadline."""
+    for child in children:
+        if child.process.stdin is not None:
+            child.process.stdin.close()
+    for child in children:
+        with suppress(subprocess.TimeoutExpired):
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+    for child in children:
+        if child.process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.process.pid, signal.SIGKILL)
+            child.process.wait()
 
 
 def _event(line: str) -> str:

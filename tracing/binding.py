@@ -17,7 +17,7 @@ from opentelemetry.context import Context, attach, create_key, detach, get_curre
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
-from tracing import semconv
+from tracing import faults, semconv
 
 _KEY: Final = create_key("sagatrace-bound-attributes")
 _NOTHING: Final[Mapping[str, AttributeValue]] = {}
@@ -73,12 +73,17 @@ class Binding:
     def __enter__(self) -> Self:
         context = get_current()
         self._token = attach(set_value(_KEY, {**bound(context), **self._attributes}, context))
-        span = trace.get_current_span(context)
+        try:
+            self._mark(trace.get_current_span(context))
+        except Exception as error:  # noqa: BLE001 - a foreign span must not cost the unit of work
+            faults.report("binding attributes", error)
+        return self
+
+    def _mark(self, span: Span) -> None:
         if span.is_recording():
             span.set_attributes(self._attributes)
             if semconv.SAGA_ID in self._attributes and of_ours(span):
                 span.set_attribute(semconv.MESSAGING_MESSAGE_CONVERSATION_ID, self._attributes[semconv.SAGA_ID])
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None

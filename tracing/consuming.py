@@ -205,14 +205,24 @@ async def _end_after(hooks: list[Awaitable[None]], span: Span, ended: int) -> No
         span.end(ended)
 
 
+def _begin(
+    telemetry: Telemetry, consumer: AIOKafkaConsumer, args: tuple[TopicPartition, ...], kwargs: dict[str, Any]
+) -> Poll | None:
+    try:
+        return None if not telemetry.active or suppressed(get_current()) else Poll(telemetry, consumer, args, kwargs)
+    except Exception as error:  # noqa: BLE001 - records are received untraced rather than not at all
+        faults.report("tracing a poll", error)
+        return None
+
+
 def wrap_getone(original: GetOne, telemetry: Telemetry) -> GetOne:
     """Return `getone` with a span for each message."""
 
     @functools.wraps(original)
     async def getone(self: AIOKafkaConsumer, *partitions: TopicPartition) -> Received:
-        if not telemetry.active or suppressed(get_current()):
+        poll = _begin(telemetry, self, partitions, {})
+        if poll is None:
             return await original(self, *partitions)
-        poll = Poll(telemetry, self, partitions, {})
         try:
             record = await original(self, *partitions)
         except (CancelledError, ConsumerStoppedError):
@@ -235,9 +245,9 @@ def wrap_getmany(original: GetMany, telemetry: Telemetry) -> GetMany:
         *partitions: TopicPartition,
         **kwargs: Any,  # noqa: ANN401 - handed on
     ) -> dict[TopicPartition, list[Received]]:
-        if not telemetry.active or suppressed(get_current()):
+        poll = _begin(telemetry, self, partitions, kwargs)
+        if poll is None:
             return await original(self, *partitions, **kwargs)
-        poll = Poll(telemetry, self, partitions, kwargs)
         try:
             records = await original(self, *partitions, **kwargs)
         except (CancelledError, ConsumerStoppedError):

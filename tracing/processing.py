@@ -46,6 +46,7 @@ class Processing:
         "_error",
         "_group",
         "_links",
+        "_record",
         "_records",
         "_route",
         "_single",
@@ -62,9 +63,9 @@ class Processing:
         links: Sequence[Link],
         attributes: Mapping[str, object] | None,
     ) -> None:
-        # A record may be a named tuple, so being a sequence alone does not tell.
-        self._single = hasattr(record, "topic") or not isinstance(record, Sequence)
-        self._records = (cast("Record", record),) if self._single else cast("Sequence[Record]", record)
+        self._record = record
+        self._single = True
+        self._records: Sequence[Record] = ()
         self._group = group
         self._links = links
         self._attributes = attributes
@@ -85,6 +86,9 @@ class Processing:
         return self._span
 
     def _enter(self, context: Context) -> None:
+        # A record may be a named tuple, so being a sequence alone does not tell.
+        self._single = hasattr(self._record, "topic") or not isinstance(self._record, Sequence)
+        self._records = cast("Sequence[Record]", (self._record,) if self._single else self._record)
         routes = self._telemetry.handlers(self._group)
         message: SpanContext | None = None
         parent = context

@@ -130,6 +130,10 @@ HANDLER_FAILURES: Final = "sagatrace.consumer.failures"
 RETRIES: Final = "sagatrace.consumer.retries"
 DEAD_LETTERS: Final = "sagatrace.consumer.dead_letters"
 UNKNOWN_MESSAGES: Final = "sagatrace.consumer.unknown"
+#: Of an outbox: attempts to send that failed, messages that are unsent, and how long the oldest of them has waited.
+OUTBOX_FAILURES: Final = "sagatrace.outbox.failures"
+OUTBOX_UNSENT: Final = "sagatrace.outbox.unsent"
+OUTBOX_AGE: Final = "sagatrace.outbox.age"
 
 SECONDS: Final = "s"
 ATTEMPTS: Final = "{attempt}"

@@ -67,6 +67,7 @@ class Settings:
         protocol = read.choice("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOLS, "http/protobuf")
         traces_protocol = read.choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", PROTOCOLS, protocol)
         metrics_protocol = read.choice("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", PROTOCOLS, protocol)
+        sampler = read.choice("OTEL_TRACES_SAMPLER", SAMPLERS, "parentbased_always_on")
         for signal, chosen in (("", protocol), ("TRACES_", traces_protocol), ("METRICS_", metrics_protocol)):
             read.check_otlp(f"OTEL_EXPORTER_OTLP_{signal}", chosen)
         queue_size = read.whole("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE)
@@ -79,8 +80,8 @@ class Settings:
             metrics_exporters=read.exporters("OTEL_METRICS_EXPORTER"),
             traces_protocol=traces_protocol,
             metrics_protocol=metrics_protocol,
-            sampler=read.choice("OTEL_TRACES_SAMPLER", SAMPLERS, "parentbased_always_on"),
-            sampling_ratio=read.ratio("OTEL_TRACES_SAMPLER_ARG", 1.0),
+            sampler=sampler,
+            sampling_ratio=read.ratio("OTEL_TRACES_SAMPLER_ARG", 1.0) if sampler.endswith("traceidratio") else 1.0,
             propagators=read.names("OTEL_PROPAGATORS", ("tracecontext", "baggage")),
             queue_size=queue_size,
             batch_size=batch_size,

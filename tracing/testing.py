@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
-from opentelemetry.trace import StatusCode, format_trace_id
+from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
 
 from tracing.instrument import KafkaInstrumentor, instrument, uninstrument
 from tracing.provider import BoundAttributesSpanProcessor
@@ -77,9 +77,13 @@ class RecordedSpans:
             raise RuntimeError("RecordedSpans is entered already; leave the outer one first")
         if self._instrumented and KafkaInstrumentor().is_instrumented_by_opentelemetry:
             raise RuntimeError("aiokafka is instrumented already; call tracing.uninstrument() first")
-        if self._instrumented:
-            instrument(**self._options)
         _Switch.turn_to(self.tracer_provider)
+        if self._instrumented:
+            try:
+                instrument(**self._options)
+            except BaseException:
+                _Switch.current = None
+                raise
         return self
 
     def __exit__(
@@ -144,8 +148,8 @@ class RecordedSpans:
     def assert_connected(self, trace_id: str | None = None) -> None:
         """Assert that the recorded spans, or those of one trace, are one trace in which every parent is present.
 
-        Spans that serve many messages (poll, and commit outside of a handler) start traces of their own: leave them
-        out by naming the trace.
+        A SERVER span whose caller is another system counts as the root. Spans that serve many messages (poll, and
+        commit outside of a handler) start traces of their own: leave them out by naming the trace.
 
         Raises:
             AssertionError: there is no span, more than one trace or root, or a parent that was not recorded.
@@ -157,8 +161,9 @@ class RecordedSpans:
             raise AssertionError(f"{len(traces)} traces, not one:\n{self.tree()}")
         spans = next(iter(traces.values()))
         known = {_id(span) for span in spans}
-        roots = [span.name for span in spans if span.parent is None]
-        orphans = [span.name for span in spans if span.parent is not None and _parent_id(span) not in known]
+        entries = [span for span in spans if span.parent is None or _parent_id(span) not in known]
+        roots = [span.name for span in entries if _is_root(span)]
+        orphans = [span.name for span in entries if not _is_root(span)]
         if len(roots) != 1 or orphans:
             raise AssertionError(f"roots: {roots}, orphans: {orphans}:\n{self.tree()}")
 
@@ -183,6 +188,11 @@ def links_to(span: ReadableSpan, target: ReadableSpan) -> bool:
 def is_child(span: ReadableSpan, parent: ReadableSpan) -> bool:
     """Tell whether a span is a direct child of another, in the same trace."""
     return _parent_id(span) == _id(parent) and _context(span).trace_id == _context(parent).trace_id
+
+
+def _is_root(span: ReadableSpan) -> bool:
+    """Tell whether a span without a recorded parent may begin a trace."""
+    return span.parent is None or (span.kind is SpanKind.SERVER and span.parent.is_remote)
 
 
 def _context(span: ReadableSpan) -> trace.SpanContext:

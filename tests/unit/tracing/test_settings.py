@@ -76,8 +76,13 @@ def test_every_variable_is_obeyed() -> None:
 def test_a_bad_value_is_an_error_that_names_the_variable(variable: str, value: str) -> None:
     """What the SDK would log and replace stops the program with the name to look for, and no secret is repeated."""
     with pytest.raises(InvalidSetting, match=variable) as refused:
-        Settings.from_environment({variable: value})
+        Settings.from_environment({"OTEL_TRACES_SAMPLER": "traceidratio", variable: value})
     assert "secret" not in str(refused.value)
+
+
+def test_an_argument_for_no_sampler_is_ignored() -> None:
+    """OTEL_TRACES_SAMPLER_ARG is read only for the samplers that take a ratio."""
+    assert Settings.from_environment({"OTEL_TRACES_SAMPLER_ARG": "endpoint=x"}).sampling_ratio == 1.0
 
 
 def test_a_grpc_endpoint_needs_no_scheme() -> None:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.trace import Link, SpanKind, StatusCode, get_tracer
+from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags, get_tracer
 
 import tracing
 from tracing.testing import RecordedSpans, is_child, links_to
@@ -61,6 +61,26 @@ def test_connected_is_one_root_and_no_orphan() -> None:
         with pytest.raises(AssertionError, match="orphan"):
             spans.assert_connected()
         assert spans.tree() == "orphan [INTERNAL] (parent not recorded)"
+
+
+def test_a_request_from_outside_is_a_root() -> None:
+    """A SERVER span may continue a caller's trace; any other span with a remote parent that is missing is an orphan."""
+    caller = trace.NonRecordingSpan(SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1)))
+    with RecordedSpans() as spans, trace.use_span(caller):
+        with TRACER.start_as_current_span("request", kind=SpanKind.SERVER):
+            TRACER.start_span("work").end()
+        spans.assert_connected()
+        TRACER.start_span("lost", kind=SpanKind.CONSUMER).end()
+        with pytest.raises(AssertionError, match="lost"):
+            spans.assert_connected()
+
+
+def test_options_that_are_refused_leave_nothing_behind() -> None:
+    """Recording can start after an attempt with a bad option."""
+    with pytest.raises(tracing.InvalidOption), RecordedSpans(nonsense=1):
+        pass
+    with RecordedSpans() as spans:
+        assert spans.finished == []
 
 
 def test_relations_between_spans() -> None:

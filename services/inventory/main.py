@@ -10,6 +10,7 @@ from services.inventory import store
 from services.inventory.delayed import Delayed
 from services.inventory.handlers import StockHandler
 from services.inventory.settings import StockSettings
+from services.messaging.backlog import backlog_gauges
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
@@ -50,6 +51,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                 ),
                 delayed.loop(stock.reservation_poll),
                 pruning(database, kept.interval, *prunes),
+                backlog_gauges(database, outbox),
                 Relay(database, outbox, producer),
             ]
     finally:

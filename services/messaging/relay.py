@@ -106,8 +106,8 @@ class Relay:
         self._outcomes: asyncio.Queue[_Outcome] = asyncio.Queue()
         self._log = structlog.get_logger(__name__)
         self._failures = metrics.get_meter("sagatrace.messaging").create_counter(
-            "sagatrace.outbox.failures",
-            unit="{attempt}",
+            semconv.OUTBOX_FAILURES,
+            unit=semconv.ATTEMPTS,
             description="Attempts to send an outbox row that failed; its key waits for the next one",
         )
 

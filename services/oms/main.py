@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.contracts.topics import ORCHESTRATOR_GROUP, SAGA_REPLIES
+from services.messaging.backlog import backlog_gauges
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
@@ -53,7 +54,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
             relay = Relay(database, outbox, producer, on_sent=timeouts.command_sent)
             kept = RetentionSettings.read()
             prune = pruning(database, kept.interval, (outbox.prune, kept.sent), (inbox.prune, kept.inbox))
-            yield [api, replies, timeouts.loop(), prune, relay]
+            yield [api, replies, timeouts.loop(), prune, backlog_gauges(database, outbox), relay]
     finally:
         await database.close()
 

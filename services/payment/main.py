@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.contracts.topics import PAYMENT_COMMANDS, PAYMENT_GROUP
+from services.messaging.backlog import backlog_gauges
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
@@ -61,6 +62,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                     readiness=readiness,
                 ),
                 pruning(database, kept.interval, *prunes),
+                backlog_gauges(database, outbox),
                 Relay(database, outbox, producer),
             ]
     finally:

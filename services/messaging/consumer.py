@@ -1,12 +1,4 @@
-"""The consumer: polls raw records, hands them to their partitions' workers, and commits what is done.
-
-The client's traps that shape it (aiokafka 0.14):
-
-- `getmany(timeout_ms=...)` is not cancelled while it is used: a cancelled fetch leaks a counter, and
-  `max_poll_interval_ms` is then never enforced again. Decoding is ours: a raising deserializer would loop for ever.
-- Several assignors cost a join each, and the sticky one keeps its state in its class: there is one, round robin.
-- `commit` and `stop` may wait for ever with the broker away: each has a limit.
-"""
+"""The consumer: a member of a group that hands each message to a handler, and joins anew when its client fails."""
 
 from __future__ import annotations
 
@@ -17,26 +9,25 @@ from datetime import datetime
 from typing import Self
 
 import structlog
-from aiokafka import AIOKafkaConsumer
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
 
 from services.contracts import parse_saga_event
-from services.messaging.assignment import Assignment
 from services.messaging.dead_letters import DeadLetters
 from services.messaging.delivery import Decode, Delivery, Handler, Ladder, OnUnknown
 from services.messaging.errors import Unavailable
+from services.messaging.membership import Membership
+from services.messaging.offsets import OffsetsWentBack
 from services.messaging.producer import Producer
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
 from services.messaging.settings import ConsumerSettings
 
-# How soon a topic is found that was created after its consumer; the client's own 5 minutes are long to wait.
-_METADATA_AGE_MS = 30_000
+# A poll ends in time unless its client hangs in a rebalance; then it is not waited for much longer.
+_POLL_GRACE_S = 1.0
 
 
 class Consumer:
-    """A member of a consumer group that hands each message to a handler, at least once, in the order of its key.
+    """Hands each message of some topics to a handler, at least once, in the order of its key.
 
     Args:
         brokers: `host:port`, or several separated by commas.
@@ -48,6 +39,9 @@ class Consumer:
         readiness: Told while the consumer can't do its work.
         on_unknown: Called with a record of an event topic whose type is not known; by default it is only counted.
         decode: Reads a record; by default its value is a message of the contract.
+
+    Raises:
+        ValueError: `topics` names none, or is a text instead of several.
     """
 
     def __init__(  # noqa: PLR0913  what a test or a service may want to replace, each by name
@@ -65,82 +59,82 @@ class Consumer:
     ) -> None:
         self._brokers = brokers
         self._group = group
-        self._topics = tuple(topics)
+        self._topics = _several(topics)
         self._settings = settings or ConsumerSettings.read()
         self._producer = producer or Producer(brokers, client_id=group)
         self._owns_producer = producer is None
         self._readiness = readiness or Readiness()
-        dead_letters = DeadLetters(group, self._producer)
+        self._ladder = _ladder(self._settings)
         self._delivery = Delivery(
             group,
             handler,
-            dead_letters,
-            _ladder(self._settings),
+            DeadLetters(group, self._producer),
+            self._ladder,
             readiness=self._readiness,
             on_unknown=on_unknown,
             decode=decode,
         )
-        self._client: AIOKafkaConsumer | None = None
-        self._assignment: Assignment | None = None
-        self._polling: asyncio.Task[None] | None = None
-        self._joined = asyncio.Event()
-        self._stopping = False
+        self._membership: Membership | None = None
+        self._working: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._ending = asyncio.Lock()
+        self._trouble: str | None = "joining the group"
         self._log = structlog.get_logger(__name__)
 
     async def start(self) -> None:
         """Join the group and begin to work; return once partitions are assigned.
 
         Raises:
-            Unavailable: no broker answers, or the group can't be joined in time.
+            Unavailable: no broker answers, the group can't be joined in time, or `stop` was called meanwhile.
+            RuntimeError: it was started, or stopped, before.
         """
-        self._client = _client(self._brokers, self._group, self._settings)
-        deliver = self._delivery.deliver
-        self._assignment = Assignment(self._group, self._client, deliver, self._settings, self._readiness)
-        self._client.subscribe(self._topics, listener=self._assignment)
+        if self._membership is not None or self._stopping.is_set():
+            raise RuntimeError(f"the consumer of group {self._group} was started or stopped before: make a new one")
+        self._readiness.watch(f"consumer {self._group}", self._why_not)
+        membership = self._membership = self._new_membership()
         try:
-            async with asyncio.timeout(self._settings.join_timeout):
-                await self._client.start()
-                # A context of its own: polling is no part of the trace of whoever starts it.
-                polling = self._poll(self._client, self._assignment)
-                self._polling = asyncio.create_task(polling, name=f"poll {self._group}", context=Context())
-                await self._first_assignment(self._polling, self._assignment)
-        except (KafkaError, OSError) as error:  # a TimeoutError is an OSError
+            await self._join(membership)
+        except BaseException:
             await self.stop()
-            reason = f"group {self._group} can't be joined at KAFKA_BOOTSTRAP_SERVERS={self._brokers}"
-            raise Unavailable(f"{reason}: {type(error).__name__}") from error
-        self._joined.set()
-
-    async def joined(self) -> None:
-        """Wait until the consumer has been started and has joined its group."""
-        await self._joined.wait()
+            raise
+        self._trouble = None
+        self._working = asyncio.create_task(self._work(membership), name=f"consume {self._group}", context=Context())
+        self._working.add_done_callback(self._report_death)
 
     async def run(self) -> None:
         """Work until `stop`, starting first if need be.
 
         Raises:
-            Unavailable: as `start` does.
-            Exception: the poll loop or a worker died.
+            Unavailable: as `start`.
+            Exception: a worker died.
         """
-        if self._polling is None and not self._stopping:
+        if self._membership is None and not self._stopping.is_set():
             await self.start()
-        if self._polling is not None:
-            await asyncio.wait([self._polling])
-            if not (self._stopping and self._polling.cancelled()):
-                self._polling.result()
+        working = self._working
+        if working is None:
+            return
+        try:
+            await asyncio.wait([working])
+        finally:
+            working.cancel()
+        if not working.cancelled():
+            working.result()
 
     async def stop(self) -> None:
-        """Take nothing more, drain within the budget, commit, and leave the group. Every step is bounded."""
-        self._stopping = True
-        if self._polling is not None:
-            # A poll can't end while the group is being joined anew; nothing of this client is used after it.
-            await asyncio.wait([self._polling], timeout=self._settings.poll_timeout + self._settings.commit_timeout)
-            self._polling.cancel()
-        if self._assignment is not None:
-            await self._assignment.give_up()
-        if self._client is not None:
-            await self._leave(self._client)
-        if self._owns_producer:
-            await self._producer.stop()
+        """Take nothing more, drain within the budget, commit, and leave the group; a second call waits for the first.
+
+        It takes at most `drain` and twice `commit_timeout`, and a few seconds if clients have to be cut.
+        """
+        self._stopping.set()
+        async with self._ending:
+            if self._working is not None:
+                await asyncio.wait([self._working], timeout=self._settings.poll_timeout + _POLL_GRACE_S)
+                self._working.cancel()
+                await asyncio.wait([self._working])
+            if self._membership is not None:
+                await self._membership.leave()
+            if self._owns_producer:
+                await self._producer.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -150,49 +144,69 @@ class Consumer:
         await self.stop()
 
     def caught_up(self) -> Mapping[tuple[str, int], datetime]:
-        """Tell for each assigned (topic, partition) the moment before which all that was written to it is processed."""
-        return self._assignment.caught_up() if self._assignment is not None else {}
+        """Tell for each assigned (topic, partition) up to which moment everything in it has been processed here."""
+        return self._membership.caught_up() if self._membership is not None else {}
 
-    async def _first_assignment(self, polling: asyncio.Task[None], assignment: Assignment) -> None:
-        joined = asyncio.create_task(assignment.joined.wait())
+    async def _join(self, membership: Membership) -> None:
+        # In a context of its own: what is current or bound here is not the business of the records to come.
+        self._working = joining = asyncio.create_task(membership.join(), context=Context())
         try:
-            await asyncio.wait([joined, polling], return_when=asyncio.FIRST_COMPLETED)
-            if polling.done():
-                await polling
+            await asyncio.wait([joining])
         finally:
-            joined.cancel()
+            joining.cancel()
+        if joining.cancelled():
+            raise Unavailable(f"the consumer of group {self._group} was stopped while it joined")
+        joining.result()
 
-    async def _poll(self, client: AIOKafkaConsumer, assignment: Assignment) -> None:
-        timeout_ms = round(self._settings.poll_timeout * 1000)
-        while not self._stopping:
-            assignment.take(await client.getmany(timeout_ms=timeout_ms, max_records=self._settings.max_poll_records))
-            await assignment.listen()
-            await assignment.commit_if_due()
+    async def _work(self, membership: Membership) -> None:
+        """Work as a member; when the client fails, become another."""
+        while True:
+            try:
+                return await membership.work(self._stopping)
+            except (KafkaError, OffsetsWentBack) as error:
+                self._trouble = f"the client failed ({type(error).__name__}) and joins anew"
+                self._log.error("consumer.client_failed", group=self._group, error_type=type(error).__name__)
+            await membership.leave()
+            membership = await self._join_anew()
+            self._trouble = None
 
-    async def _leave(self, client: AIOKafkaConsumer) -> None:
-        try:
-            async with asyncio.timeout(self._settings.commit_timeout):
-                await client.stop()
-        except (KafkaError, TimeoutError) as error:
-            self._log.warning("consumer.leave_failed", group=self._group, reason=type(error).__name__)
+    async def _join_anew(self) -> Membership:
+        """Try until the group is joined; a stop cancels it."""
+        failed = 0
+        while True:
+            failed += 1
+            await asyncio.sleep(self._ladder.waits.delay_s(failed) or 0)
+            self._membership = membership = self._new_membership()
+            try:
+                await membership.join()
+            except Unavailable as error:
+                self._trouble = str(error)
+                self._log.warning("consumer.join_failed", group=self._group, attempt=failed, reason=str(error))
+                await membership.leave()
+            else:
+                return membership
+
+    def _new_membership(self) -> Membership:
+        return Membership(self._brokers, self._group, self._topics, self._delivery.deliver, self._settings)
+
+    def _why_not(self) -> str | None:
+        """Tell why nothing is consumed: what failed, or a silence longer than the group's patience."""
+        if self._trouble is not None or self._membership is None:
+            return self._trouble
+        silence_s = self._membership.silence_s()
+        return None if silence_s <= self._settings.session_timeout else f"no broker has answered for {silence_s:.0f} s"
+
+    def _report_death(self, working: asyncio.Task[None]) -> None:
+        if not working.cancelled() and (error := working.exception()) is not None:
+            self._trouble = f"the consumer died: {type(error).__name__}"
+            self._log.error("consumer.died", group=self._group, error_type=type(error).__name__)
 
 
-def _client(brokers: str, group: str, settings: ConsumerSettings) -> AIOKafkaConsumer:
-    session_ms = round(settings.session_timeout * 1000)
-    return AIOKafkaConsumer(
-        bootstrap_servers=brokers,
-        group_id=group,
-        client_id=group,
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        partition_assignment_strategy=[RoundRobinPartitionAssignor],
-        session_timeout_ms=session_ms,
-        heartbeat_interval_ms=max(session_ms // 4, 1),
-        # Partitions are drained and committed inside the rebalance, while the session is kept alive.
-        rebalance_timeout_ms=round((settings.session_timeout + settings.drain + settings.commit_timeout) * 1000),
-        metadata_max_age_ms=_METADATA_AGE_MS,
-        fetch_max_wait_ms=round(settings.fetch_max_wait * 1000),
-    )
+def _several(topics: Iterable[str]) -> tuple[str, ...]:
+    several = () if isinstance(topics, str) else tuple(topics)
+    if not several:
+        raise ValueError("a consumer needs a list of topics, at least one")
+    return several
 
 
 def _ladder(settings: ConsumerSettings) -> Ladder:

@@ -5,11 +5,12 @@
 | can't be read, breaks the contract, `Fatal` | to the dead letters at once |
 | unknown type on an event topic | skipped and counted: a newer peer's event is none of ours |
 | unknown type on a command or reply topic | to the dead letters at once: somebody waits for it |
-| `Unavailable` | waits and tries again without limit, and the service is unready; no message is to blame |
+| `Unavailable`, `ConnectionError` | waits and tries again without limit, and the service is unready: no fault of it |
 | any other exception, the time limit | tried again with backoff inside the process span, then to the dead letters |
 | the dead letter can't be written | waits and tries again without limit: nothing is committed past the record |
 
-`deliver` returns once the record is done with, one way or another; only a cancellation leaves it undone.
+A group of exceptions is unavailable if all in it are, and fatal if one is. `deliver` returns once the record is done
+with, one way or another; only a cancellation leaves it undone, and its span says `sagatrace.interrupted`.
 """
 
 from __future__ import annotations
@@ -86,13 +87,24 @@ class Delivery:
         self._skipped = meter.create_counter(semconv.UNKNOWN_MESSAGES, unit=semconv.MESSAGES)
 
     async def deliver(self, record: Record) -> None:
-        """Process one record, whatever that takes."""
-        try:
-            with tracing.process(record, group=self._group) as span:
+        """Process one record, whatever that takes.
+
+        Raises:
+            CancelledError: it was cancelled before that; the record is not done with.
+        """
+        interruption = None
+        with tracing.process(record, group=self._group) as span:
+            try:
                 await self._process(record, span)
-        finally:
-            # A partition that is taken away while it waits is no reason to be unready any more.
-            self._readiness.ready(self._part(record))
+            except asyncio.CancelledError as error:
+                # Not a failure: the record comes again, here or elsewhere.
+                span.set_attribute(semconv.SAGATRACE_INTERRUPTED, True)  # noqa: FBT003  the attribute's value
+                interruption = error
+            finally:
+                # A partition that is taken away while it waits is no reason to be unready any more.
+                self._readiness.ready(self._part(record))
+        if interruption is not None:
+            raise interruption
 
     async def _process(self, record: Record, span: Span) -> None:
         try:
@@ -102,7 +114,7 @@ class Delivery:
                 await self._skip(record, span)
             else:
                 await self._bury(record, span, error, 0)
-        except Exception as error:  # noqa: BLE001  whatever a reader trips over, it will again
+        except Exception as error:  # noqa: BLE001  a decoder's bug must not stop its partition either
             await self._bury(record, span, error, 0)
         else:
             span.set_attributes(_about(message))
@@ -114,19 +126,20 @@ class Delivery:
         failed = away = 0
         while (error := await self._attempt(call)) is not None:
             self._failed.add(1, _counted(record, error))
-            if isinstance(error, _AWAY):
+            if _all_are(error, _AWAY):
                 away += 1
                 await self._wait(record, span, error, away)
                 continue
             failed += 1
-            delay_s = None if isinstance(error, Fatal) else self._ladder.retries.delay_s(failed)
+            self._readiness.ready(self._part(record))
+            delay_s = None if _any_is(error, Fatal) else self._ladder.retries.delay_s(failed)
             if delay_s is None:
                 return await self._bury(record, span, error, failed)
             await self._retry(record, span, error, failed, delay_s)
         return None
 
     async def _attempt(self, call: Callable[[], Awaitable[None]]) -> Exception | None:
-        """Call once, and give the failure."""
+        """Call once, within the time limit, and give what it raised."""
         try:
             async with asyncio.timeout(self._ladder.handler_timeout_s):
                 await call()
@@ -138,6 +151,10 @@ class Delivery:
         except Exception as error:  # noqa: BLE001  a handler's bug must not stop its partition
             return error
         return None
+
+    def _part(self, record: Record) -> str:
+        """Name a delivery; several of a partition may wait at the same time, and several groups of one process."""
+        return f"{self._group} {record.topic}/{record.partition}@{record.offset}"
 
     async def _retry(self, record: Record, span: Span, error: Exception, failed: int, delay_s: float) -> None:
         span.add_event(
@@ -180,9 +197,6 @@ class Delivery:
             return failure
         return None
 
-    def _part(self, record: Record) -> str:
-        return f"{self._group} {record.topic}/{record.partition}"
-
 
 def _ids(message: Message) -> dict[str, str]:
     return {semconv.SAGA_ID: message.saga_id, semconv.ORDER_ID: message.order_id}
@@ -207,6 +221,20 @@ def _counted(record: Record, error: Exception) -> dict[str, str]:
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _all_are(error: Exception, kinds: tuple[type[Exception], ...]) -> bool:
+    """Tell whether an error, or each in a group of them, is of some kinds."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(kinds)[1] is None
+    return isinstance(error, kinds)
+
+
+def _any_is(error: Exception, kind: type[Exception]) -> bool:
+    """Tell whether an error, or one in a group of them, is of a kind."""
+    if isinstance(error, ExceptionGroup):
+        return error.subgroup(kind) is not None
+    return isinstance(error, kind)
 
 
 def _kind(error: BaseException) -> str:

@@ -4,9 +4,11 @@ MessagingError
 ├── Fatal               will never work: to the dead letters at once
 │   └── MessageTooLarge
 ├── Transient           may work again soon: retried, then to the dead letters
-│   └── SendFailed
 ├── Unavailable         the database or the broker is away: never dead-lettered, tried until it is back
+│   └── SendFailed
 └── ConfigurationError  a setting is wrong or a resource is taken: the process says so and ends
+
+A send that failed counts as a broker that is away: the size is checked before, so no message is to blame.
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ class Transient(MessagingError):
     """This attempt failed; another may not."""
 
 
-class SendFailed(Transient):
-    """The broker did not acknowledge a message; it may have taken it all the same."""
-
-
 class Unavailable(MessagingError):
     """The database or the broker is away; no message is to blame."""
+
+
+class SendFailed(Unavailable):
+    """The broker did not acknowledge a message; it may have taken it all the same."""
 
 
 class ConfigurationError(MessagingError):

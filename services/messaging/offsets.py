@@ -13,6 +13,10 @@ from __future__ import annotations
 from collections import deque
 
 
+class OffsetsWentBack(ValueError):
+    """A record's offset is not above the one before: the topic was made anew, or lost its end."""
+
+
 class OffsetTracker:
     """The offsets of one partition during one assignment."""
 
@@ -37,10 +41,10 @@ class OffsetTracker:
         """Take note of a record, in the order of the partition.
 
         Raises:
-            ValueError: the offset is not above the last one.
+            OffsetsWentBack: the offset is not above the last one.
         """
         if self._last is not None and offset <= self._last:
-            raise ValueError(f"offset {offset} comes after {self._last}")
+            raise OffsetsWentBack(f"offset {offset} comes after {self._last}")
         self._last = offset
         self._received.append(offset)
         self._open.add(offset)

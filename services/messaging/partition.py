@@ -46,11 +46,16 @@ class Partition:
         """How many records were taken and are not done."""
         return self._tracker.in_flight
 
+    @property
+    def watermark(self) -> int | None:
+        """The offset below which everything that was taken is done; None before the first record."""
+        return self._tracker.watermark
+
     def take(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         """Queue records for handling, in the order of the partition.
 
         Raises:
-            ValueError: their offsets go back; the partition is not the one that it was.
+            OffsetsWentBack: the partition is not the one that it was.
         """
         for record in records:
             self._tracker.receive(record.offset)

@@ -4,14 +4,15 @@ aiokafka has no `retries` and, idempotent, waits for ever: the attempts and the 
 
 - A send that ran out of time may still be delivered. Whoever reads the topic knows a message by its event id.
 - After some errors an idempotent producer fails every later send to that partition (aiokafka issue 1017), and after a
-  timeout it would deliver what was given up. Both end with a new client in the place of the old one.
+  timeout it would deliver what was given up. Both end with a new client in the place of the old one, which is closed
+  aside: nobody waits for that.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable
+from contextvars import Context
 from typing import Self
 
 import stamina
@@ -30,6 +31,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from services.contracts import Message, encode
+from services.messaging.closing import close_producer
 from services.messaging.errors import MessageTooLarge, SendFailed, Unavailable
 from services.messaging.settings import ProducerSettings
 
@@ -41,6 +43,10 @@ _POISONED = (
     UnknownProducerId,
     TimeoutError,
 )
+# The trace context joins a record after its size was checked; the client must not refuse it for that.
+_TRACE_BYTES = 16 * 1024
+
+Headers = list[tuple[str, bytes | None]]
 
 
 class Producer:
@@ -62,26 +68,32 @@ class Producer:
         self._brokers = brokers
         self._client_id = client_id
         self._settings = settings or ProducerSettings.read()
-        self._client: AIOKafkaProducer | None = None
-        self._changing = asyncio.Lock()
-        self._closed = False
+        #: The client, once it is connected; all who need it wait for the same connection.
+        self._client: asyncio.Task[AIOKafkaProducer] | None = None
+        self._replaced: set[asyncio.Task[None]] = set()
+        self._stopped = False
         self._log = structlog.get_logger(__name__)
 
     async def start(self) -> None:
         """Connect to the brokers.
 
         Raises:
-            Unavailable: no broker answers in time.
+            Unavailable: no broker answers in time, or the producer was stopped.
         """
         await self._connected()
 
     async def stop(self) -> None:
         """Send what is under way, within the stop timeout, and disconnect."""
-        self._closed = True
-        async with self._changing:
-            client, self._client = self._client, None
-            if client is not None:
-                await self._close(client)
+        self._stopped = True
+        client, self._client = self._client, None
+        if client is not None:
+            if not client.done():
+                client.cancel()
+            await asyncio.wait([client])
+            if _is_open(client):
+                self._close_aside(client.result(), flush=True)
+        if self._replaced:
+            await asyncio.wait(self._replaced)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -95,7 +107,8 @@ class Producer:
 
         Raises:
             MessageTooLarge: the topic would not take it; nothing was sent.
-            SendFailed: no attempt was acknowledged; one may still have been delivered.
+            SendFailed: an attempt was not acknowledged, though it may still have been delivered, and no other was.
+            Unavailable: no broker answers.
         """
         return await self.publish(topic, key=key.encode(), value=encode(event))
 
@@ -107,16 +120,17 @@ class Producer:
         value: bytes | None,
         headers: Iterable[tuple[str, bytes | None]] = (),
     ) -> RecordMetadata:
-        """Send bytes, as `publish_event` sends a message.
+        """Send bytes, as `publish_event` sends a message: at most `attempts` times `start_timeout` + `send_timeout`.
 
         Raises:
             MessageTooLarge: the topic would not take it; nothing was sent.
-            SendFailed: no attempt was acknowledged; one may still have been delivered.
+            SendFailed: an attempt was not acknowledged, though it may still have been delivered, and no other was.
+            Unavailable: no broker answers.
         """
         sent_headers = list(headers)
         self._check_size(topic, key, value, sent_headers)
         attempts = stamina.retry_context(
-            on=(SendFailed, Unavailable),
+            on=self._may_work_again,
             attempts=self._settings.attempts,
             timeout=None,
             wait_initial=self._settings.first_backoff,
@@ -128,45 +142,43 @@ class Producer:
                 return await self._send(topic, key, value, sent_headers)
         raise AssertionError("stamina gives up by raising")
 
-    def _check_size(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        headers: list[tuple[str, bytes | None]],
-    ) -> None:
+    def _may_work_again(self, error: Exception) -> bool:
+        return isinstance(error, Unavailable) and not self._stopped
+
+    def _check_size(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         # A refused batch would poison the idempotent producer, so the broker never sees it.
         size = DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers)
         if size > self._settings.max_bytes:
             limit = f"SAGATRACE_PRODUCER_MAX_BYTES={self._settings.max_bytes}"
             raise MessageTooLarge(f"a record for {topic} has {size} bytes, more than {limit}")
 
-    async def _send(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        headers: list[tuple[str, bytes | None]],
-    ) -> RecordMetadata:
+    async def _send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> RecordMetadata:
         client = await self._connected()
         try:
             async with asyncio.timeout(self._settings.send_timeout):
                 sent: RecordMetadata = await client.send_and_wait(topic, value, key, headers=headers)
                 return sent
         except MessageSizeTooLargeError as error:
+            self._replace(client, error)
             raise MessageTooLarge(f"the broker takes no record of this size for {topic}") from error
         except (KafkaError, TimeoutError) as error:
             if isinstance(error, _POISONED) or not getattr(error, "retriable", False):
-                await self._replace(client, type(error).__name__)
+                self._replace(client, error)
             raise SendFailed(f"{topic} did not acknowledge: {type(error).__name__}") from error
 
     async def _connected(self) -> AIOKafkaProducer:
-        async with self._changing:
-            if self._closed:
-                raise SendFailed("the producer is stopped")
-            if self._client is None:
-                self._client = await self._open()
-            return self._client
+        """Give the client, connecting it if nobody has; a caller that is cancelled leaves it to the others."""
+        if self._stopped:
+            raise SendFailed("the producer is stopped")
+        if self._client is None or (self._client.done() and not _is_open(self._client)):
+            self._client = asyncio.create_task(self._open(), name=f"open {self._client_id}", context=Context())
+            # Looked at even if all who wait for it are cancelled, so that a failure is never "not retrieved".
+            self._client.add_done_callback(_is_open)
+        opening = self._client
+        await asyncio.wait([opening])
+        if opening.cancelled():
+            raise SendFailed("the producer is stopped")
+        return opening.result()
 
     async def _open(self) -> AIOKafkaProducer:
         client = AIOKafkaProducer(
@@ -175,35 +187,39 @@ class Producer:
             enable_idempotence=True,
             acks="all",
             compression_type="snappy",
-            max_request_size=self._settings.max_bytes,
+            max_request_size=self._settings.max_bytes + _TRACE_BYTES,
             request_timeout_ms=round(self._settings.send_timeout * 1000),
         )
         try:
             async with asyncio.timeout(self._settings.start_timeout):
                 await client.start()
         except (KafkaError, OSError, TimeoutError) as error:
-            await self._close(client)
+            await close_producer(client, self._settings.stop_timeout, flush=False)
             text = f"no Kafka broker answers at KAFKA_BOOTSTRAP_SERVERS={self._brokers}: {type(error).__name__}"
             raise Unavailable(text) from error
+        except asyncio.CancelledError:
+            await close_producer(client, self._settings.stop_timeout, flush=False)
+            raise
         return client
 
-    async def _replace(self, client: AIOKafkaProducer, reason: str) -> None:
+    def _replace(self, client: AIOKafkaProducer, error: Exception) -> None:
         """Drop a client that can't be trusted any more; the next send opens a new one."""
-        async with self._changing:
-            if self._client is not client:
-                return
-            self._client = None
-            self._log.warning("producer.replaced", reason=reason)
-            await self._close(client)
+        if self._client is None or not _is_open(self._client) or self._client.result() is not client:
+            return
+        self._client = None
+        self._log.warning("producer.replaced", reason=type(error).__name__)
+        # What ran out of time was given up: a flush would deliver it after all.
+        self._close_aside(client, flush=not isinstance(error, TimeoutError))
 
-    async def _close(self, client: AIOKafkaProducer) -> None:
-        """Close a client in bounded time: `stop` flushes first, which never ends without a broker."""
-        with contextlib.suppress(KafkaError, OSError):
-            try:
-                async with asyncio.timeout(self._settings.stop_timeout):
-                    await client.stop()
-            except TimeoutError:
-                sender = getattr(client, "_sender", None)
-                if sender is not None:
-                    await sender.close()
-                await client.client.close()
+    def _close_aside(self, client: AIOKafkaProducer, *, flush: bool) -> None:
+        closing = asyncio.create_task(
+            close_producer(client, self._settings.stop_timeout, flush=flush),
+            name=f"close {self._client_id}",
+            context=Context(),
+        )
+        self._replaced.add(closing)
+        closing.add_done_callback(self._replaced.discard)
+
+
+def _is_open(client: asyncio.Task[AIOKafkaProducer]) -> bool:
+    return client.done() and not client.cancelled() and client.exception() is None

@@ -1,9 +1,14 @@
 """Readiness: whether a service can do its work, and if not, why.
 
-Each part reports under a name of its own; the service is ready while no part has a reason not to be.
+Each part reports under a name of its own, or gives a check that is asked each time; the service is ready while no part
+has a reason not to be.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+
+Check = Callable[[], str | None]
 
 
 class Readiness:
@@ -11,6 +16,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self._reasons: dict[str, str] = {}
+        self._checks: dict[str, Check] = {}
 
     def unready(self, part: str, reason: str) -> None:
         """Report that a part can't work; the reason holds no payload."""
@@ -20,6 +26,11 @@ class Readiness:
         """Report that a part works again."""
         self._reasons.pop(part, None)
 
+    def watch(self, part: str, check: Check) -> None:
+        """Ask a part each time: it gives the reason why it can't work, or None."""
+        self._checks[part] = check
+
     def reasons(self) -> dict[str, str]:
         """Give every part that can't work and why; empty when the service is ready."""
-        return dict(self._reasons)
+        found = {part: reason for part, check in self._checks.items() if (reason := check()) is not None}
+        return {**found, **self._reasons}

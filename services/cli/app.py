@@ -99,15 +99,12 @@ def demo(
 
 
 @app.command(help=_RUN)
-def run(
-    service: Service,
-    scratch: Annotated[Path | None, typer.Option("--lifeline", hidden=True)] = None,
-) -> None:
+def run(service: Service) -> None:
     """Run one service."""
     from services.cli import run as running
 
     with _one_line():
-        running.run(service, scratch)
+        running.run(service)
 
 
 @app.command()
@@ -134,6 +131,30 @@ def migrate() -> None:
 
     with _one_line():
         print(*prepare.migrate(), sep="\n")
+
+
+@app.command()
+def verify(  # noqa: PLR0913  one parameter an option
+    jaeger: Annotated[str, typer.Option(help="Where Jaeger answers.")] = "http://localhost:16686",
+    since: Annotated[
+        str, typer.Option(help="Sagas that were started this long ago or later: 90s, 15m, 1h, 2d.")
+    ] = "1h",
+    saga: Annotated[str | None, typer.Option(help="One saga, by its id.")] = None,
+    order: Annotated[str | None, typer.Option(help="One saga, by its order's id.")] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for spans that are still on their way.")] = 30.0,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Check that each saga in the store of DATABASE_URL is exactly one connected trace in Jaeger.
+
+    Exits with 0 if none is broken, 1 if one is, and 2 if that can't be told: Jaeger or the store is away.
+    """
+    from services.cli import verify as verifying
+
+    with _one_line():
+        wanted = verifying.Wanted(verifying.seconds(since), saga, order)
+        is_whole = verifying.run(wanted, jaeger, wait, as_json=as_json)
+    raise typer.Exit(0 if is_whole else 1)
 
 
 @contextmanager

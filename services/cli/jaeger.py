@@ -1,8 +1,8 @@
 """Jaeger as a client sees it: one trace by its id, over the stable `/api/v3`.
 
-Jaeger 2.13 to 2.20 and later answer `GET /api/v3/traces/{trace id}` with `{"result": {"resourceSpans": [...]}}`, and with
-404 where there is no such trace. A trace that is still being written is answered as far as it is there. The JSON search
-API of Jaeger 1 is gone after 2.20, and not used.
+`GET /api/v3/traces/{trace id}` is answered with `{"result": {"resourceSpans": [...]}}`, and with 404 where there is no
+such trace, by Jaeger 2.13 to 2.20 and later. A trace that is still being written is answered as far as it is there.
+The JSON search API of Jaeger 1 is gone after 2.20, and not used.
 """
 
 from __future__ import annotations

@@ -105,6 +105,12 @@ async def read_order(connection: AsyncConnection, order_id: str) -> Order:
     )
 
 
+async def sagas_of_the_last(connection: AsyncConnection, seconds: float) -> list[Saga]:
+    """Read the sagas that were started within so many seconds, the oldest first."""
+    query = select(sagas).where(sagas.c.created_at >= database_time(-seconds)).order_by(sagas.c.created_at)
+    return [saga for row in await connection.execute(query) if (saga := _saga(row))]
+
+
 async def add_history(
     connection: AsyncConnection,
     saga: Saga,

@@ -1,0 +1,165 @@
+"""Whether each saga in the store is exactly one connected trace in Jaeger.
+
+The store says which sagas there are and in which trace each began; Jaeger says what was recorded. A saga whose entry
+was not sampled is not recorded, which breaks nothing; one that has not ended yet is open, and not judged. What is
+missing may still be in the collector's queue, so a broken trace is read again until the wait is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from opentelemetry.trace import format_trace_id
+
+from services.cli.errors import CannotRun
+from services.cli.jaeger import Jaeger
+from services.cli.traces.check import Finding, check
+from services.messaging.database import Database
+from services.messaging.errors import MessagingError
+from services.messaging.settings import DatabaseSettings
+from services.messaging.trace_context import span_context
+from services.oms import store
+from services.oms.records import Saga
+from services.oms.saga import ENDS
+
+_DURATION = re.compile(r"(\d{1,9})([smhd])")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_INTERVAL_S = 1.0
+_MOST_FINDINGS = 20
+
+
+class Verdict(StrEnum):
+    """What can be said of a saga's trace."""
+
+    WHOLE = "one trace"
+    BROKEN = "broken"
+    NOT_RECORDED = "not recorded"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A saga, its trace, and what is wrong with it."""
+
+    saga: Saga
+    trace_id: str | None
+    verdict: Verdict
+    spans: int = 0
+    findings: Sequence[Finding] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which sagas: those of the last `since_s` seconds, or one by its id or by its order's."""
+
+    since_s: float = 3600.0
+    saga_id: str | None = None
+    order_id: str | None = None
+
+
+def seconds(duration: str) -> float:
+    """Read a duration: a number, and s, m, h or d.
+
+    Raises:
+        CannotRun: it is none.
+    """
+    read = _DURATION.fullmatch(duration)
+    if read is None:
+        raise CannotRun(f"--since takes a duration such as 90s, 15m, 1h or 2d, not {duration!r}")
+    return float(read[1]) * _UNITS[read[2]]
+
+
+def run(wanted: Wanted, jaeger: str, wait_s: float, *, as_json: bool) -> bool:
+    """Verify sagas, print what was found, and tell whether no trace is broken.
+
+    Args:
+        wanted: Which sagas.
+        jaeger: Jaeger's query address.
+        wait_s: How long to wait for spans that are still on their way, in seconds.
+        as_json: Print one JSON document instead of lines.
+
+    Raises:
+        CannotRun: the store or Jaeger does not answer, or a saga that was named is not there.
+    """
+    traces = Jaeger(jaeger)
+    deadline = time.monotonic() + wait_s
+    verified = [_judge(saga, traces, deadline) for saga in asyncio.run(_sagas(wanted))]
+    print(json.dumps(_document(verified), indent=1) if as_json else "\n".join(_lines(verified)))
+    return not any(one.verdict is Verdict.BROKEN for one in verified)
+
+
+async def _sagas(wanted: Wanted) -> list[Saga]:
+    database = Database(DatabaseSettings.read().url_of("oms"), schema="oms")
+    try:
+        async with database.reading() as connection:
+            if wanted.saga_id:
+                return [_there(await store.read_saga(connection, wanted.saga_id), f"saga {wanted.saga_id}")]
+            if wanted.order_id:
+                return [_there(await store.read_saga_of(connection, wanted.order_id), f"order {wanted.order_id}")]
+            return await store.sagas_of_the_last(connection, wanted.since_s)
+    except MessagingError as error:
+        raise CannotRun(f"the store can't be read: {error}: see DATABASE_URL") from error
+    finally:
+        await database.close()
+
+
+def _there(saga: Saga | None, what: str) -> Saga:
+    if saga is None:
+        raise CannotRun(f"there is no {what} in the store that DATABASE_URL names")
+    return saga
+
+
+def _judge(saga: Saga, traces: Jaeger, deadline: float) -> Verified:
+    entry = span_context(saga.trace_context)
+    trace_id = format_trace_id(entry.trace_id) if entry else None
+    if entry is None or trace_id is None or not entry.trace_flags.sampled:
+        return Verified(saga, trace_id, Verdict.NOT_RECORDED)
+    if saga.state not in ENDS:
+        return Verified(saga, trace_id, Verdict.OPEN)
+    while True:
+        spans = traces.spans(trace_id)
+        findings = check(spans, saga_id=saga.saga_id, trace_id=trace_id)
+        verdict = Verdict.BROKEN if findings else Verdict.WHOLE
+        if not findings or time.monotonic() > deadline:
+            return Verified(saga, trace_id, verdict, len(spans), findings)
+        time.sleep(_INTERVAL_S)
+
+
+def _lines(verified: Sequence[Verified]) -> list[str]:
+    lines = []
+    for one in verified:
+        lines.append(
+            f"{one.saga.saga_id}  {one.saga.status:<15}  {one.verdict:<12}  {one.spans:>4} spans  {one.trace_id}"
+        )
+        lines += [f"    {finding}" for finding in one.findings[:_MOST_FINDINGS]]
+        if len(one.findings) > _MOST_FINDINGS:
+            lines.append(f"    and {len(one.findings) - _MOST_FINDINGS} more findings")
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in _count(verified).items())
+    return [*lines, f"{len(verified)} sagas: {counted}" if verified else "no sagas"]
+
+
+def _document(verified: Sequence[Verified]) -> dict[str, object]:
+    sagas = [
+        {
+            "saga_id": one.saga.saga_id,
+            "order_id": one.saga.order_id,
+            "status": one.saga.status,
+            "trace_id": one.trace_id,
+            "verdict": one.verdict,
+            "spans": one.spans,
+            "findings": [str(finding) for finding in one.findings],
+        }
+        for one in verified
+    ]
+    return {"sagas": sagas, "counts": _count(verified)}
+
+
+def _count(verified: Sequence[Verified]) -> dict[str, int]:
+    verdicts = [one.verdict for one in verified]
+    return {str(verdict): verdicts.count(verdict) for verdict in Verdict if verdict in verdicts}

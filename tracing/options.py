@@ -19,6 +19,7 @@ ConsumeHook = Callable[[Span, Any, tuple[Any, ...], dict[str, Any]], Awaitable[N
 
 MESSAGE_KEYS: Final = ("plain", "hash", "off")
 POLL_SPANS: Final = (True, False, "waited")
+PROCESS_PARENTS: Final = ("message", "ambient")
 
 #: contrib's names of the two hooks, by ours.
 _ALIASES: Final = {"async_produce_hook": "produce_hook", "async_consume_hook": "consume_hook"}
@@ -54,6 +55,8 @@ class Options:
     captured_headers: Sequence[str] = ()
     #: A `poll` span for each receive that brought something; "waited": only if it had to wait; False: none.
     poll_spans: bool | Literal["waited"] = True
+    #: The parent of the process span of one record: its sender's span, or what is current, with a link to the sender.
+    process_parent: Literal["message", "ambient"] = "message"
     _include: re.Pattern[str] | None = field(init=False, repr=False, default=None)
     _exclude: re.Pattern[str] | None = field(init=False, repr=False, default=None)
 
@@ -67,6 +70,8 @@ class Options:
             raise InvalidOption(f"message_key must be one of {', '.join(MESSAGE_KEYS)}")
         if self.poll_spans not in POLL_SPANS:
             raise InvalidOption("poll_spans must be True, False or 'waited'")
+        if self.process_parent not in PROCESS_PARENTS:
+            raise InvalidOption(f"process_parent must be one of {', '.join(PROCESS_PARENTS)}")
         object.__setattr__(self, "_include", _any_of(self.include_topics))
         object.__setattr__(self, "_exclude", _any_of(self.exclude_topics))
 

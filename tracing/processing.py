@@ -4,6 +4,7 @@ Parent and links (messaging-spans.md, "Consumer spans"; the choice is the one th
 
 - one record: the parent is the context in its headers, and the span also links to it; a recording span that was
   current becomes a further link (`link.type=ambient`). Without a context in the headers the current span is the parent.
+  With the option `process_parent="ambient"` it always is, and the message is a link alone.
 - a list of records: the parent is the current span, each message is a link; no message's trace is continued.
 
 A handler that raises sets status and `error.type` and the exception goes on. Nothing is attached across calls: the
@@ -96,6 +97,8 @@ class Processing:
             (record,) = self._records
             route = routes.get(semconv.PROCESS, record.topic)
             parent, message = extract_onto(self._telemetry.propagation, record.headers, context)
+            if message is not None and self._telemetry.options.process_parent == "ambient":
+                parent = trace.set_span_in_context(trace.get_current_span(context), parent)
         else:
             route = routes.get(semconv.PROCESS, *sorted({record.topic for record in self._records}))
         self._started = time_ns()
@@ -135,7 +138,7 @@ class Processing:
         links = [Link(message)] if message is not None else []
         if self._single:
             span = trace.get_current_span(ambient)
-            if message is not None and span.is_recording():
+            if message is not None and span.is_recording() and self._telemetry.options.process_parent == "message":
                 links.append(Link(span.get_span_context(), _AMBIENT))
         else:
             links.extend(islice(self._message_links(), LINK_LIMIT - len(self._links)))

@@ -17,6 +17,7 @@ from tracing import InvalidOption, Options
         ({"captured_headers": [b"a"]}, "captured_headers"),
         ({"message_key": "md5"}, "message_key"),
         ({"poll_spans": "some"}, "poll_spans"),
+        ({"process_parent": "none"}, "process_parent"),
         ({"produce_hook": 3}, "produce_hook"),
         ({"consume_hook": print, "async_consume_hook": print}, "consume_hook"),
     ],

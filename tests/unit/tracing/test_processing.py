@@ -87,6 +87,20 @@ def test_an_ambient_span_becomes_a_link(spans: RecordedSpans) -> None:
     assert dict(found.links[1].attributes or {}) == {"link.type": "ambient"}
 
 
+def test_the_ambient_span_can_be_the_parent() -> None:
+    """By option the message is a link alone, the parent is what is current, and the message's baggage still counts."""
+    with RecordedSpans(process_parent="ambient") as spans:
+        headers = (traceparent(), ("baggage", b"tenant=a"))
+        with get_tracer("program").start_as_current_span("loop"), tracing.process(Record(headers=headers)):
+            assert dict(tracing.inject(None))["baggage"] == b"tenant=a"
+        with tracing.process(Record()):
+            pass
+    child, root = spans.named("process orders")
+    assert child.parent == spans.one("loop").context
+    assert root.parent is None
+    assert linked(child) == linked(root) == [SENDER.span_id]
+
+
 def test_without_context_the_ambient_span_is_the_parent(spans: RecordedSpans) -> None:
     """A message of a sender that does not trace is a child of what is current, and a root if nothing is."""
     with get_tracer("program").start_as_current_span("cron"), tracing.process(Record(headers=())):

@@ -4,6 +4,7 @@ Key and value are the record's own bytes, and so are all its headers but the tra
 `sagatrace-dlq-original-*`, because the record's `traceparent` is the one of the send to the dead-letter topic. The
 failure is told twice: as text under `sagatrace-dlq-*`, and under Spring's `kafka_dlt-original-*` in its binary form
 (spring-kafka, `DeadLetterRecordManager`: int32 and int64, big endian), so that tools which know those read it too.
+A record that fails again gets the story of its new failure; what is called original stays that of the first.
 
 What is added has an upper size far below the 64 KiB that a dead-letter topic takes more than its source, so a dead
 letter always fits. No text in it holds a payload: of an exception only its class, and the frames of its stack.
@@ -28,6 +29,9 @@ TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 
 _MESSAGE_BYTES = 1024
 _STACK_BYTES = 4096
+_NAME_BYTES = 512
+# A record has one or two; each of those that a broken peer adds grows by the new name's prefix when it is moved.
+_MOVED = 100
 _TIMESTAMP_TYPES = {0: "CreateTime", 1: "LogAppendTime"}
 
 Header = tuple[str, bytes | None]
@@ -97,24 +101,32 @@ class DeadLetters:
             SendFailed: it is not certain that the record was written.
             Unavailable: no broker answers.
         """
-        headers = [
-            *_kept(record.headers),
-            *_failure(self._group, record, error, attempts),
-            *_spring(self._group, record),
-        ]
+        original = list(record.headers)
+        failed_before = any(name.startswith(OWN) for name, _ in original)
+        headers = list(_kept_again(original) if failed_before else _kept(original))
+        headers.extend(_failure(self._group, record, error, attempts))
+        if not failed_before:
+            headers.extend(_spring(self._group, record))
         topic = dead_letter_topic(self._group)
         await self._producer.publish(topic, key=record.key, value=record.value, headers=headers)
 
 
 def _kept(headers: Iterable[Header]) -> Iterator[Header]:
-    """Keep the original headers; of a second failure, replace the first one's story and keep its originals."""
-    headers = list(headers)
-    failed_before = any(name.startswith(ORIGINAL) for name, _ in headers)
+    """Keep the headers of a first failure, and move the trace context."""
+    moved = 0
     for name, value in headers:
-        if name.lower() in TRACE_HEADERS:
-            if not failed_before:
-                yield f"{ORIGINAL}{name.lower()}", value
-        elif name.startswith(ORIGINAL) or not name.startswith((OWN, SPRING)):
+        if name.lower() not in TRACE_HEADERS:
+            yield name, value
+        elif moved < _MOVED:
+            moved += 1
+            yield f"{ORIGINAL}{name.lower()}", value
+
+
+def _kept_again(headers: Iterable[Header]) -> Iterator[Header]:
+    """Keep the headers of a record that failed before, without that failure's story and the trace context since."""
+    for name, value in headers:
+        is_story = name.startswith(OWN) and not name.startswith(ORIGINAL)
+        if not is_story and name.lower() not in TRACE_HEADERS:
             yield name, value
 
 
@@ -126,31 +138,36 @@ def _failure(group: str, record: Record, error: BaseException, attempts: int) ->
         "offset": record.offset,
         "timestamp": record.timestamp,
         "attempts": attempts,
-        "error-type": f"{type(error).__module__}.{type(error).__qualname__}",
+        "error-type": f"{type(error).__module__}.{type(error).__qualname__}"[:_NAME_BYTES],
         "error-message": _message(error),
         "stacktrace": _frames(error),
         "failed-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     for name, value in told.items():
-        yield f"{OWN}{name}", str(value).encode()
+        yield f"{OWN}{name}", str(value).encode(errors="backslashreplace")
 
 
 def _spring(group: str, record: Record) -> Iterator[Header]:
     yield f"{SPRING}topic", record.topic.encode()
     yield f"{SPRING}partition", struct.pack(">i", record.partition)
     yield f"{SPRING}offset", struct.pack(">q", record.offset)
-    yield f"{SPRING}timestamp", struct.pack(">q", record.timestamp)
+    yield f"{SPRING}timestamp", struct.pack(">q", _timestamp(record.timestamp))
     yield f"{SPRING}timestamp-type", _TIMESTAMP_TYPES.get(record.timestamp_type, "NoTimestampType").encode()
     yield f"{SPRING}consumer-group", group.encode()
+
+
+def _timestamp(milliseconds: int | None) -> int:
+    """Give Kafka's own word for "none" where a record of the oldest format has no timestamp."""
+    return -1 if milliseconds is None else milliseconds
 
 
 def _message(error: BaseException) -> str:
     """Tell an error's text only where it is one of ours: anybody else's may quote the payload."""
     text = str(error) if isinstance(error, MessagingError | ContractError) else ""
-    return text.encode()[:_MESSAGE_BYTES].decode(errors="ignore")
+    return text.encode(errors="backslashreplace")[:_MESSAGE_BYTES].decode(errors="ignore")
 
 
 def _frames(error: BaseException) -> str:
     """Tell where an error came from, innermost frame last, without its text; outer frames go first if it is long."""
     frames = "".join(traceback.format_tb(error.__traceback__))
-    return frames.encode()[-_STACK_BYTES:].decode(errors="ignore")
+    return frames.encode(errors="backslashreplace")[-_STACK_BYTES:].decode(errors="ignore")

@@ -1,14 +1,22 @@
-"""Logs: JSON lines on standard output, each with the trace and the span in which it was written."""
+"""Logs: JSON lines on standard output, each with the trace and the span in which it was written.
+
+An exception is told by its class and its stack. Its text is told only if it is one of ours: anybody else's may quote a
+payload, and so may the values that a debugger's traceback would show.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 from opentelemetry import trace
+
+from services.contracts import ContractError
+from services.messaging.errors import MessagingError
 
 
 def configure(service: str, *, level: int = logging.INFO) -> None:
@@ -33,7 +41,7 @@ def configure(service: str, *, level: int = logging.INFO) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                _with_exception,
                 structlog.processors.JSONRenderer(default=repr),
             ],
         ),
@@ -59,4 +67,21 @@ def _with_span(_logger: object, _method: str, event: MutableMapping[str, Any]) -
     if span.is_valid:
         event["trace_id"] = trace.format_trace_id(span.trace_id)
         event["span_id"] = trace.format_span_id(span.span_id)
+    return event
+
+
+def _with_exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace an exception by what may be told of it."""
+    info = event.pop("exc_info", None)
+    error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else None
+    if info is True:
+        error = sys.exception()
+    if error is not None:
+        if event.get("logger") == "asyncio":
+            # Its further lines show the task, with the exception's text.
+            event["event"] = str(event["event"]).partition("\n")[0]
+        event["exception"] = f"{type(error).__module__}.{type(error).__qualname__}"
+        event["exception_stack"] = "".join(traceback.format_tb(error.__traceback__))
+        if isinstance(error, MessagingError | ContractError):
+            event["exception_text"] = str(error)
     return event

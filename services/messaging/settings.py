@@ -5,9 +5,10 @@ A wrong value is reported by the variable's name, never by the value.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.messaging.errors import ConfigurationError
@@ -16,12 +17,14 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Retained = Annotated[float, Field(gt=0, le=10 * 366 * 86_400)]
 _DAY_S = 86_400.0
+# A name, an IPv4 address or an IPv6 address in brackets; the port may be left out.
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class Settings(BaseSettings):
-    """Settings of one thing, read once from the environment and then frozen."""
+    """Settings of one thing, read once from the environment and then frozen; an empty variable counts as absent."""
 
-    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
 
     @classmethod
     def read(cls) -> Self:
@@ -48,11 +51,20 @@ class KafkaSettings(Settings):
 
     bootstrap_servers: str = "localhost:9092"
 
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _are_addresses(cls, brokers: str) -> str:
+        addresses = [address.strip() for address in brokers.split(",")]
+        if not all(map(_ADDRESS.fullmatch, addresses)):
+            raise ValueError("it is no list of host:port, separated by commas")
+        return ",".join(addresses)
+
 
 class DatabaseSettings(Settings):
     """Where the database is: `DATABASE_URL`; without it, a SQLite file a service under `.sagatrace`."""
 
-    database_url: str | None = None
+    # Its password must not get into a log with the settings.
+    database_url: str | None = Field(default=None, repr=False)
 
     def url_of(self, service: str) -> str:
         """Give the database URL of a service."""

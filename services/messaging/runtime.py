@@ -2,7 +2,7 @@
 
 A service is a list of parts, each with `run` and `stop`. All run side by side; one that dies stops the process with its
 error, because a service with a dead loop only looks alive. SIGTERM and SIGINT stop the parts one after the other in the
-order of the list, each within the stop budget; then the spans are flushed. A second signal ends the process at once.
+order of the list, all within one budget; then the spans are flushed. A second signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from services.messaging.readiness import Readiness
 from services.messaging.settings import RuntimeSettings
 
 _FORCED = 130
+# What a part that was cancelled may take to end, in seconds.
+_CANCEL_S = 1.0
 
 
 class Part(Protocol):
@@ -62,39 +64,69 @@ async def run_service(name: str, parts: Parts) -> None:
                 await _supervise(opened, readiness, stopping, settings.stop_budget)
         log.info("service.stopped")
     finally:
+        tracing.uninstrument()
         tracing.shutdown(timeout_s=settings.flush_timeout)
 
 
 async def _supervise(parts: Sequence[Part], readiness: Readiness, stopping: asyncio.Event, budget_s: float) -> None:
     """Run all parts until one dies or a stop is asked for; then stop them in order."""
-    consumers = [part for part in parts if isinstance(part, Consumer)]
-    await asyncio.gather(*(consumer.start() for consumer in consumers))
-    running = {part: asyncio.create_task(part.run(), name=type(part).__name__) for part in parts}
-    readiness.ready("start")
-    structlog.get_logger(__name__).info("service.ready")
+    joining = {part: asyncio.Event() for part in parts if isinstance(part, Consumer)}
+    running = {part: asyncio.create_task(_run(part, joining), name=type(part).__name__) for part in parts}
+    announcing = asyncio.create_task(_announce(joining, readiness))
     stop = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait([stop, *running.values()], return_when=asyncio.FIRST_COMPLETED)
+        asked = stopping.is_set()
     finally:
         stop.cancel()
+        announcing.cancel()
+        dead = [task for task in running.values() if task.done()]
         await _stop(running, budget_s)
-    for task in running.values():
-        if not task.cancelled():
+    if not asked:
+        # What died first is the cause; what ended later may be a consequence, or only the stop.
+        for task in dead:
             task.result()
-    if not stopping.is_set():
-        raise RuntimeError("a part of the service ended although nobody had asked it to")
+        raise RuntimeError(f"{dead[0].get_name()} ended although nobody had asked it to")
+
+
+async def _run(part: Part, joining: dict[Consumer, asyncio.Event]) -> None:
+    if isinstance(part, Consumer):
+        await part.start()
+        joining[part].set()
+    await part.run()
+
+
+async def _announce(joining: dict[Consumer, asyncio.Event], readiness: Readiness) -> None:
+    """Say that the service is ready once every consumer has joined its group."""
+    for joined in joining.values():
+        await joined.wait()
+    readiness.ready("start")
+    structlog.get_logger(__name__).info("service.ready")
 
 
 async def _stop(running: dict[Part, asyncio.Task[None]], budget_s: float) -> None:
+    """Stop the parts in order, within one budget; those that it does not reach are cancelled."""
+    end = asyncio.get_running_loop().time() + budget_s
     for part, task in running.items():
         try:
-            async with asyncio.timeout(budget_s):
+            async with asyncio.timeout_at(end):
                 await part.stop()
                 await asyncio.wait([task])
         except TimeoutError:
             structlog.get_logger(__name__).error("service.stop_timeout", part=task.get_name())
             task.cancel()
-    await asyncio.wait(running.values(), timeout=1)
+        except Exception as error:  # noqa: BLE001  the other parts still have to be stopped
+            _log_failure(task, error)
+            task.cancel()
+    await asyncio.wait(running.values(), timeout=_CANCEL_S)
+    for task in running.values():
+        _log_failure(task, task.exception() if task.done() and not task.cancelled() else None)
+
+
+def _log_failure(task: asyncio.Task[None], error: BaseException | None) -> None:
+    if error is None:
+        return
+    structlog.get_logger(__name__).error("service.part_failed", part=task.get_name(), error_type=type(error).__name__)
 
 
 class _signals:  # noqa: N801  used like a function

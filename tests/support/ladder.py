@@ -1,0 +1,65 @@
+"""A delivery whose dead letters stay in memory, with a handler that fails as a test says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.contracts import Message
+from services.messaging.dead_letters import DeadLetters
+from services.messaging.delivery import Delivery, Ladder
+from services.messaging.readiness import Readiness
+from services.messaging.retry import Backoff
+from tests.support.records import Letters
+
+GROUP = "billing"
+
+
+@dataclass
+class Handling:
+    """A handler that fails with each of some errors, and then works."""
+
+    failures: list[BaseException] = field(default_factory=list)
+    calls: list[Message] = field(default_factory=list)
+    handled: list[Message] = field(default_factory=list)
+
+    async def __call__(self, message: Message) -> None:
+        """Handle one message."""
+        self.calls.append(message)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.handled.append(message)
+
+
+def delivery(
+    handler: Callable[[Message], Awaitable[None]],
+    letters: Letters,
+    *,
+    readiness: Readiness | None = None,
+    handler_timeout_s: float = 5,
+    retries: int = 2,
+    **options: Any,
+) -> Delivery:
+    """A delivery that hurries."""
+    source = random.Random(1)
+    ladder = Ladder(
+        handler_timeout_s=handler_timeout_s,
+        retries=Backoff(0.001, 0.002, retries, source),
+        waits=Backoff(0.001, 0.002, source=source),
+    )
+    return Delivery(
+        GROUP,
+        handler,
+        DeadLetters(GROUP, letters),
+        ladder,
+        readiness=readiness or Readiness(),
+        **options,
+    )
+
+
+def events_of(span: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give a span's events: name and attributes."""
+    for event in span.events:
+        yield event.name, dict(event.attributes or {})

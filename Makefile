@@ -5,7 +5,7 @@
 # checked; `uv` is taken from PATH if it is there, and otherwise from requirements.lock too.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fmt bench lock stale
+.PHONY: help setup demo test servers lint fmt bench lock stale
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -22,7 +22,7 @@ STALE := $(shell [ "$$(cat $(READY) 2>/dev/null)" = "$(CURDIR)" ] && $(BIN)/pyth
 export UV_PYTHON_DOWNLOADS := never
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the project's environment, .venv; a no-op when it is up to date
 	@echo "$(VENV) is ready: $$($(BIN)/python --version)"
@@ -32,6 +32,9 @@ demo: $(READY) ## five order sagas, each one connected trace, on an embedded bro
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+servers: $(READY) ## the real servers that tests run on, built or fetched into .sagatrace; ARGS="--require kafka,jaeger"
+	@$(BIN)/python -m tests.servers $(ARGS)
 
 lint: $(READY) ## format, style, public docstrings (ruff's D rules), types, direction of imports
 	$(BIN)/ruff format --check

@@ -1,6 +1,5 @@
-"""Fixtures of all tests: a clean environment, the embedded broker, a topic of one's own."""
+"""Fixtures of all tests: a clean environment, a topic of one's own, and the servers of `tests.servers`."""
 
-import importlib.util
 import os
 import re
 from collections.abc import Iterator
@@ -9,8 +8,9 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
-from tests.support import parts
-from tests.support.broker import embedded_broker
+from tests.support.broker import create_topics
+
+pytest_plugins = ["tests.servers.fixtures"]
 
 _SCRUBBED = re.compile(r"OTEL_.*|KAFKA_.*|SAGATRACE_.*|DATABASE_URL")
 
@@ -18,10 +18,9 @@ _SCRUBBED = re.compile(r"OTEL_.*|KAFKA_.*|SAGATRACE_.*|DATABASE_URL")
 settings.register_profile("sagatrace", deadline=None)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Keep what the environment says of the session before the tests' environment is scrubbed."""
+def pytest_configure() -> None:
+    """Let no example of a property have a time limit."""
     settings.load_profile("sagatrace")
-    config.stash[parts.REQUIRED] = parts.required_parts(os.environ)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,21 +33,11 @@ def _clean_environment() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def broker(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The bootstrap address of a broker that speaks the Kafka protocol, one for the session.
-
-    Topics appear when they are first used, with 4 partitions; joining a group takes 3 seconds, and a group holds one
-    member.
-    """
-    if importlib.util.find_spec("confluent_kafka") is None:
-        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace[demo]'")
-    with embedded_broker() as address:
-        yield address
-
-
 @pytest.fixture
 def topic(request: pytest.FixtureRequest) -> str:
-    """A topic name that no other test uses and that tells the test it belongs to."""
+    """A topic that no other test uses and whose name tells the test it belongs to; it has 4 partitions."""
     test = re.sub(r"[^a-zA-Z0-9]+", "-", request.node.name).strip("-").lower()[:80]
-    return f"{test}.{uuid4().hex[:12]}"
+    name = f"{test}.{uuid4().hex[:12]}"
+    if "broker" in request.fixturenames:
+        create_topics(request.getfixturevalue("broker"), name)
+    return name

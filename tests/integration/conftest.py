@@ -1,23 +1,46 @@
 """Fixtures of the tests with a real database."""
 
-import os
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.support.databases import postgresql_database, sqlite_url
-
-# A server to run the same tests on, next to SQLite: postgresql+asyncpg://user@host:port/postgres
-_POSTGRESQL = os.environ.get("TEST_POSTGRESQL_URL")
+from tests.support.databases import Migrated, postgresql_database, sqlite_url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if _POSTGRESQL else ["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of a database that no other test uses, with nothing in it."""
-    if request.param == "sqlite":
+@pytest.fixture
+def database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database that no other test uses, with nothing in it: on SQLite, and again on PostgreSQL."""
+    if database_kind == "sqlite":
         yield sqlite_url(tmp_path)
     else:
-        assert _POSTGRESQL is not None
-        with postgresql_database(_POSTGRESQL) as url:
+        with postgresql_database(request.getfixturevalue("postgres")) as url:
             yield url
+
+
+@pytest.fixture(scope="session")
+def migrated(
+    database_kind: str,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Migrated]:
+    """The databases that `service_database` copies."""
+    server = None if database_kind == "sqlite" else request.getfixturevalue("postgres")
+    templates = Migrated(tmp_path_factory.mktemp("migrated"), server)
+    yield templates
+    asyncio.run(templates.close())
+
+
+@pytest.fixture
+async def service_database(migrated: Migrated) -> AsyncIterator[Callable[[str], Awaitable[str]]]:
+    """A maker of databases with a service's tables, of which no other test knows: `url = await make("oms")`."""
+    async with AsyncExitStack() as stack:
+
+        async def make(service: str) -> str:
+            url = await migrated.copy(service)
+            stack.push_async_callback(migrated.drop, url)
+            return url
+
+        yield make

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 from tests.servers.answers import answers_ok
 from tests.servers.ports import HOST
@@ -13,9 +14,9 @@ from tests.servers.process import ServerProcess
 from tests.servers.server import Server, running
 
 
-@dataclass(kw_only=True)
-class CollectorServer(Server):
-    """A collector that runs.
+@dataclass(frozen=True)
+class CollectorAddress:
+    """Where a collector is.
 
     Args:
         otlp_grpc: where telemetry is sent over gRPC, `host:port`.
@@ -27,9 +28,26 @@ class CollectorServer(Server):
     otlp_http: str
     health: str
 
+    @classmethod
+    def beside(cls, otlp_http: str) -> Self:
+        """Take the usual ports for gRPC and the health check on the host of its OTLP over HTTP."""
+        host = urlsplit(otlp_http).hostname
+        return cls(f"{host}:4317", otlp_http.rstrip("/"), f"http://{host}:13133")
+
+
+@dataclass(kw_only=True)
+class CollectorServer(Server):
+    """A collector that runs.
+
+    Args:
+        address: where.
+    """
+
+    address: CollectorAddress
+
     def is_ready(self) -> bool:
         """Say whether it takes clients."""
-        return answers_ok(self.health)
+        return answers_ok(self.address.health)
 
 
 @contextmanager
@@ -65,7 +83,7 @@ def collector(
             data=folder / "data",
             environment=environment or {},
         )
-        return CollectorServer(otlp_grpc=grpc, otlp_http=f"http://{http}", health=f"http://{health}", process=process)
+        return CollectorServer(address=CollectorAddress(grpc, f"http://{http}", f"http://{health}"), process=process)
 
     with running(3, make) as server:
         yield server

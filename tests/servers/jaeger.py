@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import urlsplit
 
 from tests.servers.answers import answers_ok
 from tests.servers.ports import HOST
@@ -15,9 +16,9 @@ from tests.servers.server import Server, running
 _MOST_TRACES = 100_000
 
 
-@dataclass(kw_only=True)
-class JaegerServer(Server):
-    """A Jaeger that runs.
+@dataclass(frozen=True)
+class JaegerAddress:
+    """Where a Jaeger is.
 
     Args:
         url: the query API and the page: http://host:port.
@@ -29,9 +30,26 @@ class JaegerServer(Server):
     otlp_grpc: str
     otlp_http: str
 
+    @classmethod
+    def beside(cls, url: str) -> Self:
+        """Take Jaeger's usual ports for OTLP on the host of its query API."""
+        host = urlsplit(url).hostname
+        return cls(url.rstrip("/"), otlp_grpc=f"{host}:4317", otlp_http=f"http://{host}:4318")
+
+
+@dataclass(kw_only=True)
+class JaegerServer(Server):
+    """A Jaeger that runs.
+
+    Args:
+        address: where.
+    """
+
+    address: JaegerAddress
+
     def is_ready(self) -> bool:
         """Say whether it takes clients."""
-        return answers_ok(f"{self.url}/api/v3/services") and answers_ok(self.otlp_http, expected=404)
+        return answers_ok(f"{self.address.url}/api/v3/services") and answers_ok(self.address.otlp_http, expected=404)
 
 
 @contextmanager
@@ -54,8 +72,15 @@ def jaeger(programs: Path, folder: Path, *, durable: bool = False) -> Iterator[J
         # JSON is YAML.
         configuration.write_text(json.dumps(_configuration(query, query_grpc, grpc, http, storage), indent=1))
         command = [str(programs / "jaeger"), "--config", str(configuration)]
-        process = ServerProcess("jaeger", command, log=folder / "jaeger.log", data=folder / "data")
-        return JaegerServer(url=f"http://{query}", otlp_grpc=grpc, otlp_http=f"http://{http}", process=process)
+        process = ServerProcess(
+            "jaeger",
+            command,
+            log=folder / "jaeger.log",
+            data=folder / "data",
+            # It traces its own queries, and would wait at its end for somebody to take those spans.
+            environment={"OTEL_TRACES_SAMPLER": "always_off"},
+        )
+        return JaegerServer(address=JaegerAddress(f"http://{query}", grpc, f"http://{http}"), process=process)
 
     with running(4, make) as server:
         yield server

@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests.servers.installed import java
-from tests.servers.ports import HOST, accepts
+from tests.servers.ports import HOST
 from tests.servers.process import ServerFailed, ServerProcess
 from tests.servers.server import Server, running
 
@@ -20,7 +20,10 @@ LIKE_THE_EMBEDDED_BROKER = {"auto.create.topics.enable": "true", "num.partitions
 
 _FORMAT_S = 60.0
 _FORGET_S = 30.0
-_ASK_S = 5.0
+_ASK_S = 1.0
+# In what ZooKeeper says of its sessions: the beginning, and what a broker owns.
+_SESSIONS = b"SessionTracker dump"
+_BROKER = b"/brokers/ids/"
 _POLL_S = 0.1
 _QUORUM_PEER = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 # What each of the two prints last at its start.
@@ -78,7 +81,7 @@ class KafkaServer(Server):
         """
         if self.zookeeper is not None:
             if not self.zookeeper.is_running:
-                self.zookeeper.start(lambda: accepts(self.keeper))
+                self.zookeeper.start(lambda: _SESSIONS in _dump(self.keeper))
             _wait_until_forgotten(self.keeper)
         super().start()
 
@@ -133,14 +136,18 @@ def kafka35(jars: Path, folder: Path, settings: Mapping[str, str] | None = None)
 def _wait_until_forgotten(keeper: int) -> None:
     """Wait until ZooKeeper has no session of a broker that was killed: a new one would find its id taken, and end."""
     deadline = time.monotonic() + _FORGET_S
-    while b"/brokers/ids/" in _sessions(keeper):
+    while _BROKER in _dump(keeper):
         if time.monotonic() > deadline:
             raise ServerFailed(f"zookeeper still holds a session of the broker after {_FORGET_S:.0f} s")
         time.sleep(_POLL_S)
 
 
-def _sessions(keeper: int) -> bytes:
-    """Ask ZooKeeper for its sessions and what they own (Administrator's Guide, "The Four Letter Words": dump)."""
+def _dump(keeper: int) -> bytes:
+    """Ask ZooKeeper for its sessions and what they own (Administrator's Guide, "The Four Letter Words": dump).
+
+    Raises:
+        OSError: it is not there, or has opened its port and does not answer yet.
+    """
     with socket.create_connection((HOST, keeper), timeout=_ASK_S) as connection:
         connection.sendall(b"dump")
         return b"".join(iter(lambda: connection.recv(65536), b""))

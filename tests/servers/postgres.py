@@ -21,13 +21,12 @@ from tests.servers.server import Server, running
 
 SUPERUSER = "sagatrace"
 _INITDB_S = 60.0
-# A crash of the machine is not among the tests: no write waits for the disk. A killed server recovers all the same.
+# A crash of the machine is not among the tests, so no write waits for the disk. A killed server loses nothing by that.
 _SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "max_connections": "200",
     "log_min_messages": "warning",
 }

@@ -1,18 +1,55 @@
-"""The embedded broker as a child process, for as long as a test session needs it."""
+"""Brokers for tests: the address that says which broker it is, and the embedded one as a child process."""
 
+import asyncio
 import selectors
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+PARTITIONS = 4
+"""How many every topic of a test has: what the embedded broker gives."""
 
 _START_S = 20.0
 _STOP_S = 5.0
+_REQUEST_MS = 10_000
+
+
+class Broker(str):
+    """A bootstrap address (`host:port`) that knows which broker is there: `embedded`, `kafka` or `kafka35`."""
+
+    __slots__ = ("kind",)
+
+    kind: str
+
+    def __new__(cls, address: str, kind: str) -> Self:
+        """Mark an address."""
+        broker = super().__new__(cls, address)
+        broker.kind = kind
+        return broker
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the embedded one: a topic appears when it is used, a group has one member, no admin calls."""
+        return self.kind == "embedded"
+
+
+def create_topics(broker: Broker, *topics: str, partitions: int = PARTITIONS) -> None:
+    """Create topics, outside of a running event loop; the embedded broker makes its own.
+
+    Raises:
+        TopicAlreadyExistsError: one is there.
+    """
+    if not broker.is_embedded:
+        asyncio.run(_create(broker, [NewTopic(topic, partitions, 1) for topic in topics]))
 
 
 @contextmanager
-def embedded_broker() -> Iterator[str]:
-    """Start the broker, yield its bootstrap address (`host:port`), and end it.
+def embedded_broker() -> Iterator[Broker]:
+    """Start the broker, yield its bootstrap address, and end it.
 
     The child lives until its standard input closes, so it ends even when this process is killed.
 
@@ -22,9 +59,18 @@ def embedded_broker() -> Iterator[str]:
     command = [sys.executable, "-m", "services.cli.embedded_broker"]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        yield _address(child)
+        yield Broker(_address(child), "embedded")
     finally:
         _end(child)
+
+
+async def _create(broker: str, topics: list[NewTopic]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=_REQUEST_MS)
+    await admin.start()
+    try:
+        await admin.create_topics(topics)
+    finally:
+        await admin.close()
 
 
 def _address(child: subprocess.Popen[str]) -> str:

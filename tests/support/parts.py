@@ -1,4 +1,7 @@
-"""The real parts that tests need: a missing one skips on a laptop and fails where it is required.
+"""The real parts that tests need: where each is, and what to do without it.
+
+A part is taken from an address in the environment, else from what `make servers` built. A missing one skips its tests
+on a laptop, and fails them where it is required.
 
 `SAGATRACE_REQUIRE` lists the parts that must be there, separated by commas or spaces.
 """
@@ -10,13 +13,31 @@ import pytest
 
 BROKER = "broker"
 
+ADDRESS_VARIABLES = {
+    "kafka": "SAGATRACE_TEST_KAFKA",
+    "kafka35": "SAGATRACE_TEST_KAFKA35",
+    "postgres": "SAGATRACE_TEST_POSTGRES",
+    "jaeger": "SAGATRACE_TEST_JAEGER",
+    "collector": "SAGATRACE_TEST_COLLECTOR",
+    "prometheus": "SAGATRACE_TEST_PROMETHEUS",
+}
+"""Part -> the variable with the address of one that runs already; CONTRIBUTING.md has the form of each."""
+
 REQUIRED = pytest.StashKey[frozenset[str]]()
 """Where the session keeps what `SAGATRACE_REQUIRE` named when pytest started."""
+
+ADDRESSES = pytest.StashKey[dict[str, str]]()
+"""Where the session keeps part -> address, as the environment had them when pytest started."""
 
 
 def required_parts(environment: Mapping[str, str]) -> frozenset[str]:
     """Read the list of required parts."""
     return frozenset(environment.get("SAGATRACE_REQUIRE", "").replace(",", " ").split())
+
+
+def addresses(environment: Mapping[str, str]) -> dict[str, str]:
+    """Read the addresses of the parts that run already; an empty one counts as none."""
+    return {part: environment[name] for part, name in ADDRESS_VARIABLES.items() if environment.get(name)}
 
 
 def missing(config: pytest.Config, part: str, reason: str) -> NoReturn:

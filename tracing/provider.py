@@ -7,6 +7,7 @@ A library never does this; the program does, once, in its main function. Whateve
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -255,8 +256,8 @@ def shutdown(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
 
 
 def _milliseconds_until(deadline: float) -> int:
-    """Return what is left until a time of the monotonic clock; at least 1, for 0 is no time to the SDK."""
-    return max(1, int((deadline - monotonic()) * 1000))
+    """Return what is left until a time of the monotonic clock, rounded up: who waits so long has reached it."""
+    return max(1, math.ceil((deadline - monotonic()) * 1000))
 
 
 def _close(close: Callable[[], None]) -> None:

@@ -109,7 +109,7 @@ class Children:
         error: BaseException | None,
         frames: TracebackType | None,
     ) -> None:
-        """Cut the lifelines: first of what was started last, and of the first, which the others need, at the end."""
+        """Ask all to end, the first one, which the others need, at last; kill what has not ended in time."""
         deadline = time.monotonic() + END_S
         needed, others = self._children[:1], self._children[1:]
         _end(others, deadline - _LAST_S)
@@ -117,10 +117,9 @@ class Children:
 
 
 def _end(children: Sequence[Child], deadline: float) -> None:
-    """Cut the lifelines of some children, and kill those that have not ended at the deadline."""
+    """Ask some children to end, and kill those that have not at the deadline."""
     for child in children:
-        if child.process.stdin is not None:
-            child.process.stdin.close()
+        child.process.terminate()
     for child in children:
         with suppress(subprocess.TimeoutExpired):
             child.process.wait(max(0.0, deadline - time.monotonic()))
@@ -129,6 +128,8 @@ def _end(children: Sequence[Child], deadline: float) -> None:
             with suppress(ProcessLookupError):
                 os.killpg(child.process.pid, signal.SIGKILL)
             child.process.wait()
+        if child.process.stdin is not None:
+            child.process.stdin.close()
 
 
 def _event(line: str) -> str:

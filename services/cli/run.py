@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
 from enum import StrEnum
 from importlib import import_module
-from pathlib import Path
 
 from services.cli.errors import CannotRun
-from services.cli.lifeline import lifeline
 from services.messaging.errors import ConfigurationError
 from tracing import InvalidSetting
 
@@ -25,24 +22,19 @@ class Service(StrEnum):
     NOTIFICATION = "notification"
 
 
-def run(service: Service, scratch: Path | None = None) -> None:
+def run(service: Service) -> None:
     """Run a service until a signal ends it.
-
-    Args:
-        service: Which one.
-        scratch: If given, the process also ends when its standard input does, and then removes this folder.
 
     Raises:
         CannotRun: a setting is wrong, or what it names can't be had.
     """
-    with lifeline(scratch) if scratch else nullcontext():
-        main: Callable[[], Coroutine[object, object, None]] = import_module(f"services.{service}.main").main
-        try:
-            asyncio.run(main())
-        except (ConfigurationError, InvalidSetting, ExceptionGroup) as error:
-            if isinstance(reason := _first(error), ConfigurationError | InvalidSetting):
-                raise CannotRun(f"{service}: {reason}") from error
-            raise
+    main: Callable[[], Coroutine[object, object, None]] = import_module(f"services.{service}.main").main
+    try:
+        asyncio.run(main())
+    except (ConfigurationError, InvalidSetting, ExceptionGroup) as error:
+        if isinstance(reason := _first(error), ConfigurationError | InvalidSetting):
+            raise CannotRun(f"{service}: {reason}") from error
+        raise
 
 
 def _first(error: Exception) -> Exception:

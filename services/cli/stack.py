@@ -17,8 +17,8 @@ from services.cli.run import Service
 from services.cli.settings import DemoSettings, environment_of
 
 HOST = "127.0.0.1"
-READY_S = 40.0
-"""How long the services may take to start and to join their groups, in seconds; a busy machine needs more than 5."""
+READY_S = 60.0
+"""How long the services may take to start and to join their groups, in seconds: a busy machine needs more than 5."""
 
 _BROKER_S = 15.0
 _BROKER = "embedded-broker"
@@ -73,7 +73,7 @@ class Stack:
     def _start_service(self, service: Service, brokers: str, port: int) -> Child:
         folder = self.scratch / service
         folder.mkdir()
-        arguments = ["services.cli", "run", service, "--lifeline", str(folder)]
+        arguments = ["services.cli.lifeline", str(folder), "run", service]
         return self.children.start(service, arguments, environment_of(self._variables(service, brokers, port)))
 
     def _variables(self, service: Service, brokers: str, port: int) -> Mapping[str, str]:

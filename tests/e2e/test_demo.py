@@ -1,0 +1,209 @@
+"""The demo, as a process: what it shows, what it writes, and that nothing of it is left."""
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.cli.traces.check import check
+from services.cli.traces.otlp import parse
+from tests.support import parts
+from tests.support.eventually import eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+_OUTCOMES = {
+    "completed": "completed",
+    "payment_declined": "failed",
+    "out_of_stock": "failed",
+    "canceled": "canceled",
+    "refunded": "refunded",
+}
+_SERVICES = {"oms", "inventory", "payment", "audit", "notification"}
+_END_S = 2.0
+
+
+@dataclass
+class Demo:
+    """A demo that runs, or has run."""
+
+    process: subprocess.Popen[str]
+    output: Path
+    scratch: Path
+
+    def children(self) -> set[int]:
+        """Tell which processes of this demo are alive, itself not counted: they all know its folder."""
+        return {pid for pid in _processes_that_name(self.scratch) if pid != self.process.pid}
+
+    def is_ready(self) -> bool:
+        """Tell whether every service has said that it is ready."""
+        logs = self.output / "logs"
+        return all(
+            '"service.ready"' in (logs / f"{name}.log").read_text() if (logs / f"{name}.log").exists() else False
+            for name in _SERVICES
+        )
+
+
+def _processes_that_name(folder: Path) -> set[int]:
+    """Find processes by their environment, which a child of a child has too."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"TMPDIR={folder}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                found.add(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@contextmanager
+def _demo(folder: Path, *arguments: str) -> Iterator[Demo]:
+    """Start a demo, and kill it at the end if it is still there."""
+    scratch = folder / "tmp"
+    scratch.mkdir()
+    output = folder / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.cli", "demo", "--output", str(output), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(scratch)},
+    )
+    try:
+        yield Demo(process, output, scratch)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(autouse=True)
+def _needs_the_broker(request: pytest.FixtureRequest) -> None:
+    if importlib.util.find_spec("confluent_kafka") is None:
+        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace[demo]'")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, str, str]]:
+    """A demo that ran to its end, and what it said."""
+    with _demo(tmp_path_factory.mktemp("demo")) as demo:
+        out, err = demo.process.communicate(timeout=150)
+        yield demo, out, err
+
+
+def _report(demo: Demo) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((demo.output / "report.json").read_text())
+    return report
+
+
+def test_every_saga_ends_as_told_and_is_one_trace(finished: tuple[Demo, str, str]) -> None:
+    """The five scenarios have their outcomes, each one trace, and the exit code says so."""
+    demo, out, err = finished
+    assert (demo.process.returncode, err) == (0, "")
+    table = re.findall(r"^(\w+) +(\w+) +(\d+) +(yes|no) *$", out, flags=re.MULTILINE)
+    assert {name: (outcome, one) for name, outcome, _, one in table} == {
+        name: (outcome, "yes") for name, outcome in _OUTCOMES.items()
+    }
+    orders = _report(demo)["orders"]
+    assert [(order["scenario"], order["outcome"]) for order in orders] == list(_OUTCOMES.items())
+    assert [str(order["spans"]) for order in orders] == [spans for _, _, spans, _ in table]
+    assert len({order["trace_id"] for order in orders}) == len(_OUTCOMES)
+
+
+def test_the_waterfalls_show_services_errors_and_compensation(finished: tuple[Demo, str, str]) -> None:
+    """Each trace is printed with all services that took part, failures and compensations marked."""
+    _, out, _ = finished
+    assert out.count("POST /orders ") == len(_OUTCOMES)
+    assert out.count("✗ saga order") == 2
+    assert out.count("↩ process oms.inventory.commands") == 3
+    assert out.count("↩ process oms.payment.commands") == 1
+    assert all(re.search(rf"^{service} ", out, flags=re.MULTILINE) for service in _SERVICES)
+
+
+def test_the_written_traces_pass_the_check(finished: tuple[Demo, str, str]) -> None:
+    """What `traces.json` holds is what was proven: it can be read back, and each saga in it is one trace."""
+    demo, _, _ = finished
+    spans = parse(json.loads((demo.output / "traces.json").read_text()))
+    for order in _report(demo)["orders"]:
+        assert check(spans, saga_id=order["saga_id"], trace_id=order["trace_id"]) == []
+    assert {span.service for span in spans} == _SERVICES
+
+
+def test_the_page_shows_every_trace(finished: tuple[Demo, str, str]) -> None:
+    """`trace.html` has all five sagas by their trace ids."""
+    demo, _, _ = finished
+    page = (demo.output / "trace.html").read_text()
+    assert all(order["trace_id"] in page for order in _report(demo)["orders"])
+
+
+def test_the_paths_are_printed_last(finished: tuple[Demo, str, str]) -> None:
+    """The last lines are the paths of what was written."""
+    demo, out, _ = finished
+    last = [Path(line) for line in out.splitlines()[-4:]]
+    assert [path.name for path in last] == ["traces.json", "trace.html", "report.json", "logs"]
+    assert all(path.exists() for path in last)
+    assert demo.output == last[0].parent
+
+
+def test_nothing_is_left_behind(finished: tuple[Demo, str, str]) -> None:
+    """After the demo no child runs, and its temporary folder is gone."""
+    demo, _, _ = finished
+    assert demo.children() == set()
+    assert list(demo.scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_every_child_ends_with_the_demo(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, SIGTERM and kill -9 of the demo each end all of its processes within 2 seconds, and nothing is left."""
+    with _demo(tmp_path) as demo:
+        await eventually(demo.is_ready, timeout_s=90)
+        assert len(demo.children()) == len(_SERVICES) + 1
+        demo.process.send_signal(number)
+        await eventually(lambda: not demo.children(), timeout_s=_END_S)
+        code = demo.process.wait(_END_S)
+        assert code == (-signal.SIGKILL if number is signal.SIGKILL else 130)
+        assert list(demo.scratch.iterdir()) == []
+
+
+async def test_a_demo_that_is_killed_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    """Also children that are still importing end with the demo."""
+    with _demo(tmp_path) as demo:
+        await eventually(lambda: len(demo.children()) == len(_SERVICES) + 1, timeout_s=60)
+        demo.process.kill()
+        await eventually(lambda: not demo.children(), timeout_s=_END_S)
+
+
+def test_a_taken_port_is_named(tmp_path: Path) -> None:
+    """A port that somebody has is told in one line that says what to do, and nothing is started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with _demo(tmp_path, "--port", str(port)) as demo:
+            out, err = demo.process.communicate(timeout=30)
+    (line,) = err.splitlines()
+    assert (demo.process.returncode, out) == (2, "")
+    assert f"port {port} " in line
+    assert "--port" in line
+
+
+def test_a_service_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a service cannot start, one line names it, says why, and where its log is."""
+    monkeypatch.setenv("SAGATRACE_STOCK_QUANTITY", "many")
+    with _demo(tmp_path) as demo:
+        _, err = demo.process.communicate(timeout=150)
+    (line,) = err.splitlines()
+    assert demo.process.returncode == 2
+    assert "inventory" in line
+    assert "SAGATRACE_STOCK_QUANTITY" in line
+    assert str(demo.output / "logs" / "inventory.log") in line
+    assert demo.children() == set()

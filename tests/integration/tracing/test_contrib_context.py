@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from opentelemetry import trace
 
 from tests.support.instrumented import Instrumented, span_id, trace_id, traceparents
 
-PARTITIONS = 4
+# What an instrumentation does to a client is the same on every broker.
+pytestmark = pytest.mark.brokers("embedded")
 
 
 async def test_row_1_a_span_is_current_in_the_handler(

@@ -17,6 +17,9 @@ from tests.support.instrumented import Instrumented, attributes, duration_s
 
 PARTITIONS = 4
 
+# What an instrumentation does to a client is the same on every broker.
+pytestmark = pytest.mark.brokers("embedded")
+
 
 async def test_row_5_the_send_span_lasts_until_the_acknowledgement(
     instrumented: Instrumented, open_producer: Any, topic: str
@@ -108,7 +111,7 @@ async def test_row_14_an_unresolvable_topic_fails_after_one_timeout(
 ) -> None:
     """A topic whose metadata does not come costs the metadata timeout once."""
     address, end = dying_broker
-    producer = AIOKafkaProducer(bootstrap_servers=address, request_timeout_ms=400, retry_backoff_ms=20)
+    producer = AIOKafkaProducer(bootstrap_servers=address, request_timeout_ms=800, retry_backoff_ms=20)
     await producer.start()
     try:
         end()
@@ -116,7 +119,7 @@ async def test_row_14_an_unresolvable_topic_fails_after_one_timeout(
         started = time.monotonic()
         with pytest.raises(KafkaError):
             await producer.send(topic, b"v")
-        assert time.monotonic() - started < 0.75
+        assert time.monotonic() - started < 1.4
     finally:
         async with asyncio.timeout(5):
             await producer.stop()

@@ -101,7 +101,7 @@ async def test_poll_spans_can_be_switched(
     """All polls, those that had to wait, or none have a span; all are counted, and all messages can be processed."""
     with RecordedSpans(poll_spans=poll_spans) as spans:
         first = asyncio.create_task(consumer.getone())
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)
         sent = [await producer.send(topic, b"v", partition=0) for _ in range(2)]
         await asyncio.gather(*sent, first)
         fetcher: Any = consumer._fetcher

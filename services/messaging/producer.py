@@ -20,11 +20,14 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     InvalidProducerEpoch,
+    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
+    NotEnoughReplicasAfterAppendError,
     OutOfOrderSequenceNumber,
     ProducerClosed,
     ProducerFenced,
+    RequestTimedOutError,
     UnknownProducerId,
 )
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -41,6 +44,14 @@ _POISONED = (
     ProducerClosed,
     ProducerFenced,
     UnknownProducerId,
+    TimeoutError,
+)
+# After these nobody knows whether the broker has the record.
+_AMBIGUOUS = (
+    KafkaConnectionError,
+    NotEnoughReplicasAfterAppendError,
+    ProducerClosed,
+    RequestTimedOutError,
     TimeoutError,
 )
 # The trace context joins a record after its size was checked; the client must not refuse it for that.
@@ -164,7 +175,8 @@ class Producer:
         except (KafkaError, TimeoutError) as error:
             if isinstance(error, _POISONED) or not getattr(error, "retriable", False):
                 self._replace(client, error)
-            raise SendFailed(f"{topic} did not acknowledge: {type(error).__name__}") from error
+            doubt = "; it may still have been delivered" if isinstance(error, _AMBIGUOUS) else ""
+            raise SendFailed(f"{topic} did not acknowledge a record: {type(error).__name__}{doubt}") from error
 
     async def _connected(self) -> AIOKafkaProducer:
         """Give the client, connecting it if nobody has; a caller that is cancelled leaves it to the others."""

@@ -1,7 +1,7 @@
 """The audit trail on a real database: every event once, byte for byte, for ever."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -16,7 +16,6 @@ from services.contracts import ContractError, encode, topics
 from services.messaging.database import Database
 from services.messaging.errors import Fatal
 from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
 from tests.support.outboxes import event
 from tracing.testing import RecordedSpans
 
@@ -32,9 +31,9 @@ class Record:
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
+async def database(service_database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Database]:
     """The audit's database."""
-    await upgrade(database_url, "audit")
+    database_url = await service_database("audit")
     opened = Database(database_url, schema="audit")
     yield opened
     await opened.close()

@@ -1,7 +1,7 @@
 """The inventory on a real database: one effect per saga, whatever is asked how often and in whichever order."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -17,7 +17,6 @@ from services.inventory.tables import movements, reservations, stock
 from services.messaging.database import Database
 from services.messaging.errors import Fatal
 from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
 from services.messaging.outbox import Outbox
 from tests.support.answers import Said, answers
 from tests.support.commands import charge, release, reserve
@@ -47,9 +46,9 @@ class Inventory:
 
 
 @pytest.fixture
-async def inventory(database_url: str) -> AsyncIterator[Inventory]:
+async def inventory(service_database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Inventory]:
     """An inventory with 100 of each SKU, whose slow reservations are due at once."""
-    await upgrade(database_url, "inventory")
+    database_url = await service_database("inventory")
     database = Database(database_url, schema="inventory")
     box = Outbox(database)
     plan = FailurePlan(quantity=_SEED, delay_s=0.001)

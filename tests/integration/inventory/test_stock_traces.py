@@ -1,6 +1,6 @@
 """The inventory's part of an order's trace: answers, compensation, and what is done later."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -12,7 +12,6 @@ from services.inventory.handlers import StockHandler
 from services.inventory.stock import FailurePlan
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
 from services.messaging.outbox import Outbox
 from services.messaging.trace_context import span_context
 from tests.support.answers import answers
@@ -46,9 +45,9 @@ class Traced:
 
 
 @pytest.fixture
-async def traced(database_url: str) -> AsyncIterator[Traced]:
+async def traced(service_database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Traced]:
     """An inventory under a recorder of spans."""
-    await upgrade(database_url, "inventory")
+    database_url = await service_database("inventory")
     database = Database(database_url, schema="inventory")
     box, plan = Outbox(database), FailurePlan(delay_s=0.001)
     with RecordedSpans(instrumented=False) as spans:

@@ -1,6 +1,6 @@
 """Notifications on a real database: one letter for each order event."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from sqlalchemy import select
@@ -9,7 +9,6 @@ from services.contracts import Message, Money, topics
 from services.contracts.events import OrderCanceled, OrderConfirmed, OrderRefunded, OrderTotal, Reason
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
 from services.notification.handlers import NotificationHandler
 from services.notification.sender import RecordingSender
 from services.notification.tables import notifications
@@ -22,9 +21,9 @@ _REFUNDED = OrderRefunded(saga_id="s", order_id="a", sequence=3, payload=_TOTAL)
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
+async def database(service_database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Database]:
     """The notification service's database."""
-    await upgrade(database_url, "notification")
+    database_url = await service_database("notification")
     opened = Database(database_url, schema="notification")
     yield opened
     await opened.close()

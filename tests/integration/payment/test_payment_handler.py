@@ -1,7 +1,7 @@
 """The payment service and its gateway on two real databases: money moves once, wherever a process dies."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -80,10 +80,10 @@ class Payment:
 
 
 @pytest.fixture
-async def payment(database_url: str) -> AsyncIterator[Payment]:
+async def payment(service_database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Payment]:
     """A payment service whose gateway is busy twice for `pm_flaky`, and notes its waits instead of waiting."""
+    database_url = await service_database("payment")
     ledger_url = GatewaySettings().url(database_url)
-    await upgrade(database_url, "payment")
     await upgrade(ledger_url, "payment_gateway", scripts="services.payment.gateway_migrations")
     database, ledger = Database(database_url, schema="payment"), Database(ledger_url, schema="payment_gateway")
     waits: list[float] = []

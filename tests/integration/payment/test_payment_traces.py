@@ -1,13 +1,12 @@
 """The payment's part of an order's trace: a refund links to the charge that it undoes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from services.contracts import topics
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
 from services.messaging.outbox import Outbox
 from services.messaging.trace_context import span_context
 from services.payment.handlers import PaymentHandler
@@ -18,18 +17,18 @@ from tracing.testing import RecordedSpans
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
+async def database(service_database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Database]:
     """The payment's database."""
-    await upgrade(database_url, "payment")
+    database_url = await service_database("payment")
     opened = Database(database_url, schema="payment")
     yield opened
     await opened.close()
 
 
 @pytest.fixture
-async def handle(database: Database, database_url: str) -> AsyncIterator[PaymentHandler]:
+async def handle(database: Database) -> AsyncIterator[PaymentHandler]:
     """The payment's handler, with a gateway as the service opens it."""
-    async with simulated_gateway(database_url) as gateway:
+    async with simulated_gateway(database.url.render_as_string(hide_password=False)) as gateway:
         yield PaymentHandler(database, Inbox(topics.PAYMENT_GROUP), Outbox(database), gateway)
 
 

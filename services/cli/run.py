@@ -8,7 +8,7 @@ from enum import StrEnum
 from importlib import import_module
 
 from services.cli.errors import CannotRun
-from services.messaging.errors import ConfigurationError
+from services.messaging.errors import MessagingError
 from tracing import InvalidSetting
 
 
@@ -26,13 +26,13 @@ def run(service: Service) -> None:
     """Run a service until a signal ends it.
 
     Raises:
-        CannotRun: a setting is wrong, or what it names can't be had.
+        CannotRun: a setting is wrong, or what it names is not there.
     """
     main: Callable[[], Coroutine[object, object, None]] = import_module(f"services.{service}.main").main
     try:
         asyncio.run(main())
-    except (ConfigurationError, InvalidSetting, ExceptionGroup) as error:
-        if isinstance(reason := _first(error), ConfigurationError | InvalidSetting):
+    except (MessagingError, InvalidSetting, ExceptionGroup) as error:
+        if isinstance(reason := _first(error), MessagingError | InvalidSetting):
             raise CannotRun(f"{service}: {reason}") from error
         raise
 

@@ -1,0 +1,68 @@
+"""The command says what it can do, and what is wrong, in the way a shell user expects."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from services.cli.app import app
+
+_SERVICES = ("oms", "inventory", "payment", "audit", "notification")
+
+
+def test_the_version_is_the_distributions() -> None:
+    """`--version` prints the name and the installed version."""
+    assert CliRunner().invoke(app, ["--version"]).output == f"sagatrace {version('sagatrace')}\n"
+
+
+def test_help_names_commands_examples_and_exit_codes() -> None:
+    """`--help` shows every command, an example, and what an exit code means."""
+    text = CliRunner().invoke(app, ["--help"]).output
+    assert all(re.search(rf"^  {command} ", text, flags=re.MULTILINE) for command in ("demo", "run"))
+    assert "sagatrace run oms" in text
+    assert "Exit codes: 0 done; 1 " in text
+
+
+def test_an_unknown_service_is_refused_with_the_known_ones() -> None:
+    """`run` without a service that exists exits with 2 and names those that do."""
+    result = CliRunner().invoke(app, ["run", "shipping"])
+    assert result.exit_code == 2
+    assert all(service in result.output for service in _SERVICES)
+
+
+def test_a_wrong_endpoint_of_the_demo_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The demo says what is wrong with its settings before it starts anything."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318")
+    result = CliRunner().invoke(app, ["demo", "--output", str(tmp_path)])
+    (line,) = result.stderr.splitlines()
+    assert result.exit_code == 2
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        pytest.param("SAGATRACE_STOP_BUDGET", "long", id="a wrong setting"),
+        pytest.param("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1", id="no broker"),
+    ],
+)
+def test_a_service_that_cannot_start_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str
+) -> None:
+    """A service whose setting is wrong, or names what is not there, says which in one line, and exits with 2."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/audit.sqlite")
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
+    monkeypatch.setenv("SAGATRACE_PRODUCER_START_TIMEOUT", "1")
+    monkeypatch.setenv(variable, value)
+    command = [sys.executable, "-m", "services.cli", "run", "audit"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    (line,) = result.stderr.splitlines()
+    assert result.returncode == 2
+    assert line.startswith("sagatrace: audit: ")
+    assert variable in line

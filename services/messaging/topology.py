@@ -60,16 +60,18 @@ async def create_topics(brokers: str, *, replicas: int = 1, timeout_s: float = 6
         raise Unavailable(reason) from error
     finally:
         await admin.close()
-    return _made(answer.topic_errors)
+    return _made(answer.topic_errors)  # type: ignore[attr-defined]  # aiokafka annotates the base of all responses
 
 
 async def _connect(admin: AIOKafkaAdminClient) -> None:
     """Wait for a broker: it may be starting at the same time."""
     while True:
         try:
-            return await admin.start()
+            await admin.start()
         except KafkaError:
             await asyncio.sleep(0.5)
+        else:
+            return
 
 
 def _new(topic: Topic, replicas: int) -> NewTopic:

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from services.cli.traces.model import Span
+from services.cli.traces.model import Kind, Span
+from services.cli.traces.story import UNDOES
 from tracing import semconv
 
 
@@ -22,7 +23,7 @@ class Row:
     @property
     def is_compensation(self) -> bool:
         """Tell whether the span undoes what another did."""
-        return any(link.attributes.get(semconv.LINK_TYPE) == semconv.COMPENSATES for link in self.span.links)
+        return self.span.kind is Kind.CONSUMER and self.message in UNDOES
 
     @property
     def message(self) -> str:

@@ -68,3 +68,7 @@ class RefundPayment(Message):
 
     event_type: Literal["payment.refund"] = "payment.refund"
     payload: Command
+
+
+UNDOES = {"inventory.release": "inventory.reserve", "payment.refund": "payment.charge"}
+"""The commands that compensate, and the step that each undoes."""

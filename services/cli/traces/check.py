@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.cli.traces.model import Kind, Span
-from services.cli.traces.story import UNDOES, Story, is_interrupted, message_type, serves_many
+from services.cli.traces.story import Story, is_interrupted, message_type, serves_many
+from services.contracts.commands import UNDOES
 from services.contracts.topics import ORCHESTRATOR_GROUP, READERS
 from tracing import semconv
 

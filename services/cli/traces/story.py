@@ -23,9 +23,6 @@ MessageKey = tuple[str, str]
 
 _SERVES_MANY = {semconv.POLL, semconv.COMMIT}
 
-UNDOES = {"inventory.release": "inventory.reserve", "payment.refund": "payment.charge"}
-"""The commands that compensate, and the step that each undoes."""
-
 
 def operation(span: Span) -> str | None:
     """Name the messaging operation of a span, if it is one."""

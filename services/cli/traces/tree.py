@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from services.cli.traces.model import Kind, Span
-from services.cli.traces.story import UNDOES
+from services.contracts.commands import UNDOES
 from tracing import semconv
 
 

@@ -11,7 +11,7 @@ from services.messaging.errors import Fatal, MessageTooLarge, SendFailed, Transi
 from services.messaging.readiness import Readiness
 from tests.support.eventually import eventually
 from tests.support.ladder import GROUP, Handling, delivery, events_of
-from tests.support.records import Letters, record
+from tests.support.records import Letters, message, record
 from tests.support.spans import attributes_of
 from tracing.testing import RecordedSpans
 
@@ -210,6 +210,21 @@ async def test_what_happens_is_counted(spans: RecordedSpans, monkeypatch: pytest
     await both.deliver(record(UNKNOWN))
     counted = {name: sum(point.value for point in spans.metric_points(name)) for name in COUNTERS}
     assert counted == {COUNTERS[0]: 3, COUNTERS[1]: 2, COUNTERS[2]: 1, COUNTERS[3]: 1}
+
+
+async def test_an_own_decoder_reads_the_record() -> None:
+    """A consumer may be told how to read a record; what it trips over is a dead letter, whatever it raises."""
+    handling, letters = Handling(), Letters()
+
+    def trip(_: object) -> Message:
+        raise IndexError
+
+    await delivery(handling, letters, decode=lambda _: message("read-otherwise")).deliver(record(b"\x00"))
+    await delivery(handling, letters, decode=trip).deliver(record(b"\x01"))
+    assert [handled.order_id for handled in handling.handled] == ["read-otherwise"]
+    assert [(letter.value, letter["sagatrace-dlq-error-type"]) for letter in letters.kept] == [
+        (b"\x01", b"builtins.IndexError"),
+    ]
 
 
 COUNTERS = (

@@ -1,25 +1,52 @@
-"""A broker of one's own that can be made silent, wake up again, and die."""
+"""A broker of one's own that can be told to fail, be made silent, wake up again, and die."""
 
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 
-from tests.support.broker import _address, _end
+
+class Api(IntEnum):
+    """Kinds of requests, by the protocol's numbers."""
+
+    PRODUCE = 0
+    FETCH = 1
+    OFFSET_COMMIT = 8
+    JOIN_GROUP = 11
+    HEARTBEAT = 12
+
+
+class Code(IntEnum):
+    """Error codes of the protocol."""
+
+    MESSAGE_TOO_LARGE = 10
+    COORDINATOR_LOAD_IN_PROGRESS = 14
+    COORDINATOR_NOT_AVAILABLE = 15
+    NOT_ENOUGH_REPLICAS = 19
+    TOPIC_AUTHORIZATION_FAILED = 29
+    GROUP_AUTHORIZATION_FAILED = 30
+    REBALANCE_IN_PROGRESS = 27
+    OUT_OF_ORDER_SEQUENCE_NUMBER = 45
 
 
 class FaultyBroker:
-    """The embedded broker in a child process, for one test.
+    """A mock cluster in a child process, for one test; a group is joined at once, by one member.
 
     Args:
         child: The process.
-        address: Its bootstrap address, `host:port`.
     """
 
-    def __init__(self, child: subprocess.Popen[str], address: str) -> None:
+    def __init__(self, child: subprocess.Popen[str]) -> None:
         self._child = child
-        self.address = address
+        self.address = self._answer()
+
+    def fail(self, api: Api, code: Code, count: int = 1) -> None:
+        """Answer the next requests of a kind with an error."""
+        assert self._child.stdin is not None
+        print("errors", int(api), int(code), count, file=self._child.stdin, flush=True)
+        assert self._answer() == "ok"
 
     def freeze(self) -> None:
         """Let it say nothing more: connections are still taken, and nothing is answered."""
@@ -34,16 +61,23 @@ class FaultyBroker:
         self._child.kill()
         self._child.wait(5)
 
+    def end(self) -> None:
+        """End it, whatever became of it."""
+        self._child.send_signal(signal.SIGKILL)
+        with self._child:
+            pass
+
+    def _answer(self) -> str:
+        assert self._child.stdout is not None
+        return self._child.stdout.readline().strip()
+
 
 @contextmanager
 def faulty_broker() -> Iterator[FaultyBroker]:
     """Start a broker, and end it whatever became of it."""
-    command = [sys.executable, "-m", "services.cli.embedded_broker"]
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    broker = FaultyBroker(child, _address(child))
+    command = [sys.executable, "-m", "tests.support.mock_cluster"]
+    broker = FaultyBroker(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     try:
         yield broker
     finally:
-        if child.poll() is None:
-            broker.thaw()
-        _end(child)
+        broker.end()

@@ -3,18 +3,16 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka import AIOKafkaConsumer
 from structlog.testing import capture_logs
 
 from services.messaging import Producer
 from services.messaging.errors import MessageTooLarge, SendFailed, Unavailable
 from services.messaging.settings import ProducerSettings
 from tests.support.eventually import eventually
-from tests.support.faults import FaultyBroker, faulty_broker
+from tests.support.faults import Api, Code, FaultyBroker, faulty_broker
 
 HASTY = ProducerSettings(
     attempts=2,
@@ -122,27 +120,26 @@ async def test_a_send_that_waits_for_the_connection_is_told_of_the_stop(fragile:
     assert time.monotonic() - began < BOUND_S
 
 
-async def test_a_size_that_the_broker_refuses_is_final_and_leaves_no_poison(
-    fragile: FaultyBroker,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_size_that_the_broker_refuses_is_final_and_leaves_no_poison(fragile: FaultyBroker) -> None:
     """The broker's refusal of a size is told at once, and the client whose sequence it broke is replaced."""
-    real = AIOKafkaProducer.send_and_wait
-    used: list[AIOKafkaProducer] = []
-
-    async def send_and_wait(self: AIOKafkaProducer, *args: Any, **kwargs: Any) -> Any:
-        used.append(self)
-        if len(used) == 1:
-            raise MessageSizeTooLargeError
-        return await real(self, *args, **kwargs)
-
-    monkeypatch.setattr(AIOKafkaProducer, "send_and_wait", send_and_wait)
     async with Producer(fragile.address) as producer:
-        with pytest.raises(MessageTooLarge, match="takes no record of this size for t"):
-            await producer.publish("t", key=b"k", value=b"1")
+        await producer.publish("t", key=b"k", value=b"1")
+        fragile.fail(Api.PRODUCE, Code.MESSAGE_TOO_LARGE)
+        with capture_logs() as logs, pytest.raises(MessageTooLarge, match="takes no record of this size for t"):
+            await producer.publish("t", key=b"k", value=b"2")
+        assert {"event": "producer.replaced", "reason": "MessageSizeTooLargeError", "log_level": "warning"} in logs
+        await producer.publish("t", key=b"k", value=b"3")
+    assert await values(fragile.address, "t", 2) == [b"1", b"3"]
+
+
+@pytest.mark.parametrize("code", [Code.OUT_OF_ORDER_SEQUENCE_NUMBER, Code.NOT_ENOUGH_REPLICAS])
+async def test_an_error_of_the_broker_costs_an_attempt(fragile: FaultyBroker, code: Code) -> None:
+    """An error that may pass is tried again, with a new client where the old one would never recover."""
+    async with Producer(fragile.address) as producer:
+        fragile.fail(Api.PRODUCE, code)
+        await producer.publish("t", key=b"k", value=b"1")
         await producer.publish("t", key=b"k", value=b"2")
-    assert len(used) == 2
-    assert used[0] is not used[1]
+    assert await values(fragile.address, "t", 2) == [b"1", b"2"]
 
 
 async def test_an_attempt_that_failed_is_logged_without_a_payload(fragile: FaultyBroker) -> None:

@@ -22,6 +22,8 @@ examples:
 The table goes to standard output, progress to standard error. The exit code is 1 if a part fails or a span is lost;
 no figure is ever a failure.
 """
+#: What a shell reports of a program that Ctrl-C ended.
+_INTERRUPTED: Final = 130
 _QUICK: Final = Plan(rounds=1, messages=400)
 
 
@@ -71,6 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Failed as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     report = Report(plan, machine.describe(cores), found, figures.taxes(found))
     if options.json is not None:
         options.json.write_text(report.json() + "\n")

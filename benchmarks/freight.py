@@ -6,11 +6,14 @@ has a trace of its own.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from benchmarks.modes import Mode
+from benchmarks.processes import Failed
 
 #: What the embedded broker gives to every topic.
 PARTITIONS: Final = 4
@@ -21,6 +24,8 @@ VALUE: Final = b"x" * 300
 SENT_TO: Final = "bench.orders.sent"
 #: The group in whose name messages are read, without its being joined: partitions are assigned by hand.
 GROUP: Final = "bench-orders"
+#: Seconds to write all topics.
+_FILL_S: Final = 60.0
 _PLAIN: Final = "bench.orders.plain"
 _SAMPLED: Final = "bench.orders.sampled"
 _UNSAMPLED: Final = "bench.orders.unsampled"
@@ -58,14 +63,20 @@ async def fill(brokers: str, messages: int) -> None:
     """Write the messages that consumers will read, evenly over the partitions.
 
     Raises:
-        aiokafka.errors.KafkaError: the broker refused one.
+        Failed: the broker refused one, or took too long.
     """
-    async with AIOKafkaProducer(bootstrap_servers=brokers) as producer:
-        for topic, flags in _FLAGS.items():
-            acknowledgements = [
-                await producer.send(topic, VALUE, key(number), number % PARTITIONS, headers=_headers(flags, number))
-                for number in range(messages)
-            ]
-            await producer.flush()
-            for acknowledgement in acknowledgements:
-                await acknowledgement
+    try:
+        async with asyncio.timeout(_FILL_S), AIOKafkaProducer(bootstrap_servers=brokers) as producer:
+            for topic in _FLAGS:
+                await _fill(producer, topic, messages)
+    except (KafkaError, TimeoutError) as error:
+        raise Failed(f"the broker did not take the messages to be read: {type(error).__name__}") from error
+
+
+async def _fill(producer: AIOKafkaProducer, topic: str, messages: int) -> None:
+    acknowledgements = [
+        await producer.send(topic, VALUE, key(number), number % PARTITIONS, headers=_headers(_FLAGS[topic], number))
+        for number in range(messages)
+    ]
+    for acknowledgement in acknowledgements:
+        await acknowledgement

@@ -48,7 +48,11 @@ def sink() -> Iterator[str]:
 def _server(module: str) -> Iterator[str]:
     """Run a module that prints its address and lives until its standard input closes."""
     child = subprocess.Popen(  # noqa: S603 - a module of this project
-        [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for this process, which then closes the input
     )
     try:
         yield _address(child, module)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from benchmarks.figures import Rows, Taxes
-from benchmarks.modes import MODES, UNTRACED, WORKLOADS
+from benchmarks.modes import MODES, UNTRACED, WORKLOADS, Workload
 from benchmarks.rounds import Plan
 
 _TITLE_WIDTH: Final = max(len(mode.title) for mode in MODES)
@@ -56,13 +56,13 @@ class Report:
             if mode.name in self.tax:
                 yield _line(mode.title, (_ratio(self.tax[mode.name][load]) for load in WORKLOADS))
 
-    def _cell(self, name: str, load: Any) -> str:  # noqa: ANN401 - a Workload
+    def _cell(self, name: str, load: Workload) -> str:
         figure = self.rows[name][load]
         ratio = figure.minimum / self.rows[UNTRACED][load].minimum
         return f"{figure.minimum:.1f} / {figure.median:.1f} {ratio:5.1f}x"
 
 
-def _line(title: str, cells: Any) -> str:  # noqa: ANN401 - strings
+def _line(title: str, cells: Iterable[str]) -> str:
     return title.ljust(_TITLE_WIDTH) + "".join(_CELL.format(cell) for cell in cells)
 
 

@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from services.contracts import Money, topics
-from services.contracts.commands import ChargePayment, RefundPayment
+from services.contracts.commands import ChargePayment, RefundPayment, Step
 from services.messaging.database import Database
 from services.messaging.errors import Fatal
 from services.messaging.inbox import Inbox
 from services.messaging.migrations import upgrade
 from services.messaging.outbox import Outbox
+from services.payment import store
+from services.payment.charge import State
 from services.payment.gateway import GatewayBusy, GatewayPlan, Outcome, SimulatedGateway
 from services.payment.gateway_tables import entries, keys
 from services.payment.handlers import PaymentHandler
@@ -21,6 +23,7 @@ from services.payment.settings import GatewaySettings
 from services.payment.tables import charges
 from tests.support.answers import Said, answers
 from tests.support.commands import EUR_10, charge, refund, reserve
+from tests.support.eventually import eventually
 
 
 class _Died(Exception):
@@ -211,6 +214,31 @@ async def test_attempts_and_refunds_at_the_same_time_leave_nothing_charged(payme
     replies = await payment.answers()
     assert {reply.command_id for reply in replies} == {str(command.payload.command_id) for command in commands}
     assert await payment.moved() in ([], [("charge", 1000), ("refund", -1000)])
+
+
+async def test_a_held_charge_is_seen_as_its_holder_leaves_it(payment: Payment) -> None:
+    """Whoever wants a charge that another transaction holds waits for it, and then sees what that one wrote."""
+    if payment.database.is_sqlite:
+        pytest.skip("SQLite has one writer: nobody else is in a transaction")
+    command = charge()
+    await payment.handle(command)
+
+    async def state_when_held() -> State:
+        async with payment.database.transaction() as connection:
+            return (await store.hold(connection, command, Step.CHARGE)).state
+
+    async with payment.database.transaction() as connection:
+        held = await store.hold(connection, command, Step.CHARGE)
+        await store.save(connection, replace(held, state=State.REFUNDED))
+        second = asyncio.create_task(state_when_held())
+
+        async def waits_or_is_done() -> bool:
+            waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            async with payment.database.reading() as observer:
+                return second.done() or bool(await observer.scalar(waiting))
+
+        await eventually(waits_or_is_done)
+    assert await second is State.REFUNDED
 
 
 async def test_a_busy_gateway_is_transient_and_counted(payment: Payment) -> None:

@@ -59,6 +59,9 @@ SAGA_ATTEMPT: Final = "saga.attempt"
 #: The saga's state before and after a message was applied.
 SAGA_STATE_FROM: Final = "saga.state.from"
 SAGA_STATE_TO: Final = "saga.state.to"
+#: Where a saga is, and that in one word: `running`, `compensating`, `needs_attention`.
+SAGA_STATE: Final = "saga.state"
+SAGA_STATUS: Final = "saga.status"
 #: What moved the saga: `start`, `cancel`, `timed_out`, a participant's answer.
 SAGA_INPUT: Final = "saga.input"
 #: What the orchestrator made of a reply: `applied`, `duplicate`, `stale`, `illegal`, `unknown_saga`.
@@ -134,10 +137,20 @@ UNKNOWN_MESSAGES: Final = "sagatrace.consumer.unknown"
 OUTBOX_FAILURES: Final = "sagatrace.outbox.failures"
 OUTBOX_UNSENT: Final = "sagatrace.outbox.unsent"
 OUTBOX_AGE: Final = "sagatrace.outbox.age"
+#: Of a consumer: how often it was assigned partitions, which every rebalance does once a member.
+ASSIGNMENTS: Final = "sagatrace.consumer.assignments"
+#: Of an orchestrator: moves by the states they lead from and to, how long a saga took by its outcome, and what is open.
+SAGA_MOVES: Final = "sagatrace.saga.moves"
+SAGA_DURATION: Final = "sagatrace.saga.duration"
+SAGAS_OPEN: Final = "sagatrace.saga.open"
+SAGA_OLDEST_OPEN: Final = "sagatrace.saga.oldest_open"
 
 SECONDS: Final = "s"
 ATTEMPTS: Final = "{attempt}"
 MESSAGES: Final = "{message}"
+SAGAS: Final = "{saga}"
+MOVES: Final = "{move}"
+ASSIGNED: Final = "{assignment}"
 
 #: Advised by the convention for both durations (messaging-metrics.md), in seconds.
 DURATION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -146,6 +159,8 @@ QUEUE_TIME_BUCKETS: Final = (
     *(0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0),
     *(300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0, 259200.0, 604800.0),
 )
+#: A saga takes tens of milliseconds, or hours where somebody has to repair something first.
+SAGA_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0)
 
 
 def span_name(operation: str, topics: Iterable[str], server: str | None = None) -> str:

@@ -125,7 +125,7 @@ class Delivery:
         """Call until it works, is final, or has failed too often."""
         failed = away = 0
         while (error := await self._attempt(call)) is not None:
-            self._failed.add(1, _counted(record, error))
+            self._failed.add(1, self._counted(record, error))
             if _all_are(error, _AWAY):
                 away += 1
                 await self._wait(record, span, error, away)
@@ -161,7 +161,7 @@ class Delivery:
             semconv.EVENT_RETRY,
             {semconv.ERROR_TYPE: _kind(error), semconv.RETRY_ATTEMPT: failed, semconv.RETRY_DELAY: delay_s},
         )
-        self._retried.add(1, _counted(record, error))
+        self._retried.add(1, self._counted(record, error))
         self._log.warning("delivery.retry", **_where(record), error_type=_kind(error), attempt=failed)
         await asyncio.sleep(delay_s)
 
@@ -187,7 +187,7 @@ class Delivery:
         while (failure := await self._written(record, error, attempts)) is not None:
             times += 1
             await self._wait(record, span, failure, times)
-        self._buried.add(1, _counted(record, error))
+        self._buried.add(1, self._counted(record, error))
         self._log.error("delivery.dead_letter", **_where(record), error_type=_kind(error), attempts=attempts)
 
     async def _written(self, record: Record, error: Exception, attempts: int) -> Exception | None:
@@ -196,6 +196,13 @@ class Delivery:
         except Exception as failure:  # noqa: BLE001  nothing may be committed past a record that is nowhere else
             return failure
         return None
+
+    def _counted(self, record: Record, error: Exception) -> dict[str, str]:
+        return {
+            semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group,
+            semconv.MESSAGING_DESTINATION_NAME: record.topic,
+            semconv.ERROR_TYPE: _kind(error),
+        }
 
 
 def _ids(message: Message) -> dict[str, str]:
@@ -212,10 +219,6 @@ def _about(message: Message) -> dict[str, str]:
 
 def _where(record: Record) -> dict[str, str | int]:
     return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-
-
-def _counted(record: Record, error: Exception) -> dict[str, str]:
-    return {semconv.MESSAGING_DESTINATION_NAME: record.topic, semconv.ERROR_TYPE: _kind(error)}
 
 
 def _is_being_cancelled() -> bool:

@@ -24,12 +24,14 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
+from opentelemetry import metrics
 
 from services.messaging.closing import close_consumer
 from services.messaging.errors import Unavailable
 from services.messaging.partition import Deliver, Partition
 from services.messaging.progress import Progress
 from services.messaging.settings import ConsumerSettings
+from tracing import semconv
 
 # How soon a topic is found that was created after its consumer; the client's own 5 minutes are long to wait.
 _METADATA_AGE_MS = 30_000
@@ -69,6 +71,11 @@ class Membership:
         self._committed_at = time.monotonic()
         self._answered_at = time.time()
         self._log = structlog.get_logger(__name__)
+        self._assignments = metrics.get_meter("sagatrace.messaging").create_counter(
+            semconv.ASSIGNMENTS,
+            unit=semconv.ASSIGNED,
+            description="Assignments of partitions to this member; each rebalance is one",
+        )
 
     async def join(self) -> None:
         """Join the group; return once partitions are assigned.
@@ -146,6 +153,7 @@ class Membership:
             self._progress[topic_partition] = Progress()
         self._answered_at = time.time()
         self._assigned.set()
+        self._assignments.add(1, {semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group})
         self._log.info("consumer.assigned", group=self._group, partitions=len(assigned))
 
     async def revoke(self, revoked: Iterable[TopicPartition]) -> None:

@@ -20,6 +20,7 @@ from services.messaging.runtime import Part, run_service
 from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
 from services.oms.api import create_app
 from services.oms.desk import OrderDesk
+from services.oms.figures import open_saga_gauges
 from services.oms.handlers import ReplyHandler
 from services.oms.mover import Mover
 from services.oms.server import ApiServer
@@ -54,7 +55,8 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
             relay = Relay(database, outbox, producer, on_sent=timeouts.command_sent)
             kept = RetentionSettings.read()
             prune = pruning(database, kept.interval, (outbox.prune, kept.sent), (inbox.prune, kept.inbox))
-            yield [api, replies, timeouts.loop(), prune, backlog_gauges(database, outbox), relay]
+            gauges = backlog_gauges(database, outbox), open_saga_gauges(database)
+            yield [api, replies, timeouts.loop(), prune, *gauges, relay]
     finally:
         await database.close()
 

@@ -11,6 +11,7 @@ from services.messaging.database import Database
 from services.messaging.outbox import Outbox
 from services.oms import store, summary
 from services.oms.effects import message_for
+from services.oms.figures import Figures
 from services.oms.records import Saga, facts_of
 from services.oms.saga import Effect, Input, step
 from tracing import semconv
@@ -26,6 +27,7 @@ class Mover:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
         self._outbox = outbox
+        self._figures = Figures()
 
     async def move(self, connection: AsyncConnection, saga: Saga, by: Input, *, reason: str | None = None) -> Saga:
         """Apply an input to a saga whose row the caller holds, and write all that it causes.
@@ -62,5 +64,6 @@ class Mover:
         trace.get_current_span().set_attributes(
             {semconv.SAGA_INPUT: by, semconv.SAGA_STATE_FROM: saga.state, semconv.SAGA_STATE_TO: moved.state},
         )
+        self._database.after_commit(connection, lambda: self._figures.moved(saga.state, moved.state))
         if moved.ended_at is not None:
-            self._database.after_commit(connection, lambda: summary.show(moved))
+            self._database.after_commit(connection, lambda: self._figures.ended(moved, summary.show(moved)))

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from opentelemetry import trace
-from sqlalchemy import Row, exists, insert, select, update
+from sqlalchemy import Row, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Item, Money
@@ -19,6 +19,9 @@ from services.messaging.errors import Transient
 from services.oms.records import Order, Saga
 from services.oms.saga import Input, State, Status
 from services.oms.tables import history, idempotency_keys, orders, reply_progress, sagas
+
+# By status, which has an index.
+_IS_OPEN = sagas.c.status.in_([Status.RUNNING, Status.COMPENSATING, Status.NEEDS_ATTENTION])
 
 
 class ConcurrentUpdate(Transient):
@@ -90,6 +93,23 @@ async def list_sagas(connection: AsyncConnection, status: Status | None, limit: 
     if status is not None:
         query = query.where(sagas.c.status == status)
     return [saga for row in await connection.execute(query) if (saga := _saga(row))]
+
+
+async def open_sagas(connection: AsyncConnection) -> Mapping[tuple[State, Status], int]:
+    """Count the sagas that have not ended, by state and status."""
+    query = select(sagas.c.state, sagas.c.status, func.count()).where(_IS_OPEN)
+    found = await connection.execute(query.group_by(sagas.c.state, sagas.c.status))
+    return {(State(state), Status(status)): count for state, status, count in found}
+
+
+async def oldest_open_s(connection: AsyncConnection) -> float:
+    """Tell for how many seconds the saga that is open for longest has been; 0 if none is.
+
+    A refund opens a saga again: then it counts from there.
+    """
+    oldest = select(func.min(sagas.c.phase_began_at)).where(_IS_OPEN).scalar_subquery()
+    found = (await connection.execute(select(oldest.label("oldest"), database_now().label("now")))).one()
+    return max(0.0, (found.now - found.oldest).total_seconds()) if found.oldest else 0.0
 
 
 async def read_order(connection: AsyncConnection, order_id: str) -> Order:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from opentelemetry import trace
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import Span, StatusCode
 
 from services.messaging.trace_context import restore
 from services.oms.records import Saga
@@ -13,8 +13,8 @@ from services.oms.saga import State
 from tracing import semconv
 
 
-def show(saga: Saga) -> None:
-    """Write `saga order` for a saga that first reached an end, or `refund order` for a refund after completion.
+def show(saga: Saga) -> Span:
+    """Write `saga order` for a saga that first ended, or `refund order` for a refund after completion, and give it.
 
     It is a child of the order's entry span, with explicit start and end, and is written after the commit that ended
     the saga, so that no span tells of an end that was rolled back.
@@ -34,6 +34,7 @@ def show(saga: Saga) -> None:
     if failure:
         span.set_status(StatusCode.ERROR, failure)
     span.end(end_time=max(began, end))
+    return span
 
 
 def _nanoseconds(moment: datetime) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.broker import Broker, create_topics
+
 README = Path(__file__).parents[2] / "README.md"
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
 
@@ -42,8 +44,9 @@ def examples() -> list[str]:
     return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def run(program: str, broker: str) -> str:
-    """Run a program in a process of its own, against the broker, and give what it prints."""
+def run(program: str, broker: Broker) -> str:
+    """Run a program in a process of its own, against the broker with the topics it names, and give what it prints."""
+    create_topics(broker, "oms.saga.events", "orders")
     program = program.replace('BROKERS = "localhost:9092"', f'BROKERS = "{broker}"')
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
@@ -57,12 +60,12 @@ def run(program: str, broker: str) -> str:
     return done.stdout
 
 
-def test_an_event_is_published_and_consumed(broker: str) -> None:
+def test_an_event_is_published_and_consumed(broker: Broker) -> None:
     """The first example publishes an event and its handler prints it."""
     assert run(examples()[0], broker).endswith("saga.started o-1\n")
 
 
-def test_a_handler_runs_in_its_messages_trace(broker: str) -> None:
+def test_a_handler_runs_in_its_messages_trace(broker: Broker) -> None:
     """The second example's handler runs inside the process span, which carries what was bound."""
     program = f'BROKERS = "{broker}"\n{examples()[1]}{AROUND_CONSUME}'
     assert run(program, broker) == "process orders o-1\n"

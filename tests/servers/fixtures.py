@@ -18,7 +18,7 @@ from tests.servers.jaeger import JaegerAddress
 from tests.servers.kafka import LIKE_THE_EMBEDDED_BROKER
 from tests.servers.pool import Servers
 from tests.support import parts
-from tests.support.broker import Broker, embedded_broker
+from tests.support.broker import Broker, embedded_broker, settle_groups
 
 _SESSION = pytest.StashKey[Servers]()
 _LOGS = pytest.StashKey[Path]()
@@ -120,15 +120,15 @@ def servers(request: pytest.FixtureRequest, _servers_folder: Path) -> Iterator[S
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest) -> Broker:
     """The address of Kafka 4. Like in the embedded broker, topics appear by use and have 4 partitions."""
-    address = _address(request, "kafka")
-    return Broker(address or _pool(request).kafka(LIKE_THE_EMBEDDED_BROKER).bootstrap, "kafka")
+    address = _address(request, "kafka") or _pool(request).kafka(LIKE_THE_EMBEDDED_BROKER).bootstrap
+    return _settled(Broker(address, "kafka"))
 
 
 @pytest.fixture(scope="session")
 def kafka35(request: pytest.FixtureRequest) -> Broker:
     """The address of Kafka 3.5 with ZooKeeper. Like in the embedded broker, topics appear by use."""
-    address = _address(request, "kafka35")
-    return Broker(address or _pool(request).kafka35(LIKE_THE_EMBEDDED_BROKER).bootstrap, "kafka35")
+    address = _address(request, "kafka35") or _pool(request).kafka35(LIKE_THE_EMBEDDED_BROKER).bootstrap
+    return _settled(Broker(address, "kafka35"))
 
 
 @pytest.fixture(scope="session")
@@ -183,6 +183,11 @@ def database_kind(request: pytest.FixtureRequest) -> str:
     """The database that a test runs on, each in turn: `sqlite` or `postgres`."""
     kind: str = request.param
     return kind
+
+
+def _settled(broker: Broker) -> Broker:
+    settle_groups(broker)
+    return broker
 
 
 def _address(request: pytest.FixtureRequest, part: str) -> str | None:

@@ -91,8 +91,9 @@ class ServerProcess:
         self._reap()
 
     def kill(self) -> None:
-        """End it as a crash does: SIGKILL to its whole group."""
-        assert self.pid is not None
+        """End it as a crash does, with SIGKILL to its whole group; nothing if it does not run."""
+        if self._lifeline is None or self.pid is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._reap()

@@ -50,6 +50,11 @@ class Server(ABC):
         """End it as a crash does."""
         self.process.kill()
 
+    def discard(self) -> None:
+        """End all its processes for good, the last one first."""
+        for process in reversed(self.processes):
+            process.stop()
+
 
 S = TypeVar("S", bound=Server)
 
@@ -69,8 +74,7 @@ def running(count: int, make: Callable[[list[int]], S]) -> Iterator[S]:
     try:
         yield server
     finally:
-        for process in reversed(server.processes):
-            process.stop()
+        server.discard()
 
 
 def _started(count: int, make: Callable[[list[int]], S]) -> S:
@@ -79,8 +83,7 @@ def _started(count: int, make: Callable[[list[int]], S]) -> S:
         try:
             server.start()
         except ServerFailed as failure:
-            for process in reversed(server.processes):
-                process.stop()
+            server.discard()
             if attempt == _ATTEMPTS or not any(sign in str(failure).lower() for sign in _TAKEN):
                 raise
         else:

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NoError, TopicAlreadyExistsError, for_code
+
+from tests.support.eventually import eventually
 
 PARTITIONS = 4
 """How many every topic of a test has: what the embedded broker gives."""
@@ -38,13 +41,22 @@ class Broker(str):
 
 
 def create_topics(broker: Broker, *topics: str, partitions: int = PARTITIONS) -> None:
-    """Create topics, outside of a running event loop; the embedded broker makes its own.
+    """Have topics, those that are there as they are, outside of an event loop; the embedded broker makes its own.
 
     Raises:
-        TopicAlreadyExistsError: one is there.
+        KafkaError: the broker refused one.
     """
     if not broker.is_embedded:
         asyncio.run(_create(broker, [NewTopic(topic, partitions, 1) for topic in topics]))
+
+
+def settle_groups(broker: Broker) -> None:
+    """Have a new broker make the topic that groups need, which it does when the first group asks, and not at once.
+
+    Raises:
+        AssertionError: it was not there after 20 seconds.
+    """
+    asyncio.run(_find_coordinator(broker))
 
 
 @contextmanager
@@ -68,9 +80,29 @@ async def _create(broker: str, topics: list[NewTopic]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=_REQUEST_MS)
     await admin.start()
     try:
-        await admin.create_topics(topics)
+        answer: Any = await admin.create_topics(topics)
     finally:
         await admin.close()
+    for topic, code, *_ in answer.topic_errors:
+        if code not in {NoError.errno, TopicAlreadyExistsError.errno}:
+            raise for_code(code)(topic)
+
+
+async def _find_coordinator(broker: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=_REQUEST_MS)
+    await admin.start()
+    try:
+        await eventually(lambda: _has_coordinator(admin), _START_S)
+    finally:
+        await admin.close()
+
+
+async def _has_coordinator(admin: AIOKafkaAdminClient) -> bool:
+    try:
+        await admin.find_coordinator("settles")
+    except GroupCoordinatorNotAvailableError:
+        return False
+    return True
 
 
 def _address(child: subprocess.Popen[str]) -> str:

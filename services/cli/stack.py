@@ -17,7 +17,7 @@ from services.cli.run import Service
 from services.cli.settings import DemoSettings, environment_of
 
 HOST = "127.0.0.1"
-READY_S = 60.0
+READY_S = 90.0
 """How long the services may take to start and to join their groups, in seconds: a busy machine needs more than 5."""
 
 _BROKER_S = 15.0

@@ -229,7 +229,6 @@ async def test_a_held_charge_is_seen_as_its_holder_leaves_it(payment: Payment) -
 
     async with payment.database.transaction() as connection:
         held = await store.hold(connection, command, Step.CHARGE)
-        await store.save(connection, replace(held, state=State.REFUNDED))
         second = asyncio.create_task(state_when_held())
 
         async def waits_or_is_done() -> bool:
@@ -238,6 +237,7 @@ async def test_a_held_charge_is_seen_as_its_holder_leaves_it(payment: Payment) -
                 return second.done() or bool(await observer.scalar(waiting))
 
         await eventually(waits_or_is_done)
+        await store.save(connection, replace(held, state=State.REFUNDED))
     assert await second is State.REFUNDED
 
 

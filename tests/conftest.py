@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -21,6 +22,13 @@ settings.register_profile("sagatrace", deadline=None)
 def pytest_configure() -> None:
     """Let no example of a property have a time limit."""
     settings.load_profile("sagatrace")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was skipped, a line for each reason: pytest's own list has a line for each place."""
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.getreports("skipped"))
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count:4}  {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,57 @@
+"""Settings come from the environment, and a wrong one is named."""
+
+import pytest
+
+from services.messaging.errors import ConfigurationError
+from services.messaging.settings import ConsumerSettings, DatabaseSettings, KafkaSettings, ProducerSettings
+
+SECRET = "hunter 2"
+
+
+def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting has a variable, and without it a default."""
+    assert ConsumerSettings.read().retries == 5
+    monkeypatch.setenv("SAGATRACE_CONSUMER_RETRIES", "7")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "one:9092,two:9092")
+    monkeypatch.setenv("DATABASE_URL", f"postgresql+asyncpg://u:{SECRET}@h/d")
+    assert ConsumerSettings.read().retries == 7
+    assert KafkaSettings.read().bootstrap_servers == "one:9092,two:9092"
+    assert DatabaseSettings.read().url_of("oms") == f"postgresql+asyncpg://u:{SECRET}@h/d"
+
+
+@pytest.mark.parametrize(
+    ("variable", "kind"),
+    [
+        ("SAGATRACE_CONSUMER_RETRIES", ConsumerSettings),
+        ("SAGATRACE_CONSUMER_SESSION_TIMEOUT", ConsumerSettings),
+        ("SAGATRACE_PRODUCER_ATTEMPTS", ProducerSettings),
+        ("KAFKA_BOOTSTRAP_SERVERS", KafkaSettings),
+    ],
+)
+def test_a_wrong_value_is_told_by_its_name_alone(
+    variable: str,
+    kind: type[ConsumerSettings],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The error names the variable, and neither it nor its cause repeats the value."""
+    monkeypatch.setenv(variable, SECRET)
+    with pytest.raises(ConfigurationError, match=variable) as caught:
+        kind.read()
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9"])
+def test_a_time_has_bounds(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time that would wait for ever, or not at all, is refused."""
+    monkeypatch.setenv("SAGATRACE_PRODUCER_SEND_TIMEOUT", value)
+    with pytest.raises(ConfigurationError, match="SAGATRACE_PRODUCER_SEND_TIMEOUT"):
+        ProducerSettings.read()
+
+
+def test_settings_are_frozen_and_a_password_is_not_shown() -> None:
+    """Settings do not change once they are read, and their text has no password."""
+    settings = DatabaseSettings(database_url=f"postgresql+asyncpg://u:{SECRET}@h/d")
+    assert SECRET not in repr(settings)
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(settings, "database_url", None)  # noqa: B010  mypy knows that it is frozen

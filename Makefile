@@ -59,8 +59,9 @@ $(READY): requirements.lock pyproject.toml $(STALE)
 	@rm -f $@
 	@if [ $(UV) = $(BIN)/uv ] && [ ! -x $(BIN)/uv ]; then $(GET_UV); fi
 	@echo "installing requirements.lock into $(VENV)"
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --only-binary :all: requirements.lock
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes --only-binary :all: requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q tracing services
 	@echo "$(CURDIR)" > $@
 
 define NEW_VENV

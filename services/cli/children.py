@@ -20,7 +20,10 @@ from services.cli.errors import CannotRun
 END_S = 1.7
 """What all children together have to end by themselves, in seconds; then they are killed."""
 
-_LAST_S = 0.3
+HURRY_S = 0.7
+"""The same after an error or an interrupt."""
+
+_LAST_S = 0.2
 _INTERVAL_S = 0.05
 
 
@@ -110,7 +113,7 @@ class Children:
         frames: TracebackType | None,
     ) -> None:
         """Ask all to end, the first one, which the others need, at last; kill what has not ended in time."""
-        deadline = time.monotonic() + END_S
+        deadline = time.monotonic() + (HURRY_S if kind else END_S)
         needed, others = self._children[:1], self._children[1:]
         _end(others, deadline - _LAST_S)
         _end(needed, deadline)

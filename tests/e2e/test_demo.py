@@ -189,9 +189,10 @@ async def test_a_demo_that_is_ended_while_it_starts_leaves_no_child(tmp_path: Pa
 
 
 async def _end(demo: Demo, number: signal.Signals) -> None:
-    """Send a signal to the demo, and see that all is over within the bound."""
+    """Send a signal to the demo, and see that all its children are over within the bound."""
     demo.process.send_signal(number)
-    await eventually(lambda: not demo.children() and demo.process.poll() is not None, timeout_s=_END_S)
+    await eventually(lambda: not demo.children(), timeout_s=_END_S)
+    demo.process.communicate(timeout=10)
     assert demo.process.returncode == (-signal.SIGKILL if number is signal.SIGKILL else 130)
 
 

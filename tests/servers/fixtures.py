@@ -97,8 +97,9 @@ def _servers_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     # PostgreSQL may have to run as another user.
     folder.chmod(0o711)
     yield folder
-    for data in folder.glob("*/data") if request.session.testsfailed else [folder]:
-        shutil.rmtree(data)
+    keep = request.session.testsfailed and any(folder.iterdir())
+    for done_with in folder.glob("*/data") if keep else [folder]:
+        shutil.rmtree(done_with)
 
 
 @pytest.fixture(scope="session")

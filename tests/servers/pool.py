@@ -70,9 +70,10 @@ class Servers:
     def programs(self, part: str) -> Path:
         """Find the folder of a part's programs."""
         try:
-            return installed(part)
-        except NotInstalled as reason:
-            parts.missing(self._config, part, str(reason))
+            found: Path | str = installed(part)
+        except NotInstalled as error:
+            found = str(error)
+        return found if isinstance(found, Path) else parts.missing(self._config, part, found)
 
     def tails(self, among: Container[str] = PARTS) -> str:
         """Read the ends of the logs of these parts' servers."""

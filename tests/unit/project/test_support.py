@@ -45,6 +45,12 @@ def test_required_parts_are_a_list(text: str) -> None:
     assert parts.required_parts({"SAGATRACE_REQUIRE": text}) == {"broker", "postgres"}
 
 
+def test_the_environment_names_parts_that_run() -> None:
+    """Each part has a variable with its address; an empty one says nothing."""
+    environment = {"SAGATRACE_TEST_KAFKA": "k:9092", "SAGATRACE_TEST_JAEGER": "", "KAFKA_BOOTSTRAP_SERVERS": "x:1"}
+    assert parts.addresses(environment) == {"kafka": "k:9092"}
+
+
 def test_a_missing_part_skips_or_fails(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that is not there skips its test, and fails it where SAGATRACE_REQUIRE names the part."""
     required = frozenset({"jaeger"})

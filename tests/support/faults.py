@@ -1,5 +1,6 @@
 """A broker of one's own that can be told to fail, be made silent, wake up again, and die."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -51,6 +52,8 @@ class FaultyBroker:
     def freeze(self) -> None:
         """Let it say nothing more: connections are still taken, and nothing is answered."""
         self._child.send_signal(signal.SIGSTOP)
+        # Its threads may answer until all have stopped.
+        os.waitpid(self._child.pid, os.WUNTRACED)
 
     def thaw(self) -> None:
         """Let it go on where it was."""

@@ -16,6 +16,8 @@ from uuid import UUID
 LIMIT: Final = 256
 #: Hexadecimal digits of the pseudonym: 64 bits of SHA-256.
 HASH_DIGITS: Final = 16
+#: A tuple: a union would be built anew for each key.
+_BYTES: Final = (bytes, bytearray, memoryview)
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -24,7 +26,7 @@ def canonical(key: object) -> str | None:
     if isinstance(key, str):
         # A lone surrogate cannot be exported: it would cost the whole batch of spans.
         return str(key) if key.isascii() or not _LONE_SURROGATE.search(key) else None
-    if isinstance(key, bytes | bytearray | memoryview):
+    if isinstance(key, _BYTES):
         try:
             return bytes(key).decode()
         except UnicodeDecodeError:
@@ -47,7 +49,7 @@ def hashed(key: object) -> str | None:
     found = canonical(key)
     if found is not None:
         digest = hashlib.sha256(found.encode())
-    elif isinstance(key, bytes | bytearray | memoryview):
+    elif isinstance(key, _BYTES):
         digest = hashlib.sha256(bytes(key))
     else:
         return None

@@ -126,7 +126,8 @@ class Processing:
                 attributes[semconv.QUEUE_TIME] = waited
         else:
             attributes[semconv.MESSAGING_BATCH_MESSAGE_COUNT] = len(self._records)
-        with_bound(attributes, ambient)
+        if ambient:
+            with_bound(attributes, ambient)
         if self._attributes:
             attributes.update({name: clean(value) for name, value in self._attributes.items() if value is not None})
         self._span = self._telemetry.spans.tracer.start_span(
@@ -137,9 +138,10 @@ class Processing:
     def _all_links(self, ambient: Context, message: SpanContext | None) -> list[Link]:
         links = [Link(message)] if message is not None else []
         if self._single:
-            span = trace.get_current_span(ambient)
-            if message is not None and span.is_recording() and self._telemetry.options.process_parent == "message":
-                links.append(Link(span.get_span_context(), _AMBIENT))
+            if ambient and message is not None and self._telemetry.options.process_parent == "message":
+                span = trace.get_current_span(ambient)
+                if span.is_recording():
+                    links.append(Link(span.get_span_context(), _AMBIENT))
         else:
             links.extend(islice(self._message_links(), LINK_LIMIT - len(self._links)))
         links.extend(self._links)

@@ -35,8 +35,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=_whole, metavar="N", help=f"measurements of each row ({usual.rounds})")
-    parser.add_argument("--messages", type=_messages, metavar="N", help=f"messages of each ({usual.messages})")
+    parser.add_argument("--rounds", type=_whole, metavar="N", help=f"fresh processes for each row ({usual.rounds})")
+    parser.add_argument("--messages", type=_messages, metavar="N", help=f"messages of a measurement ({usual.messages})")
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK.rounds} round of {_QUICK.messages} messages")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     return parser

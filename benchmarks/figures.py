@@ -11,7 +11,7 @@ from statistics import median
 
 from benchmarks.modes import MODES, UNTRACED, WORKLOADS, Mode, Workload
 
-#: Microseconds of CPU a message, by row and workload, one value a round.
+#: Microseconds of CPU a message, by row and workload, one value a measurement.
 Samples = Mapping[str, Mapping[Workload, Sequence[float]]]
 
 
@@ -24,7 +24,7 @@ class Figure:
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Figure:
-        """Sum up the rounds."""
+        """Sum up the measurements."""
         return cls(min(samples), median(samples))
 
 

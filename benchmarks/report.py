@@ -10,6 +10,7 @@ from typing import Any, Final
 from benchmarks.figures import Rows, Taxes
 from benchmarks.modes import MODES, UNTRACED, WORKLOADS, Workload
 from benchmarks.rounds import Plan
+from benchmarks.worker import REPEATS
 
 _TITLE_WIDTH: Final = max(len(mode.title) for mode in MODES)
 _CELL: Final = "{:>22}"
@@ -44,7 +45,7 @@ class Report:
         pinned = "the worker on a core of its own" if self.machine["pinned"] else "nothing pinned"
         yield f"{self.machine['cpu']}, {self.machine['cores']} cores, {self.machine['system']}; {pinned}"
         yield versions
-        yield f"{self.plan.rounds} rounds of {self.plan.messages} messages"
+        yield f"{self.plan.rounds} rounds of {REPEATS} measurements of {self.plan.messages} messages"
         yield ""
         yield "CPU a message in µs: minimum / median, and the minimum over the untraced one"
         yield _line("", WORKLOADS)

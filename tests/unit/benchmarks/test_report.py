@@ -58,4 +58,4 @@ def test_the_table_names_the_machine(report: Report) -> None:
     first, second, third, *_ = report.text().splitlines()
     assert first.startswith("A processor, 2 cores, Linux x86_64")
     assert second == "python CPython 3.11.7, aiokafka 0.14.0"
-    assert third == "7 rounds of 15000 messages"
+    assert third == "7 rounds of 3 measurements of 15000 messages"

@@ -94,6 +94,8 @@ class CountingBatchSpanProcessor(BatchSpanProcessor):
         self._counter = metrics.get_meter(SCOPE, version(), schema_url=SCHEMA_URL).create_counter(
             _SPANS_PROCESSED, unit="{span}", description="Spans that the processor could not keep."
         )
+        # Known from the start, so that the first drop is an increase.
+        self._counter.add(0, _QUEUE_FULL)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span, and count the one that has to leave for it."""

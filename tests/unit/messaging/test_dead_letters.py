@@ -1,12 +1,14 @@
 """What a dead letter tells, and in which form."""
 
 import struct
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from services.contracts import Undecodable
 from services.messaging.dead_letters import DeadLetters
-from services.messaging.errors import SendFailed
+from services.messaging.errors import SendFailed, Transient
 from tests.support.records import Header, Letter, Letters, record
 
 SECRET = "4111 1111 1111 1111"
@@ -91,3 +93,53 @@ async def test_a_long_stack_keeps_its_end() -> None:
     letter = await bury(caught.value)
     assert len(letter["sagatrace-dlq-stacktrace"] or b"") <= 4096
     assert (letter["sagatrace-dlq-stacktrace"] or b"").rstrip().endswith(b"raise ValueError")
+
+
+async def test_a_record_without_a_trace_gets_none_from_its_second_failure() -> None:
+    """What a re-drive added is not taken for the origin of a record that had no trace context."""
+    first = await bury(Undecodable("first"))
+    again = await bury(Undecodable("second"), headers=(*first.headers, ("traceparent", b"00-2")))
+    assert not any(name.startswith("sagatrace-dlq-original-") for name, _ in again.headers)
+    assert "traceparent" not in dict(again.headers)
+
+
+async def test_a_second_failure_elsewhere_keeps_where_the_record_came_from() -> None:
+    """Spring's headers say where the record was first, ours where it failed last, and each is there once."""
+    first = await bury(Undecodable("first"))
+    letters = Letters()
+    retried = record(b"{}", topic="billing.retry", partition=1, offset=99, headers=first.headers)
+    await DeadLetters("billing", letters).add(retried, Undecodable("second"), 1)
+    (again,) = letters.kept
+    assert again["kafka_dlt-original-topic"] == b"oms.saga.events"
+    assert again["kafka_dlt-original-offset"] == struct.pack(">q", 7)
+    assert again["sagatrace-dlq-topic"] == b"billing.retry"
+    assert again["sagatrace-dlq-offset"] == b"99"
+
+
+async def test_another_systems_dead_letter_headers_are_kept() -> None:
+    """Headers that a Spring application left on the record are a peer's; ours come after them, as Spring's would."""
+    letter = await bury(Undecodable("no JSON"), headers=(("kafka_dlt-original-topic", b"theirs"),))
+    assert [value for name, value in letter.headers if name == "kafka_dlt-original-topic"] == [
+        b"theirs",
+        b"oms.saga.events",
+    ]
+
+
+async def test_a_record_without_a_timestamp_can_be_buried() -> None:
+    """Records of the oldest format have no timestamp: Kafka's word for that is -1."""
+    letters = Letters()
+    old: Any = record(b"{}")
+    old = replace(old, timestamp=None, timestamp_type=None)
+    await DeadLetters("billing", letters).add(old, Undecodable("no JSON"), 1)
+    assert letters.kept[0]["kafka_dlt-original-timestamp"] == struct.pack(">q", -1)
+    assert letters.kept[0]["kafka_dlt-original-timestamp-type"] == b"NoTimestampType"
+
+
+@pytest.mark.parametrize("name", ["traceparent", "TRACESTATE"])
+async def test_many_trace_headers_do_not_make_it_grow(name: str) -> None:
+    """However many trace headers a broken peer has put on a record, the letter is at most 64 KiB larger."""
+    headers = tuple((name, b"x") for _ in range(10_000))
+    letter = await bury(Transient("\udcff" * 10_000), headers=headers)
+    sizes = [sum(len(name) + len(value or b"") for name, value in of) for of in (letter.headers, headers)]
+    assert sizes[0] - sizes[1] < 65_536
+    assert sum(len(name) + len(value or b"") + 16 for name, value in letter.headers) < 65_536

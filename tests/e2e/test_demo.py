@@ -2,15 +2,10 @@
 
 import importlib.util
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +14,7 @@ import pytest
 from services.cli.traces.check import check
 from services.cli.traces.otlp import parse
 from tests.support import parts
+from tests.support.demos import SERVICES, Demo, running_demo
 from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -30,69 +26,8 @@ _OUTCOMES = {
     "canceled": "canceled",
     "refunded": "refunded",
 }
-_SERVICES = {"oms", "inventory", "payment", "audit", "notification"}
 _END_S = 2.0
 _READY_S = 100.0
-
-
-@dataclass
-class Demo:
-    """A demo that runs, or has run."""
-
-    process: subprocess.Popen[str]
-    output: Path
-    scratch: Path
-
-    def children(self) -> set[int]:
-        """Tell which processes of this demo are alive, itself not counted: they all know its folder."""
-        return {pid for pid in _processes_that_name(self.scratch) if pid != self.process.pid}
-
-    def is_ready(self) -> bool:
-        """Tell whether every service has said that it is ready.
-
-        Raises:
-            RuntimeError: the demo has ended instead.
-        """
-        if self.process.poll() is not None:
-            raise RuntimeError(self.process.communicate()[1])
-        logs = self.output / "logs"
-        return all(
-            '"service.ready"' in (logs / f"{name}.log").read_text() if (logs / f"{name}.log").exists() else False
-            for name in _SERVICES
-        )
-
-
-def _processes_that_name(folder: Path) -> set[int]:
-    """Find processes by their environment, which a child of a child has too."""
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"TMPDIR={folder}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.add(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-@contextmanager
-def _demo(folder: Path, *arguments: str) -> Iterator[Demo]:
-    """Start a demo, and kill it at the end if it is still there."""
-    scratch = folder / "tmp"
-    scratch.mkdir()
-    output = folder / "out"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "services.cli", "demo", "--output", str(output), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TMPDIR": str(scratch)},
-    )
-    try:
-        yield Demo(process, output, scratch)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +39,7 @@ def _needs_the_broker(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, str, str]]:
     """A demo that ran to its end, and what it said."""
-    with _demo(tmp_path_factory.mktemp("demo")) as demo:
+    with running_demo(tmp_path_factory.mktemp("demo")) as demo:
         out, err = demo.process.communicate(timeout=150)
         yield demo, out, err
 
@@ -135,7 +70,7 @@ def test_the_waterfalls_show_services_errors_and_compensation(finished: tuple[De
     assert out.count("✗ saga order") == 2
     assert out.count("↩ process oms.inventory.commands") == 3
     assert out.count("↩ process oms.payment.commands") == 1
-    assert all(re.search(rf"^{service} ", out, flags=re.MULTILINE) for service in _SERVICES)
+    assert all(re.search(rf"^{service} ", out, flags=re.MULTILINE) for service in SERVICES)
 
 
 def test_the_written_traces_pass_the_check(finished: tuple[Demo, str, str]) -> None:
@@ -144,7 +79,7 @@ def test_the_written_traces_pass_the_check(finished: tuple[Demo, str, str]) -> N
     spans = parse(json.loads((demo.output / "traces.json").read_text()))
     for order in _report(demo)["orders"]:
         assert check(spans, saga_id=order["saga_id"], trace_id=order["trace_id"]) == []
-    assert {span.service for span in spans} == _SERVICES
+    assert {span.service for span in spans} == SERVICES
 
 
 def test_the_page_shows_every_trace(finished: tuple[Demo, str, str]) -> None:
@@ -171,11 +106,11 @@ def test_nothing_is_left_behind(finished: tuple[Demo, str, str]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-async def test_every_child_ends_with_the_demo(tmp_path: Path, number: signal.Signals) -> None:
+async def test_every_child_ends_with_therunning_demo(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C and kill -9 of the demo each end all of its processes within 2 seconds, and nothing is left."""
-    with _demo(tmp_path) as demo:
+    with running_demo(tmp_path) as demo:
         await eventually(demo.is_ready, timeout_s=_READY_S)
-        assert len(demo.children()) == len(_SERVICES) + 1
+        assert len(demo.children()) == len(SERVICES) + 1
         await _end(demo, number)
         assert list(demo.scratch.iterdir()) == []
 
@@ -183,8 +118,8 @@ async def test_every_child_ends_with_the_demo(tmp_path: Path, number: signal.Sig
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_a_demo_that_is_ended_while_it_starts_leaves_no_child(tmp_path: Path, number: signal.Signals) -> None:
     """Children that are still importing end with the demo too."""
-    with _demo(tmp_path) as demo:
-        await eventually(lambda: len(demo.children()) == len(_SERVICES) + 1, timeout_s=_READY_S)
+    with running_demo(tmp_path) as demo:
+        await eventually(lambda: len(demo.children()) == len(SERVICES) + 1, timeout_s=_READY_S)
         await _end(demo, number)
 
 
@@ -200,7 +135,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     """A port that somebody has is told in one line that says what to do, and nothing is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with _demo(tmp_path, "--port", str(port)) as demo:
+        with running_demo(tmp_path, "--port", str(port)) as demo:
             out, err = demo.process.communicate(timeout=30)
     (line,) = err.splitlines()
     assert (demo.process.returncode, out) == (2, "")
@@ -211,7 +146,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 def test_a_service_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a service cannot start, one line names it, says why, and where its log is."""
     monkeypatch.setenv("SAGATRACE_STOCK_QUANTITY", "many")
-    with _demo(tmp_path) as demo:
+    with running_demo(tmp_path) as demo:
         _, err = demo.process.communicate(timeout=150)
     (line,) = err.splitlines()
     assert demo.process.returncode == 2

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.cli.traces.check import UNDOES
 from services.cli.traces.model import Kind, Link, Span
+from services.contracts.commands import UNDOES
 from services.contracts.topics import (
     AUDIT_GROUP,
     INVENTORY_COMMANDS,

@@ -4,12 +4,18 @@ import asyncio
 import selectors
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import GroupCoordinatorNotAvailableError, NoError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    NodeNotReadyError,
+    NoError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from tests.support.eventually import eventually
 
@@ -56,7 +62,7 @@ def settle_groups(broker: Broker) -> None:
     Raises:
         AssertionError: it was not there after 20 seconds.
     """
-    asyncio.run(_find_coordinator(broker))
+    asyncio.run(eventually(lambda: _has_coordinator(broker), _START_S))
 
 
 @contextmanager
@@ -76,32 +82,31 @@ def embedded_broker() -> Iterator[Broker]:
         _end(child)
 
 
-async def _create(broker: str, topics: list[NewTopic]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=_REQUEST_MS)
-    await admin.start()
+@asynccontextmanager
+async def _admin(broker: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    client = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=_REQUEST_MS)
+    await client.start()
     try:
-        answer: Any = await admin.create_topics(topics)
+        yield client
     finally:
-        await admin.close()
+        await client.close()
+
+
+async def _create(broker: str, topics: list[NewTopic]) -> None:
+    async with _admin(broker) as client:
+        answer: Any = await client.create_topics(topics)
     for topic, code, *_ in answer.topic_errors:
         if code not in {NoError.errno, TopicAlreadyExistsError.errno}:
             raise for_code(code)(topic)
 
 
-async def _find_coordinator(broker: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=_REQUEST_MS)
-    await admin.start()
-    try:
-        await eventually(lambda: _has_coordinator(admin), _START_S)
-    finally:
-        await admin.close()
-
-
-async def _has_coordinator(admin: AIOKafkaAdminClient) -> bool:
-    try:
-        await admin.find_coordinator("settles")
-    except GroupCoordinatorNotAvailableError:
-        return False
+async def _has_coordinator(broker: str) -> bool:
+    # A client for each attempt: one that came before the broker knew of itself knows no broker.
+    async with _admin(broker) as client:
+        try:
+            await client.find_coordinator("settles")
+        except (GroupCoordinatorNotAvailableError, NodeNotReadyError):
+            return False
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -74,7 +75,9 @@ def _play(
         progress.tell("traces", "waiting for the last spans")
         accounts = await_traces(played, recording, TRACES_S)
         progress.tell("traces", "checked", done=True)
-        return accounts
+    if forward and forward.failures:
+        print(f"sagatrace: {forward.failures} exports did not arrive at {settings.otlp_endpoint}", file=sys.stderr)
+    return accounts
 
 
 def await_traces(played: Sequence[Played], recording: Recording, timeout_s: float) -> list[Account]:

@@ -54,15 +54,17 @@ class Player:
     def play(self, scenarios: Sequence[Scenario]) -> list[Played]:
         """Play all scenarios, and return when the last has ended or its time is over."""
         stop = threading.Event()
-        with ThreadPoolExecutor(len(scenarios), thread_name_prefix="scenario") as pool:
+        pool = ThreadPoolExecutor(len(scenarios), thread_name_prefix="scenario")
+        try:
             playing = [pool.submit(self._play_one, scenario, stop) for scenario in scenarios]
-            try:
-                while not all(one.done() for one in playing):
-                    self.check()
-                    stop.wait(_INTERVAL_S)
-            finally:
-                stop.set()
+            while not all(one.done() for one in playing):
+                self.check()
+                stop.wait(_INTERVAL_S)
             return [one.result() for one in playing]
+        finally:
+            stop.set()
+            # An interrupt does not wait for requests that have no answer yet.
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _play_one(self, scenario: Scenario, stop: threading.Event) -> Played:
         placed = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from pydantic import AliasChoices, Field, StringConstraints
@@ -23,7 +23,8 @@ class DemoSettings(Settings):
     """The real parts that take the place of the demo's own, each on its own.
 
     Read from `KAFKA_BOOTSTRAP_SERVERS`, `DATABASE_URL`, `OTEL_EXPORTER_OTLP_ENDPOINT` (http or https: OTLP/HTTP) and
-    `OTEL_EXPORTER_OTLP_HEADERS` (`name=value,...`, percent-encoded).
+    `OTEL_EXPORTER_OTLP_HEADERS` (`name=value,...`, percent-encoded). gRPC is not spoken here, so
+    `OTEL_EXPORTER_OTLP_PROTOCOL` is `http/protobuf`.
     """
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
@@ -32,6 +33,10 @@ class DemoSettings(Settings):
     database_url: str | None = None
     otlp_endpoint: Annotated[Url | None, Field(validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT"))] = None
     otlp_headers: Annotated[str, Field(validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_HEADERS"))] = ""
+    otlp_protocol: Annotated[
+        Literal["http/protobuf"],
+        Field(validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_PROTOCOL")),
+    ] = "http/protobuf"
 
     def headers(self) -> dict[str, str]:
         """Read the OTLP headers (OTLP exporter specification, "Specifying headers via environment variables")."""

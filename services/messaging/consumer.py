@@ -15,6 +15,7 @@ from services.contracts import parse_saga_event
 from services.messaging.dead_letters import DeadLetters
 from services.messaging.delivery import Decode, Delivery, Handler, Ladder, OnUnknown
 from services.messaging.errors import Unavailable
+from services.messaging.intake import Unreadable
 from services.messaging.membership import Membership
 from services.messaging.offsets import OffsetsWentBack
 from services.messaging.producer import Producer
@@ -76,6 +77,7 @@ class Consumer:
         )
         self._membership: Membership | None = None
         self._working: asyncio.Task[None] | None = None
+        self._careful = False
         self._stopping = asyncio.Event()
         self._ending = asyncio.Lock()
         self._trouble: str | None = "joining the group"
@@ -163,7 +165,8 @@ class Consumer:
         while True:
             try:
                 return await membership.work(self._stopping)
-            except (KafkaError, OffsetsWentBack) as error:
+            except (KafkaError, OffsetsWentBack, Unreadable) as error:
+                self._careful = self._careful or isinstance(error, Unreadable)
                 self._trouble = f"the client failed ({type(error).__name__}) and joins anew"
                 self._log.error("consumer.client_failed", group=self._group, error_type=type(error).__name__)
             await membership.leave()
@@ -187,12 +190,15 @@ class Consumer:
                 return membership
 
     def _new_membership(self) -> Membership:
-        return Membership(self._brokers, self._group, self._topics, self._delivery.deliver, self._settings)
+        deliver, careful = self._delivery.deliver, self._careful
+        return Membership(self._brokers, self._group, self._topics, deliver, self._settings, careful=careful)
 
     def _why_not(self) -> str | None:
         """Tell why nothing is consumed: what failed, or a silence longer than the group's patience."""
         if self._trouble is not None or self._membership is None:
             return self._trouble
+        if held := self._membership.held():
+            return "; ".join(f"{tp.topic}/{tp.partition} is held: offset {at} can't be read" for tp, at in held.items())
         silence_s = self._membership.silence_s()
         return None if silence_s <= self._settings.session_timeout else f"no broker has answered for {silence_s:.0f} s"
 

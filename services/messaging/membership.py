@@ -28,6 +28,7 @@ from opentelemetry import metrics
 
 from services.messaging.closing import close_consumer
 from services.messaging.errors import Unavailable
+from services.messaging.intake import Intake
 from services.messaging.partition import Deliver, Partition
 from services.messaging.progress import Progress
 from services.messaging.settings import ConsumerSettings
@@ -46,15 +47,18 @@ class Membership:
         topics: What to read.
         deliver: Handles one record; returns when it is done with.
         settings: Times and sizes.
+        careful: Whether a record that can't be read is expected.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a membership consists of
         self,
         brokers: str,
         group: str,
         topics: Sequence[str],
         deliver: Deliver,
         settings: ConsumerSettings,
+        *,
+        careful: bool = False,
     ) -> None:
         self._brokers = brokers
         self._group = group
@@ -62,6 +66,7 @@ class Membership:
         self._deliver = deliver
         self._settings = settings
         self._client = _client(brokers, group, settings)
+        self._intake = Intake(self._client, settings, careful=careful)
         self._partitions: dict[TopicPartition, Partition] = {}
         self._progress: dict[TopicPartition, Progress] = {}
         #: Set while partitions are assigned, be they none; cleared by a rebalance.
@@ -98,12 +103,12 @@ class Membership:
 
         Raises:
             KafkaError: the client is of no use any more.
-            OffsetsWentBack: a partition is not the one that it was.
+            OffsetsWentBack: nor is it then: a partition is not the one that it was.
+            Unreadable: nor is it then, and its successor has to be careful.
             Exception: a worker died.
         """
-        timeout_ms = round(self._settings.poll_timeout * 1000)
         while not stopping.is_set():
-            batches = await self._client.getmany(timeout_ms=timeout_ms, max_records=self._settings.max_poll_records)
+            batches = await self._intake.take(self._partitions)
             for topic_partition, records in batches.items():
                 # A rebalance may have begun since; what it takes away comes again, to whoever gets it.
                 if topic_partition in self._partitions:
@@ -131,6 +136,10 @@ class Membership:
             for tp in self._partitions
             if (moment_ms := self._progress[tp].moment_ms) is not None
         }
+
+    def held(self) -> Mapping[TopicPartition, int]:
+        """Tell which partitions are held before a record that can't be read, and its offset."""
+        return dict(self._intake.held)
 
     def silence_s(self) -> float:
         """Tell for how long a broker that should have answered has not, in seconds."""
@@ -160,6 +169,7 @@ class Membership:
         """Give partitions up and wait for others: the group's decision."""
         self._assigned.clear()
         await self._give_up(revoked)
+        self._intake.forget()
 
     async def _give_up(self, revoked: Iterable[TopicPartition]) -> None:
         """Finish what has begun, within the budget, commit it, and forget the partitions."""
@@ -176,11 +186,12 @@ class Membership:
 
     def _bound_flight(self) -> None:
         """Pause partitions with too much in flight, and resume those that have worked it off."""
-        paused = self._client.paused()
+        most = self._settings.max_in_flight
+        resumable = self._client.paused() - self._intake.held.keys()
         for topic_partition, partition in self._partitions.items():
-            if partition.in_flight >= self._settings.max_in_flight:
+            if partition.in_flight >= most:
                 self._client.pause(topic_partition)
-            elif topic_partition in paused and partition.in_flight <= self._settings.max_in_flight // 2:
+            elif topic_partition in resumable and partition.in_flight <= most // 2:
                 self._client.resume(topic_partition)
 
     async def _note_progress(self) -> None:

@@ -1,6 +1,7 @@
 """A consumer whose broker errs, falls silent and goes away, whose group rebalances, and who is stopped at any time."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 
 import tracing
 from services.contracts import Message
@@ -21,6 +23,7 @@ from services.messaging.settings import ConsumerSettings
 from tests.support.eventually import eventually
 from tests.support.faults import Api, Code, FaultyBroker, faulty_broker
 from tests.support.records import message
+from tests.support.unreadable import send_unreadable
 from tracing.testing import RecordedSpans, links_to
 
 TOPIC = "orders"
@@ -98,6 +101,12 @@ def rebalance(consumer: Consumer) -> None:
     """Let the group rebalance, as when a member joins."""
     coordinator: Any = client_of(consumer)._coordinator
     coordinator.request_rejoin()
+
+
+def partition_of(sent: Message) -> int:
+    """Tell the partition of a message among four, as Kafka's default partitioner does."""
+    key = sent.order_id.encode()
+    return int(DefaultPartitioner()(key, list(range(4)), list(range(4))))
 
 
 def nothing_runs() -> bool:
@@ -256,6 +265,31 @@ async def test_a_fetch_that_fails_loses_nothing(fragile: FaultyBroker, monkeypat
     assert dropped
     assert seen.sequences == list(range(5))
     assert await committed(fragile) == 5
+
+
+async def test_a_record_that_cannot_be_read_holds_its_partition_alone(fragile: FaultyBroker) -> None:
+    """What stands before it is handled, and so are all other partitions; the service says which record it is."""
+    seen = Seen()
+    readiness = Readiness()
+    await put(fragile, 0, 1)
+    await send_unreadable(fragile.address, TOPIC, b"o-1")
+    await put(fragile, 2)
+    async with consuming(fragile, seen, readiness=readiness) as consumer:
+        await eventually(lambda: "is held" in readiness.reasons().get(f"consumer {GROUP}", ""))
+        (reason,) = readiness.reasons().values()
+        assert re.fullmatch(f"{TOPIC}/[0-3] is held: offset 2 can't be read", reason)
+        async with Producer(fragile.address) as producer:
+            others = [message(f"o-{n}", 10 + n) for n in range(2, 12)]
+            for other in others:
+                await producer.publish_event(TOPIC, other.order_id, other)
+        held = int(reason.removeprefix(f"{TOPIC}/")[0])
+        sent = {other.sequence for other in others if partition_of(other) != held}
+        await eventually(lambda: set(seen.sequences) == {0, 1} | sent)
+        rebalance(consumer)
+        await eventually(lambda: "is held" not in readiness.reasons().get(f"consumer {GROUP}", ""))
+        await eventually(lambda: readiness.reasons() == {f"consumer {GROUP}": reason})
+    assert sorted(seen.sequences) == sorted({0, 1} | sent)
+    assert await committed(fragile) == 2 + len(sent)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""How records are taken from the client: all partitions at a time, or each by itself once one can't be read.
+
+The client reads records as they are taken, and raises out of the whole call for one that it can't read: a header whose
+name is not UTF-8, a batch that does not decompress or whose checksum is wrong (aiokafka 0.14). What it had taken from
+other partitions in that call is lost to the caller, and the next call meets the same record again.
+
+So after such an error the membership begins anew, careful: partitions are asked one after the other, and the one that
+raises record by record. The record that can't be read can't be kept anywhere either, so its partition is held there:
+nothing is lost, the other partitions go on, and the service says which record it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import ConsumerStoppedError, CorruptRecordException, KafkaError
+
+from services.messaging.errors import MessagingError
+from services.messaging.settings import ConsumerSettings
+
+Batches = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
+
+
+class Unreadable(MessagingError):
+    """The client can't read a record; what else it took in that call is lost to this membership."""
+
+
+class Intake:
+    """Takes records from one client.
+
+    Args:
+        client: The member.
+        settings: Times and sizes.
+        careful: Whether a record that can't be read is expected.
+    """
+
+    def __init__(self, client: AIOKafkaConsumer, settings: ConsumerSettings, *, careful: bool) -> None:
+        self._client = client
+        self._settings = settings
+        self._careful = careful
+        self._stepwise: set[TopicPartition] = set()
+        #: When a partition was last taken from, in turns: the longest ago is the next.
+        self._turn: dict[TopicPartition, int] = {}
+        self._turns = 0
+        self._log = structlog.get_logger(__name__)
+        #: Where partitions stand before a record that can't be read.
+        self.held: dict[TopicPartition, int] = {}
+
+    async def take(self, partitions: Iterable[TopicPartition]) -> Batches:
+        """Take what is there, or wait for the poll timeout.
+
+        Raises:
+            KafkaError: the client is of no use any more.
+            Unreadable: nor is it then, and its successor has to be careful.
+        """
+        if self._careful:
+            return await self._take_each(list(partitions))
+        timeout_ms = round(self._settings.poll_timeout * 1000)
+        try:
+            return await self._client.getmany(timeout_ms=timeout_ms, max_records=self._settings.max_poll_records)
+        except Exception as error:
+            if _is_about_a_record(error):
+                raise Unreadable(f"a record can't be read ({type(error).__name__})") from error
+            raise
+
+    def forget(self) -> None:
+        """Begin anew with the partitions of another assignment."""
+        self._stepwise.clear()
+        self.held.clear()
+
+    async def _take_each(self, partitions: Sequence[TopicPartition]) -> Batches:
+        """Take from the next partition that has something; what is taken is handed on before a rebalance may begin."""
+        for topic_partition in sorted(partitions, key=lambda one: self._turn.get(one, 0)):
+            if topic_partition not in self.held and (batches := await self._take_one(topic_partition)):
+                self._turns += 1
+                self._turn[topic_partition] = self._turns
+                return batches
+        await asyncio.sleep(self._settings.poll_timeout)
+        return {}
+
+    async def _take_one(self, topic_partition: TopicPartition) -> Batches:
+        most = 1 if topic_partition in self._stepwise else self._settings.max_poll_records
+        try:
+            return await self._client.getmany(topic_partition, max_records=most)
+        except Exception as error:
+            if not _is_about_a_record(error):
+                raise
+            if topic_partition in self._stepwise:
+                await self._hold(topic_partition, error)
+            # A call that raises leaves the position where it was: before the batch, or before the one record.
+            self._stepwise.add(topic_partition)
+            return {}
+
+    async def _hold(self, topic_partition: TopicPartition, error: Exception) -> None:
+        offset = self.held[topic_partition] = await self._client.position(topic_partition)
+        self._client.pause(topic_partition)
+        self._log.error(
+            "consumer.held",
+            topic=topic_partition.topic,
+            partition=topic_partition.partition,
+            offset=offset,
+            error_type=type(error).__name__,
+        )
+
+
+def _is_about_a_record(error: Exception) -> bool:
+    """Tell an error in reading a record from one of the client; the client passes on whatever a decoder raises."""
+    return isinstance(error, CorruptRecordException) or not isinstance(error, KafkaError | ConsumerStoppedError)

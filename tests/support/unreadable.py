@@ -1,0 +1,35 @@
+"""Records that Kafka takes and aiokafka can't read: a header's name need not be UTF-8 on the wire."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer import message_accumulator, producer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+
+
+class Name(str):
+    """A header's name that is written as other bytes than its own."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        """Give bytes that are no UTF-8."""
+        return b"\xff\xfe"
+
+
+async def send_unreadable(brokers: str, topic: str, key: bytes) -> None:
+    """Send a record whose header has such a name."""
+    with _lenient_builder():
+        async with AIOKafkaProducer(bootstrap_servers=brokers) as client:
+            await client.send_and_wait(topic, b"{}", key=key, headers=[(Name("x"), b"")])
+
+
+@contextmanager
+def _lenient_builder() -> Iterator[None]:
+    """Build records in Python: the compiled builder insists on a plain string."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (message_accumulator, producer):
+            patch.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+        yield

@@ -2,7 +2,8 @@
 
 A service is a list of parts, each with `run` and `stop`. All run side by side; one that dies stops the process with its
 error, because a service with a dead loop only looks alive. SIGTERM and SIGINT stop the parts one after the other in the
-order of the list, all within one budget; then the spans are flushed. A second signal ends the process at once.
+order of the list, all within one budget; then the spans are flushed. While the service is still opening what it needs,
+a signal cancels that instead. A second signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, Self
 
 import structlog
 
@@ -57,11 +58,16 @@ async def run_service(name: str, parts: Parts) -> None:
     log = structlog.get_logger(__name__)
     stopping = asyncio.Event()
     try:
-        with _signals(stopping):
+        with _signals(stopping) as signals:
             readiness = Readiness()
             readiness.unready("start", "the service is starting")
-            async with parts(readiness) as opened:
-                await _supervise(opened, readiness, stopping, settings.stop_budget)
+            try:
+                async with parts(readiness) as opened:
+                    signals.opening = None
+                    await _supervise(opened, readiness, stopping, settings.stop_budget)
+            except asyncio.CancelledError:
+                if not signals.cancelled:
+                    raise
         log.info("service.stopped")
     finally:
         tracing.uninstrument()
@@ -134,11 +140,16 @@ class _signals:  # noqa: N801  used like a function
 
     def __init__(self, stopping: asyncio.Event) -> None:
         self._stopping = stopping
+        #: The task that opens what the service needs, as long as it does.
+        self.opening = asyncio.current_task()
+        #: Whether a signal has cancelled that.
+        self.cancelled = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._receive)
+        return self
 
     def __exit__(self, *_: object) -> None:
         loop = asyncio.get_running_loop()
@@ -149,3 +160,5 @@ class _signals:  # noqa: N801  used like a function
         if self._stopping.is_set():
             os._exit(_FORCED)
         self._stopping.set()
+        if self.opening is not None:
+            self.cancelled = self.opening.cancel()

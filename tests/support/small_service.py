@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
+from opentelemetry import trace
 
 from services.contracts import Message
 from services.messaging import Consumer
@@ -46,6 +47,11 @@ async def _ignore(_: Message) -> None:
 @asynccontextmanager
 async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
     """Give the parts of the mode."""
+    if MODE == "opens":
+        structlog.get_logger().info("opening")
+        await asyncio.Event().wait()
+    if MODE == "traces":
+        trace.get_tracer("small").start_span("the last span").end()
     listed: list[Part] = [Idle("first"), Idle("second")]
     if MODE == "consumes":
         listed.append(Consumer(os.environ["BROKERS"], "small", ["small"], _ignore, readiness=readiness))

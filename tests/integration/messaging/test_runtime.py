@@ -2,13 +2,16 @@
 
 import json
 import os
+import queue
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -122,6 +125,46 @@ def test_a_service_that_still_joins_can_be_stopped() -> None:
             assert time.monotonic() - asked < 15
     assert "service.ready" not in running.events()
     assert running.events()[-1] == "service.stopped"
+
+
+def test_a_service_that_still_opens_can_be_stopped() -> None:
+    """A signal ends a service that waits for what it needs: a database, a broker."""
+    with service("opens") as running:
+        running.read_until("opening")
+        asked = running.signal(signal.SIGTERM)
+        assert running.end() == 0
+        assert time.monotonic() - asked < 5
+    assert running.events()[-1] == "service.stopped"
+
+
+def test_the_last_spans_are_exported() -> None:
+    """Spans that wait for the next export are sent when a signal ends the service, and not later than that."""
+    received: queue.Queue[bytes] = queue.Queue()
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.put(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        settings = {
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+            "OTEL_BSP_SCHEDULE_DELAY": "600000",
+        }
+        with service("traces", **settings) as running:
+            running.read_until("service.ready")
+            assert received.empty()
+            running.signal(signal.SIGTERM)
+            assert running.end() == 0
+        collector.shutdown()
+    assert b"the last span" in received.get_nowait()
 
 
 def test_no_broker_is_said_in_one_line() -> None:

@@ -67,7 +67,10 @@ class Stack:
             raise CannotRun(message.removeprefix("sagatrace: "))
         self.progress.tell("broker", "starting")
         child = self.children.start(_BROKER, ["services.cli.embedded_broker"], environment_of({}))
-        self.children.wait_for(child, lambda: bool(_addresses(child)), _BROKER_S)
+        try:
+            self.children.wait_for(child, lambda: bool(_addresses(child)), _BROKER_S)
+        except CannotRun as error:
+            raise CannotRun(f"{error}; or name a running broker in KAFKA_BOOTSTRAP_SERVERS") from error
         return _addresses(child)[0]
 
     def _start_service(self, service: Service, brokers: str, port: int) -> Child:

@@ -15,7 +15,7 @@ from benchmarks.rounds import Plan
 
 _EXAMPLES: Final = """\
 examples:
-  make bench                                  the figures of docs/performance.md: about five minutes
+  make bench                                  the figures of docs/performance.md: about four minutes
   make bench ARGS="--quick"                   does everything work? its figures mean little
   make bench ARGS="--rounds 3 --json out.json"
 

@@ -108,7 +108,7 @@ def test_nothing_is_left_behind(finished: tuple[Demo, str, str]) -> None:
 
 @_PROCESSES_CAN_BE_SEEN
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-async def test_every_child_ends_with_therunning_demo(tmp_path: Path, number: signal.Signals) -> None:
+async def test_every_child_ends_with_the_demo(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C and kill -9 of the demo each end all of its processes within 2 seconds, and nothing is left."""
     with running_demo(tmp_path) as demo:
         await eventually(demo.is_ready, timeout_s=_READY_S)

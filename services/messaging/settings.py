@@ -61,10 +61,20 @@ class KafkaSettings(Settings):
 
 
 class DatabaseSettings(Settings):
-    """Where the database is: `DATABASE_URL`; without it, a SQLite file a service under `.sagatrace`."""
+    """Where the database is: `DATABASE_URL`; without it, a SQLite file a service under `.sagatrace`.
+
+    It is `sqlite+aiosqlite:///path` or `postgresql+asyncpg://user:password@host:port/name`.
+    """
 
     # Its password must not get into a log with the settings.
     database_url: str | None = Field(default=None, repr=False)
+
+    @field_validator("database_url")
+    @classmethod
+    def _has_a_driver(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("sqlite+aiosqlite:///", "postgresql+asyncpg://")):
+            raise ValueError("it starts with sqlite+aiosqlite:/// or postgresql+asyncpg://")
+        return url
 
     def url_of(self, service: str) -> str:
         """Give the database URL of a service."""

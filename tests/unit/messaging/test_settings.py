@@ -3,7 +3,7 @@
 import pytest
 
 from services.messaging.errors import ConfigurationError
-from services.messaging.settings import ConsumerSettings, DatabaseSettings, KafkaSettings, ProducerSettings
+from services.messaging.settings import ConsumerSettings, DatabaseSettings, KafkaSettings, ProducerSettings, Settings
 
 SECRET = "hunter 2"
 
@@ -26,11 +26,12 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SAGATRACE_CONSUMER_SESSION_TIMEOUT", ConsumerSettings),
         ("SAGATRACE_PRODUCER_ATTEMPTS", ProducerSettings),
         ("KAFKA_BOOTSTRAP_SERVERS", KafkaSettings),
+        ("DATABASE_URL", DatabaseSettings),
     ],
 )
 def test_a_wrong_value_is_told_by_its_name_alone(
     variable: str,
-    kind: type[ConsumerSettings],
+    kind: type[Settings],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The error names the variable, and neither it nor its cause repeats the value."""

@@ -14,6 +14,7 @@ from services.contracts.topics import PARTITIONS, dead_letter_topic
 from services.messaging import Consumer, Producer
 from services.messaging.errors import Unavailable
 from services.messaging.readiness import Readiness
+from services.messaging.settings import ConsumerSettings
 from tests.integration.messaging.conftest import HASTY, QUICK, Committed, ReadTopic
 from tests.support.broker import Broker, create_topics
 from tests.support.eventually import eventually
@@ -29,6 +30,11 @@ def group(broker: Broker, topic: str) -> str:
     """A group that no other test uses, with a dead-letter topic."""
     create_topics(broker, dead_letter_topic(topic))
     return topic
+
+
+def quick(broker: Broker, **changes: float) -> ConsumerSettings:
+    """Settings that hurry, also where a group is joined again: the embedded broker then waits a whole session."""
+    return QUICK.model_copy(update={"session_timeout": 4.0 if broker.is_embedded else 10.0, **changes})
 
 
 async def send(producer: Producer, topic: str, *orders: str) -> list[Message]:
@@ -150,7 +156,7 @@ async def test_a_stop_finishes_what_has_begun_and_leaves_the_rest(
         done.append(got.sequence)
 
     await send(producer, topic, *["o-1"] * 5)
-    settings = QUICK.model_copy(update={"drain": 1.0})
+    settings = quick(broker, drain=1.0)
     consumer = Consumer(broker, topic, [topic], slowly, settings=settings, producer=producer)
     await consumer.start()
     await asyncio.wait_for(begun.wait(), 20)
@@ -206,7 +212,7 @@ async def test_a_dead_letter_that_cannot_be_written_holds_only_its_partition(  #
     others = [f"o-{number}" for number in range(20)]
     await send(producer, topic, *others)
     nowhere = Producer("127.0.0.1:1", settings=HASTY)
-    settings = QUICK.model_copy(update={"drain": 0.3})
+    settings = quick(broker, drain=0.3)
     consumer = Consumer(broker, group, [topic], seen, settings=settings, producer=nowhere, readiness=readiness)
     await consumer.start()
     await eventually(lambda: "KAFKA_BOOTSTRAP_SERVERS" in str(readiness.reasons()), timeout_s=20)

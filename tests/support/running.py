@@ -53,7 +53,7 @@ def running_services(
             data.mkdir()
             own = {"DATABASE_URL": f"sqlite+aiosqlite:///{data / 'service.sqlite'}"}
             arguments = ["services.cli.lifeline", str(data), "run", service]
-            started.append(children.start(service, arguments, environment_of(shared | own)))
+            started.append(children.start(service, arguments, environment_of(own | shared)))
         for child in started:
             children.wait_for(child, lambda child=child: child.said("service.ready"), _READY_S)  # type: ignore[misc]
         yield OrderApi(HOST, port)

@@ -38,7 +38,7 @@ async def measured(reader: InMemoryMetricReader, database_url: str) -> AsyncIter
 
 def _points(reader: InMemoryMetricReader, name: str) -> Points:
     """Read a metric: the values of its attributes -> its value, or its count."""
-    data = reader.get_metrics_data()
+    data: Any = reader.get_metrics_data()
     found = [
         metric for resource in data.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics
     ]
@@ -61,7 +61,7 @@ async def _gauges(oms: OrderService, reader: InMemoryMetricReader) -> Points:
 
 
 async def test_open_sagas_are_counted_where_they_are(measured: OrderService, reader: InMemoryMetricReader) -> None:
-    """Each state that is no end has a count, zero too, and the oldest one's age is in seconds; an ended one is in none."""
+    """Each state that is no end has a count, zero too; an ended saga is in none; the oldest one's age is in seconds."""
     await measured.place()
     await measured.answer("inventory.rejected", reason="out_of_stock")
     await measured.place()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import Token
+from enum import Enum
 from types import TracebackType
 from typing import Final, Self, cast
 
@@ -40,8 +41,9 @@ def clean(value: object) -> AttributeValue:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, list | tuple):
-        return _homogeneous([clean(item) for item in value])
-    return _string(value)
+        # Attributes have no lists in lists.
+        return _homogeneous([_string(item) if isinstance(item, list | tuple) else clean(item) for item in value])
+    return _string(value.value if isinstance(value, str) and isinstance(value, Enum) else value)
 
 
 def _homogeneous(items: list[AttributeValue]) -> AttributeValue:
@@ -60,19 +62,19 @@ def _string(value: object) -> str:
 
 
 class Binding:
-    """The context manager that `bind` returns."""
+    """The context manager that `bind` returns; it may be entered again, also within itself."""
 
-    __slots__ = ("_attributes", "_token")
+    __slots__ = ("_attributes", "_tokens")
 
     def __init__(self, attributes: Mapping[str, object]) -> None:
         self._attributes: dict[str, AttributeValue] = {
             name: clean(value) for name, value in attributes.items() if value is not None
         }
-        self._token: Token[Context] | None = None
+        self._tokens: list[Token[Context]] = []
 
     def __enter__(self) -> Self:
         context = get_current()
-        self._token = attach(set_value(_KEY, {**bound(context), **self._attributes}, context))
+        self._tokens.append(attach(set_value(_KEY, {**bound(context), **self._attributes}, context)))
         try:
             self._mark(trace.get_current_span(context))
         except Exception as error:  # noqa: BLE001 - a foreign span must not cost the unit of work
@@ -88,9 +90,8 @@ class Binding:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            detach(self._token)
-            self._token = None
+        if self._tokens:
+            detach(self._tokens.pop())
 
 
 def bind(**attributes: object) -> Binding:
@@ -104,22 +105,21 @@ def bind(**attributes: object) -> Binding:
 
 
 class _Use:
-    __slots__ = ("_context", "_token")
+    __slots__ = ("_context", "_tokens")
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._token: Token[Context] | None = None
+        self._tokens: list[Token[Context]] = []
 
     def __enter__(self) -> Context:
-        self._token = attach(self._context)
+        self._tokens.append(attach(self._context))
         return self._context
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
-        if self._token is not None:
-            detach(self._token)
-            self._token = None
+        if self._tokens:
+            detach(self._tokens.pop())
 
 
 def use_context(context: Context) -> _Use:

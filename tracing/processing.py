@@ -176,7 +176,8 @@ class Processing:
     ) -> None:
         try:
             if self._route is not None:
-                if error is not None:
+                # Closing a generator that has a handler in it is no failure of the handler.
+                if error is not None and not isinstance(error, GeneratorExit):
                     self._error = record_error(self._span, error)
                     record_frames(self._span, error)
                 self._end(self._route)

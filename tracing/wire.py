@@ -32,6 +32,8 @@ _GETTER: Final = HeaderGetter()
 _SETTER: Final = HeaderSetter()
 #: W3C Trace Context, section 3.3.1.5: what is longer may be dropped, and the API drops it.
 _TRACESTATE_LIMIT: Final = 512
+#: A `traceparent` of version 00 has 55 bytes; a later version may add to it.
+_TRACEPARENT_LIMIT: Final = 128
 #: W3C Trace Context level 2, section 3.3.2: a member, and how many there may be.
 _TRACESTATE_MEMBER: Final = re.compile(
     r"(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
@@ -42,9 +44,18 @@ _REMEMBERED: Final = 4096
 _FLAGS: Final = tuple(TraceFlags(octet) for octet in range(256))
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def parse(traceparent: bytes, tracestate: bytes | None = None) -> SpanContext | None:
     """Read a span context as the W3C recommendation writes it; None if it is malformed or all zero."""
+    # Before anything is remembered: what a stranger sends must not fill the memory.
+    if len(traceparent) > _TRACEPARENT_LIMIT:
+        return None
+    if tracestate is not None and len(tracestate) > _TRACESTATE_LIMIT:
+        tracestate = None
+    return _parsed(traceparent, tracestate)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parsed(traceparent: bytes, tracestate: bytes | None) -> SpanContext | None:
     match = TRACEPARENT.fullmatch(traceparent.strip(b" \t"))
     if match is None:
         return None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,13 @@ from opentelemetry.trace import get_tracer
 import tracing
 from tracing.binding import bound, clean
 from tracing.testing import RecordedSpans
+
+
+class Colour(str, Enum):  # noqa: UP042  what a StrEnum is not
+    """An enumeration of strings as it was before Python 3.11."""
+
+    RED = "red"
+
 
 SAGA = {"saga.id": "s-1", "order.id": "o-1"}
 
@@ -138,3 +146,26 @@ def test_a_span_that_is_not_recorded_is_left_alone() -> None:
     """Binding under a remote or absent span does nothing but bind."""
     with tracing.bind(a="1"):
         assert not trace.get_current_span().is_recording()
+
+
+def test_one_binding_may_be_entered_within_itself() -> None:
+    """A binding that is entered again, also within itself, leaves nothing bound behind it."""
+    one = tracing.bind(**SAGA)
+    with one:
+        with one:
+            assert bound() == SAGA
+        assert bound() == SAGA
+    assert bound() == {}
+
+
+def test_a_list_that_holds_itself_is_written_as_text() -> None:
+    """A value that has no end costs no exception."""
+    endless: list[object] = []
+    endless.append(endless)
+    with tracing.bind(endless=endless):
+        assert bound() == {"endless": ["[[...]]"]}
+
+
+def test_an_enumerations_member_is_its_value() -> None:
+    """A member of an enumeration of strings is bound as `set_attribute` keeps it: by its value."""
+    assert clean(Colour.RED) == "red"

@@ -309,3 +309,17 @@ def test_it_works_without_instrumentation() -> None:
 def test_a_context_manager_can_be_entered_only_by_its_task() -> None:
     """Leaving a block that was never entered restores nothing and raises nothing."""
     tracing.process(Record()).__exit__(None, None, None)
+
+
+def test_closing_a_generator_is_no_failure() -> None:
+    """A generator that is closed in the midst of a handler ends the span without an error."""
+
+    def handler() -> Iterator[int]:
+        with tracing.process(Record()):
+            yield 1
+
+    with RecordedSpans() as spans:
+        working = handler()
+        next(working)
+        working.close()  # type: ignore[attr-defined]
+    assert spans.one("process orders").status.status_code is StatusCode.UNSET

@@ -7,7 +7,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanContext, TraceFlags, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from tracing.wire import parse, render
+from tracing.wire import _parsed, parse, render
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN_ID = "b7ad6b7169203331"
@@ -76,3 +76,14 @@ def test_a_tracestate_is_read_whole_or_not_at_all(
     assert dict(found.trace_state) == expected
     assert isinstance(found.trace_state, TraceState)
     assert caplog.records == []
+
+
+def test_large_headers_are_not_remembered() -> None:
+    """What is too large to be valid is refused before it gets into the cache; a large tracestate costs only itself."""
+    before = _parsed.cache_info().currsize
+    assert parse(f"cc-{TRACE_ID}-{SPAN_ID}-01-".encode() + b"x" * 100_000) is None
+    assert _parsed.cache_info().currsize == before
+    context = parse(GOOD, b"a=" + b"x" * 100_000)
+    assert context is not None
+    assert not context.trace_state
+    assert _parsed.cache_info().currsize <= before + 1

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from services.contracts import ContractError
 from services.contracts.topics import dead_letter_topic
-from services.messaging.errors import MessagingError
+from services.messaging.errors import MessageTooLarge, MessagingError
 
 OWN = "sagatrace-dlq-"
 ORIGINAL = f"{OWN}original-"
@@ -28,6 +28,7 @@ SPRING = "kafka_dlt-original-"
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 
 _MESSAGE_BYTES = 1024
+_KEY_BYTES = 1024
 _STACK_BYTES = 4096
 _NAME_BYTES = 512
 # A record has one or two; each of those that a broken peer adds grows by the new name's prefix when it is moved.
@@ -97,6 +98,9 @@ class DeadLetters:
     async def add(self, record: Record, error: BaseException, attempts: int) -> None:
         """Write a record that could not be processed, in the current trace, and wait for the acknowledgement.
 
+        A record that is too large even for here (its topic took it compressed, or takes more than ours) is written
+        without what makes it large: its story says where it stands, and `sagatrace-dlq-omitted` what is left out.
+
         Raises:
             SendFailed: it is not certain that the record was written.
             Unavailable: no broker answers.
@@ -104,11 +108,15 @@ class DeadLetters:
         original = list(record.headers)
         failed_before = any(name.startswith(OWN) for name, _ in original)
         headers = list(_kept_again(original) if failed_before else _kept(original))
-        headers.extend(_failure(self._group, record, error, attempts))
-        if not failed_before:
-            headers.extend(_spring(self._group, record))
+        story = list(_failure(self._group, record, error, attempts))
+        spring = list(_spring(self._group, record))
         topic = dead_letter_topic(self._group)
-        await self._producer.publish(topic, key=record.key, value=record.value, headers=headers)
+        whole = [*headers, *story, *(() if failed_before else spring)]
+        try:
+            await self._producer.publish(topic, key=record.key, value=record.value, headers=whole)
+        except MessageTooLarge:
+            key = record.key if len(record.key or b"") <= _KEY_BYTES else None
+            await self._producer.publish(topic, key=key, value=None, headers=[*story, *spring, _omitted(record)])
 
 
 def _kept(headers: Iterable[Header]) -> Iterator[Header]:
@@ -145,6 +153,13 @@ def _failure(group: str, record: Record, error: BaseException, attempts: int) ->
     }
     for name, value in told.items():
         yield f"{OWN}{name}", str(value).encode(errors="backslashreplace")
+
+
+def _omitted(record: Record) -> Header:
+    """Say what of a record was too large to be kept, with the number of its bytes."""
+    headers = sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
+    sizes = {"key": len(record.key or b""), "value": len(record.value or b""), "headers": headers}
+    return f"{OWN}omitted", ", ".join(f"{name}={size}" for name, size in sizes.items()).encode()
 
 
 def _spring(group: str, record: Record) -> Iterator[Header]:

@@ -16,6 +16,8 @@ from services.oms.order import OrderError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+# An unknown field is named by the caller.
+_PATH_LENGTH = 100
 
 
 class Problem(Exception):
@@ -100,4 +102,4 @@ async def _unavailable(_: Request, __: Exception) -> JSONResponse:
 def _path(location: Sequence[Any]) -> str:
     """Name a field as a user would write it: `items.0.quantity`, without the leading `body`."""
     parts = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location
-    return ".".join(str(part) for part in parts) or "body"
+    return ".".join(str(part) for part in parts)[:_PATH_LENGTH] or "body"

@@ -1,6 +1,7 @@
 """What a dead letter tells, and in which form."""
 
 import struct
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from services.contracts import Undecodable
 from services.messaging.dead_letters import DeadLetters
-from services.messaging.errors import SendFailed, Transient
+from services.messaging.errors import MessageTooLarge, SendFailed, Transient
 from tests.support.records import Header, Letter, Letters, record
 
 SECRET = "4111 1111 1111 1111"
@@ -143,3 +144,30 @@ async def test_many_trace_headers_do_not_make_it_grow(name: str) -> None:
     sizes = [sum(len(name) + len(value or b"") for name, value in of) for of in (letter.headers, headers)]
     assert sizes[0] - sizes[1] < 65_536
     assert sum(len(name) + len(value or b"") + 16 for name, value in letter.headers) < 65_536
+
+
+class SmallTopic(Letters):
+    """A dead-letter topic that takes records of up to 8 KiB."""
+
+    async def publish(
+        self, topic: str, *, key: bytes | None, value: bytes | None, headers: Iterable[Header] = ()
+    ) -> object:
+        """Take a record that is small enough."""
+        headers = list(headers)
+        if len(key or b"") + len(value or b"") + sum(len(name) + len(what or b"") for name, what in headers) > 8192:
+            raise MessageTooLarge("too large")
+        return await super().publish(topic, key=key, value=value, headers=headers)
+
+
+@pytest.mark.parametrize("large", ["key", "value", "headers"])
+async def test_what_fits_nowhere_leaves_its_story(large: str) -> None:
+    """A record too large for the dead letters is written without what makes it large: where it stands, and sizes."""
+    parts: dict[str, Any] = {"key": b"o-1", "value": b"{}", "headers": ()}
+    parts[large] = (("x", b"y" * 10_000),) if large == "headers" else b"y" * 10_000
+    letters = SmallTopic()
+    await DeadLetters("billing", letters).add(record(**parts), Undecodable("no JSON"), 1)
+    letter = letters.kept[0]
+    assert (letter["sagatrace-dlq-partition"], letter["sagatrace-dlq-offset"]) == (b"2", b"7")
+    assert f"{large}=1000".encode() in (letter["sagatrace-dlq-omitted"] or b"")
+    assert letter.value is None
+    assert letter.key == (None if large == "key" else b"o-1")

@@ -22,6 +22,14 @@ TRACEPARENT: Final = re.compile(rb"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{
 
 #: W3C Baggage, section 3.3.2: what a propagator has to take; the API's logs a longer header and ignores it.
 _BAGGAGE_LIMIT: Final = 8192
+_BAGGAGE_MEMBERS: Final = 180
+#: W3C Baggage, section 3.3.1: a member is a token, a value, and properties.
+_BAGGAGE_NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_BAGGAGE_VALUE: Final = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
+_BAGGAGE_MEMBER: Final = re.compile(
+    rf"[ \t]*{_BAGGAGE_NAME}[ \t]*=[ \t]*{_BAGGAGE_VALUE}[ \t]*"
+    rf"(?:;[ \t]*{_BAGGAGE_NAME}[ \t]*(?:=[ \t]*{_BAGGAGE_VALUE}[ \t]*)?)*"
+)
 
 
 def pairs(headers: object) -> list[Header]:
@@ -61,7 +69,14 @@ def _well_formed(name: str, value: str) -> bool:
     """Refuse what a propagator would refuse, so that an older value gets its turn and no header text gets logged."""
     if name == "traceparent":
         return TRACEPARENT.fullmatch(value.strip(" \t").encode()) is not None
-    return name != "baggage" or len(value) <= _BAGGAGE_LIMIT
+    return name != "baggage" or _is_baggage(value)
+
+
+def _is_baggage(value: str) -> bool:
+    """Take a baggage header as a whole or not at all: the API's propagator logs each member that it refuses."""
+    members = value.split(",")
+    fits = len(value) <= _BAGGAGE_LIMIT and len(members) <= _BAGGAGE_MEMBERS
+    return fits and all(map(_BAGGAGE_MEMBER.fullmatch, members))
 
 
 def drop(headers: Headers, names: Iterable[str]) -> list[Header]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import signal
 import sys
@@ -46,6 +48,11 @@ def run(output: Path, port: int | None) -> bool:
     settings = DemoSettings.read()
     port = take_port(port)
     logs = _folder(output / "logs")
+    with _alone(output):
+        return _run_alone(settings, output, port, logs)
+
+
+def _run_alone(settings: DemoSettings, output: Path, port: int, logs: Path) -> bool:
     console = Console(highlight=False)
     recording = Recording()
     with _terminated_like_interrupted(), Progress(console) as progress:
@@ -96,6 +103,24 @@ def _folder(path: Path) -> Path:
     except OSError as error:
         raise CannotRun(f"{path} can't be written to ({error.strerror}): name another folder with --output") from error
     return path
+
+
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keep a second demo out of the folder: each reads from its logs what the other's processes say."""
+    folder = os.open(output, os.O_RDONLY)
+    try:
+        _lock(folder, output)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int, output: Path) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CannotRun(f"another demo writes to {output}: name another folder with --output") from None
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """The demo, as a process: what it shows, what it writes, and that nothing of it is left."""
 
+import fcntl
 import importlib.util
 import json
+import os
 import re
 import signal
 import socket
@@ -144,6 +146,20 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert (demo.process.returncode, out) == (2, "")
     assert f"port {port} " in line
     assert "--port" in line
+
+
+def test_a_second_demo_keeps_out_of_the_folder(tmp_path: Path) -> None:
+    """A folder that another demo writes to is one line that names the option, and exit code 2."""
+    output = tmp_path / "out"
+    output.mkdir()
+    folder = os.open(output, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with running_demo(tmp_path) as demo:
+        _, err = demo.process.communicate(timeout=60)
+    os.close(folder)
+    assert demo.process.returncode == 2
+    assert err.count("\n") == 1
+    assert "--output" in err
 
 
 def test_a_service_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,18 @@ def test_a_malformed_traceparent_does_not_hide_a_good_one(garbage: bytes) -> Non
     assert headers.get([("traceparent", GOOD), ("traceparent", garbage)], "traceparent") == GOOD.decode()
 
 
+@pytest.mark.parametrize("junk", [b"no pair", b"k=v,=x", b'k="v"', b"k=v;", b"k=v,,k=v", b",".join([b"k=v"] * 181)])
+def test_a_malformed_baggage_is_not_there(junk: bytes) -> None:
+    """A baggage header with a member that is none is as good as no header, and none of it is logged."""
+    assert headers.get([("baggage", junk)], "baggage") is None
+
+
+@pytest.mark.parametrize("good", [b"k=v", b"k = v , l=%20;p=1 ; q", b"a.b=", b"user=al=ice"])
+def test_a_baggage_is_read_as_it_stands(good: bytes) -> None:
+    """A well-formed baggage header is read."""
+    assert headers.get([("baggage", good)], "baggage") == good.decode()
+
+
 def test_a_baggage_beyond_the_limit_is_not_there() -> None:
     """Baggage of more than 8192 bytes is passed over: a propagator would log it whole."""
     assert headers.get([("baggage", b"k=" + b"v" * 8192)], "baggage") is None

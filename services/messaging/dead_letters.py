@@ -6,8 +6,9 @@ failure is told twice: as text under `sagatrace-dlq-*`, and under Spring's `kafk
 (spring-kafka, `DeadLetterRecordManager`: int32 and int64, big endian), so that tools which know those read it too.
 A record that fails again gets the story of its new failure; what is called original stays that of the first.
 
-What is added has an upper size far below the 64 KiB that a dead-letter topic takes more than its source, so a dead
-letter always fits. No text in it holds a payload: of an exception only its class, and the frames of its stack.
+What is added has an upper size far below the 64 KiB that a dead-letter topic takes more than its source, so what just
+fits its topic fits here. A record that its topic took only because it was compressed may not: it leaves its story alone,
+which says where it stands. No text holds a payload: of an exception only its class, and the frames of its stack.
 """
 
 from __future__ import annotations

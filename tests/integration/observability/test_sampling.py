@@ -1,22 +1,19 @@
 """The sampling variant: which traces are kept, and that all are counted."""
 
 import secrets
-import time
-from collections.abc import Mapping
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.servers.jaeger import JaegerAddress
 from tests.servers.pool import Servers
 from tests.support.deployment import load
 from tests.support.eventually import eventually
+from tests.support.otlp import otlp_span, send_spans, spans_of
 from tests.support.sources import ROOT
 
 _SHIPPED = ROOT / "otel-collector.yaml"
 _SAMPLED = ROOT / "deploy/otel-collector.sampling.yaml"
-_MILLISECOND = 1_000_000
 _KEPT: dict[str, dict[str, Any]] = {
     "an error": {"status": {"code": 2}},
     "a saga that failed": {"attributes": {"saga.outcome": "failed"}},
@@ -52,47 +49,19 @@ async def test_what_fails_compensates_or_is_slow_is_kept(otlp: str, jaeger: Jaeg
     kept = {name: secrets.token_hex(16) for name in _KEPT}
     usual = [secrets.token_hex(16) for _ in range(_USUAL)]
     # The reason is in the second span: the first, sent before, has to wait for it.
-    _send(otlp, [_span(trace) for trace in (*kept.values(), *usual)])
-    _send(otlp, [_span(kept[name], **reason) for name, reason in _KEPT.items()])
-    _send(otlp, [_span(trace, attributes={"saga.outcome": "completed"}) for trace in usual])
+    send_spans(otlp, [otlp_span(trace) for trace in (*kept.values(), *usual)])
+    send_spans(otlp, [otlp_span(kept[name], **reason) for name, reason in _KEPT.items()])
+    send_spans(otlp, [otlp_span(trace, attributes={"saga.outcome": "completed"}) for trace in usual])
 
     def all_are_whole() -> bool:
-        assert {name for name, trace in kept.items() if _spans(jaeger, trace) != 2} == set()
+        assert {name for name, trace in kept.items() if spans_of(jaeger, trace) != 2} == set()
         return True
 
     await eventually(all_are_whole, timeout_s=30)
     # They were decided on at the same time.
-    assert sum(_spans(jaeger, trace) for trace in usual) == 0
+    assert sum(spans_of(jaeger, trace) for trace in usual) == 0
 
 
 def _without_chance() -> list[Any]:
     policies: list[Any] = load("deploy/otel-collector.sampling.yaml")["processors"]["tail_sampling"]["policies"]
     return [policy for policy in policies if policy["type"] != "probabilistic"]
-
-
-def _span(
-    trace: str,
-    *,
-    ms: int = 5,
-    attributes: Mapping[str, str] | None = None,
-    **fields: Any,
-) -> dict[str, Any]:
-    now = time.time_ns()
-    named = [{"key": key, "value": {"stringValue": value}} for key, value in (attributes or {}).items()]
-    times = {"startTimeUnixNano": str(now - ms * _MILLISECOND), "endTimeUnixNano": str(now)}
-    ids = {"traceId": trace, "spanId": secrets.token_hex(8)}
-    return {**ids, **times, "name": "sampled", "kind": 1, "attributes": named, **fields}
-
-
-def _send(otlp: str, spans: list[dict[str, Any]]) -> None:
-    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "sampled"}}]}
-    body = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}
-    httpx2.post(f"{otlp}/v1/traces", json=body, timeout=10).raise_for_status()
-
-
-def _spans(jaeger: JaegerAddress, trace: str) -> int:
-    answer = httpx2.get(f"{jaeger.url}/api/v3/traces/{trace}", timeout=10)
-    if answer.status_code == 404:
-        return 0
-    resources = answer.json()["result"]["resourceSpans"]
-    return sum(len(scope["spans"]) for resource in resources for scope in resource["scopeSpans"])

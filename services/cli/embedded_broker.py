@@ -1,13 +1,12 @@
 """The embedded broker: librdkafka's mock cluster, in a process of its own.
 
 It speaks the Kafka protocol over TCP and ships inside the `confluent-kafka` wheel. One member a group, no admin
-calls, nothing on disk: enough for the demo and for fast tests, not for a rebalance (DESIGN notes in docs/).
+calls, nothing on disk: enough for the demo and for fast tests, not for a rebalance.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 
 
 def serve() -> None:
@@ -22,7 +21,8 @@ def serve() -> None:
     cluster = Producer({"test.mock.num.brokers": 1, "log_level": 0})
     broker = next(iter(cluster.list_topics(timeout=10).brokers.values()))
     print(f"{broker.host}:{broker.port}", flush=True)
-    threading.Thread(target=sys.stdin.buffer.read, name="lifeline").run()
+    # Its threads serve; this one waits for the end.
+    sys.stdin.buffer.read()
 
 
 if __name__ == "__main__":

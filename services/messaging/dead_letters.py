@@ -7,8 +7,8 @@ failure is told twice: as text under `sagatrace-dlq-*`, and under Spring's `kafk
 A record that fails again gets the story of its new failure; what is called original stays that of the first.
 
 What is added has an upper size far below the 64 KiB that a dead-letter topic takes more than its source, so what just
-fits its topic fits here. A record that its topic took only because it was compressed may not: it leaves its story alone,
-which says where it stands. No text holds a payload: of an exception only its class, and the frames of its stack.
+fits its topic fits here. A record that its topic took only because it was compressed may not: it leaves its story
+alone, which says where it stands. No text holds a payload: of an exception only its class, and its stack's frames.
 """
 
 from __future__ import annotations

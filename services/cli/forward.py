@@ -6,19 +6,23 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 _QUEUE_LENGTH: Final = 10_000
 _TIMEOUT_S: Final = 5.0
 _FLUSH_S: Final = 2.0
 _END: Final = None
+_TRACES: Final = "/v1/traces"
 
 
 class Forward:
     """Sends OTLP/HTTP requests on, in the background; one that fails is counted and not repeated.
+
+    An endpoint that takes traces alone, as Jaeger does, answers 404 to metrics and logs: that is no failure.
 
     Args:
         endpoint: The base URL, as in `OTEL_EXPORTER_OTLP_ENDPOINT`; http or https.
@@ -65,5 +69,10 @@ class Forward:
             try:
                 with urlopen(request, timeout=_TIMEOUT_S):  # noqa: S310  as above
                     pass
-            except (URLError, OSError):
-                self.failures += 1
+            except (URLError, OSError) as error:
+                self.failures += _is_failure(path, error)
+
+
+def _is_failure(path: str, error: OSError) -> bool:
+    is_not_taken = isinstance(error, HTTPError) and error.code == HTTPStatus.NOT_FOUND
+    return path == _TRACES or not is_not_taken

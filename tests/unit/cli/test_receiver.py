@@ -161,3 +161,11 @@ async def test_an_endpoint_that_is_away_costs_nothing_but_a_count(recording: Rec
         _record(near.endpoint)
         await eventually(lambda: forward.failures == 2)
     assert len(recording.spans()) == 2
+
+
+async def test_an_endpoint_may_take_traces_alone() -> None:
+    """Metrics that an endpoint knows no path for are not counted as lost; traces are."""
+    with Receiver(Recording()) as far, Forward(f"{far.endpoint}/elsewhere", {}) as forward:
+        forward.put("/v1/metrics", b"")
+        forward.put("/v1/traces", b"")
+        await eventually(lambda: forward.failures == 1)

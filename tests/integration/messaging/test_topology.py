@@ -1,0 +1,45 @@
+"""Topics are made on a real broker: all of them, as they should be, once."""
+
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from services.messaging.errors import Unavailable
+from services.messaging.topology import all_topics, create_topics
+from tests.servers.kafka import KafkaServer
+from tests.servers.pool import Servers
+
+
+@pytest.fixture(params=["kafka", "kafka35"])
+def own_broker(request: pytest.FixtureRequest, servers: Servers) -> KafkaServer:
+    """A broker with no topic on it."""
+    server: KafkaServer = getattr(servers, request.param)()
+    return server
+
+
+async def test_topics_are_made_once_as_they_should_be(own_broker: KafkaServer) -> None:
+    """The first call makes every topic with 4 partitions, dead letters to be kept for ever; the second makes none."""
+    names = [topic.name for topic in all_topics()]
+    assert sorted(await create_topics(own_broker.bootstrap)) == sorted(names)
+    assert await create_topics(own_broker.bootstrap) == []
+    admin = AIOKafkaAdminClient(bootstrap_servers=own_broker.bootstrap)
+    await admin.start()
+    try:
+        described = await admin.describe_topics(names)
+        dead = ConfigResource(ConfigResourceType.TOPIC, "oms-payment.dlq")
+        answers = await admin.describe_configs([dead])
+    finally:
+        await admin.close()
+    assert {topic["topic"]: len(topic["partitions"]) for topic in described} == dict.fromkeys(names, 4)
+    # aiokafka builds its answers from schemas, which have no types.
+    resources: list[Any] = answers[0].resources  # type: ignore[attr-defined]
+    config = {entry[0]: entry[1] for entry in resources[0][4]}
+    assert (config["retention.ms"], config["max.message.bytes"]) == ("-1", str(1_048_588 + 65_536))
+
+
+async def test_a_broker_that_is_away_is_told() -> None:
+    """Without a broker the call ends in time and names the variable."""
+    with pytest.raises(Unavailable, match="KAFKA_BOOTSTRAP_SERVERS"):
+        await create_topics("127.0.0.1:9", timeout_s=1.0)

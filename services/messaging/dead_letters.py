@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import struct
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Protocol
 
+import tracing
 from services.contracts import ContractError
 from services.contracts.topics import dead_letter_topic
 from services.messaging.errors import MessageTooLarge, MessagingError
@@ -39,24 +40,8 @@ _TIMESTAMP_TYPES = {0: "CreateTime", 1: "LogAppendTime"}
 Header = tuple[str, bytes | None]
 
 
-class Record(Protocol):
-    """What a dead letter keeps of a consumed record."""
-
-    @property
-    def topic(self) -> str:
-        """The topic it was read from."""
-
-    @property
-    def partition(self) -> int:
-        """Its partition."""
-
-    @property
-    def offset(self) -> int:
-        """Its offset in the partition."""
-
-    @property
-    def timestamp(self) -> int:
-        """Milliseconds since the epoch."""
+class Record(tracing.Record, Protocol):
+    """What a dead letter keeps of a consumed record: its bytes as they came."""
 
     @property
     def timestamp_type(self) -> int:
@@ -69,10 +54,6 @@ class Record(Protocol):
     @property
     def value(self) -> bytes | None:
         """Its value."""
-
-    @property
-    def headers(self) -> Sequence[Header]:
-        """Its headers, in order."""
 
 
 class Publisher(Protocol):

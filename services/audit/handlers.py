@@ -7,6 +7,7 @@ from opentelemetry import trace
 from services.audit import store
 from services.audit.entry import Entry
 from services.contracts import Message
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.errors import Fatal
 from services.messaging.inbox import Inbox
@@ -31,7 +32,7 @@ class AuditHandler:
         """
         if not isinstance(entry, Entry):
             raise Fatal("the audit trail keeps records, and this message came without one")
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.TRAIL) as connection:
             if not await self._inbox.first_delivery(connection, entry.event_id):
                 return
             if not await store.append(connection, entry):

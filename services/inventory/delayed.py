@@ -8,6 +8,7 @@ import tracing
 from services.inventory import store
 from services.inventory.handlers import settle
 from services.inventory.stock import FailurePlan
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.loop import Loop
 from services.messaging.outbox import Outbox
@@ -38,7 +39,7 @@ class Delayed:
         async with self._database.reading() as connection:
             if not await store.is_any_due(connection):
                 return False
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.STOCK_DELAYED) as connection:
             held = await store.hold_due(connection)
             if held is None:
                 return False

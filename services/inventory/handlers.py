@@ -12,6 +12,7 @@ from services.inventory import store
 from services.inventory.answers import released, reserved_or_rejected
 from services.inventory.stock import ACTS, Act, Ask, FailurePlan, State, decide, wanted
 from services.inventory.store import Reservation
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.errors import Fatal
 from services.messaging.inbox import Inbox
@@ -35,7 +36,7 @@ class StockHandler:
             Fatal: the message is no command to the inventory.
             Unavailable: the database is away.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.STOCK) as connection:
             if not await self._inbox.first_delivery(connection, command.event_id):
                 return
             match command:

@@ -26,6 +26,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from services.messaging import crash_points
+from services.messaging.crash_points import Write
 from services.messaging.errors import Unavailable
 
 _SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -67,8 +69,11 @@ class Database:
         return self.url.get_backend_name() == "sqlite"
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, write: Write | None = None) -> AsyncIterator[AsyncConnection]:
         """Open a write transaction: committed at the end of the block, rolled back by any exception.
+
+        Args:
+            write: What its commit is called among the durable writes.
 
         Raises:
             Unavailable: the database is away, locked for too long, or was lost in between.
@@ -81,6 +86,8 @@ class Database:
             stack.callback(self._after_commit.pop, connection)
             async with connection.begin():
                 yield connection
+                crash_points.before(write)
+            crash_points.after(write)
         for callback in callbacks:
             callback()
 

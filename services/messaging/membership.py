@@ -26,7 +26,9 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import IllegalStateError, KafkaError
 from opentelemetry import metrics
 
+from services.messaging import crash_points
 from services.messaging.closing import close_consumer
+from services.messaging.crash_points import Write
 from services.messaging.errors import Unavailable
 from services.messaging.intake import Intake
 from services.messaging.partition import Deliver, Partition
@@ -224,7 +226,9 @@ class Membership:
             return
         try:
             async with asyncio.timeout(self._settings.commit_timeout):
+                crash_points.before(Write.OFFSETS)
                 await self._client.commit({partition.topic_partition: offset for partition, offset in due.items()})
+                crash_points.after(Write.OFFSETS)
         except (KafkaError, TimeoutError) as error:
             self._log.warning("consumer.commit_failed", group=self._group, reason=type(error).__name__)
             return

@@ -16,6 +16,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 
 
@@ -36,7 +37,7 @@ async def upgrade(url: str, service: str, *, scripts: str | None = None, wait_s:
     folder = resources.files(scripts or f"services.{service}.migrations")
     try:
         with resources.as_file(folder) as path:
-            async with database.transaction() as connection:
+            async with database.transaction(Write.MIGRATION) as connection:
                 if not database.is_sqlite:
                     await _hold_schema(connection, service)
                 await connection.run_sync(_upgrade_to_head, path)

@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.contracts import Message, encode
 from services.messaging import trace_context
 from services.messaging.clock import database_now, database_time
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.errors import MessageTooLarge
 from services.messaging.tables import OUTBOX
@@ -112,7 +113,7 @@ class Outbox:
         chosen = due.with_for_update(skip_locked=True).cte("chosen")
         lease = {"lease_token": uuid4(), "leased_until": database_time(lease_s), "attempts": OUTBOX.c.attempts + 1}
         claim = update(OUTBOX).where(OUTBOX.c.id.in_(select(chosen.c.id))).values(**lease)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.OUTBOX_CLAIM) as connection:
             rows = (await connection.execute(claim.returning(OUTBOX, database_now().label("claimed_at")))).mappings()
             return sorted((OutboxRow.of(row) for row in rows), key=lambda row: row.id)
 

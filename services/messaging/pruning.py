@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.loop import Loop
 
@@ -23,7 +24,7 @@ def pruning(
 
     async def turn() -> bool:
         for prune, retention_s in prunes:
-            async with database.transaction() as connection:
+            async with database.transaction(Write.PRUNING) as connection:
                 await prune(connection, retention_s)
         return False
 

@@ -21,6 +21,8 @@ from opentelemetry import metrics
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import tracing
+from services.messaging import crash_points
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.errors import MessagingError, Unavailable
 from services.messaging.loop import Loop
@@ -147,7 +149,7 @@ class Relay:
     async def _renew(self) -> bool:
         """Lengthen the leases of what is in hand."""
         if self._in_flight:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction(Write.OUTBOX_RENEW) as connection:
                 await self._outbox.renew(connection, self._in_flight.values(), self._settings.lease)
         return False
 
@@ -162,7 +164,10 @@ class Relay:
 
     async def _publish(self, row: OutboxRow) -> Sent:
         with tracing.use_context(restore(row.trace_context)), tracing.bind(**_attributes(row)):
-            return await self._producer.publish(row.topic, key=row.key.encode(), value=row.value)
+            crash_points.before(Write.OUTBOX_SEND)
+            sent = await self._producer.publish(row.topic, key=row.key.encode(), value=row.value)
+            crash_points.after(Write.OUTBOX_SEND)
+            return sent
 
     async def _settle_for_ever(self) -> None:
         while True:
@@ -185,7 +190,7 @@ class Relay:
         while True:
             attempt += 1
             try:
-                async with self._database.transaction() as connection:
+                async with self._database.transaction(Write.OUTBOX_SETTLE) as connection:
                     return [outcome for outcome in outcomes if await self._write(connection, *outcome)]
             except Unavailable as error:
                 self._log.warning("outbox.unrecorded", rows=len(outcomes), attempt=attempt, reason=str(error))
@@ -223,7 +228,7 @@ class Relay:
 
     async def _give_back(self) -> None:
         """End the leases of what was not sent, so that the next relay need not wait for them to run out."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.OUTBOX_RELEASE) as connection:
             for row in self._in_flight.values():
                 await self._outbox.release(connection, row)
 

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 import structlog
 
 import tracing
-from services.messaging import logs
+from services.messaging import crash_points, logs
 from services.messaging.consumer import Consumer
 from services.messaging.readiness import Readiness
 from services.messaging.settings import RuntimeSettings
@@ -52,6 +52,7 @@ async def run_service(name: str, parts: Parts) -> None:
         Exception: the first error of a part that died, or of what it needs.
     """
     settings = RuntimeSettings.read()
+    crash_points.arm(settings.crash_at)
     logs.configure(name)
     tracing.configure(service_name=name)
     tracing.instrument()

@@ -9,8 +9,9 @@ import re
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.messaging.crash_points import CrashPoint
 from services.messaging.errors import ConfigurationError
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -161,10 +162,16 @@ class RetentionSettings(Settings):
 class RuntimeSettings(Settings):
     """How long a service may take to end, in seconds: its parts (`SAGATRACE_STOP_BUDGET`), its spans' export.
 
-    The latter is `SAGATRACE_FLUSH_TIMEOUT`.
+    The latter is `SAGATRACE_FLUSH_TIMEOUT`. `SAGATRACE_CRASH_AT` is for tests: the process kills itself there.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_")
 
     stop_budget: Seconds = 8.0
     flush_timeout: Seconds = 5.0
+    crash_at: Annotated[CrashPoint | None, NoDecode] = None
+
+    @field_validator("crash_at", mode="before")
+    @classmethod
+    def _is_a_point(cls, text: object) -> CrashPoint | None:
+        return None if text is None else CrashPoint.parse(str(text))

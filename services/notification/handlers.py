@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.contracts import Message
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
 from services.notification.letter import letter_about
@@ -23,7 +24,7 @@ class NotificationHandler:
         Raises:
             Unavailable: the database is away.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.NOTIFICATION) as connection:
             if not await self._inbox.first_delivery(connection, event.event_id):
                 return
             letter = letter_about(event)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import tracing
 from services.contracts import Item, new_id
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.trace_context import capture, restore, span_context
 from services.oms import order as rules
@@ -47,7 +48,7 @@ class OrderDesk:
             Problem: the idempotency key was used for another order.
         """
         total = rules.total_of(items)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.ORDER_PLACED) as connection:
             order = Order(
                 order_id=str(new_id()),
                 customer_id=customer_id,
@@ -126,7 +127,7 @@ class OrderDesk:
             return SagaHistoryView(**dict(_view(saga)), history=history)
 
     async def _request(self, order_id: str, request: Input) -> Placed:
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.ORDER_REQUEST) as connection:
             saga = await store.lock_saga_of(connection, order_id)
             if saga is None:
                 raise NotFound("order")

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message
 from services.contracts.replies import Answer, Refusal
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
 from services.oms import store
@@ -40,7 +41,7 @@ class ReplyHandler:
 
     async def __call__(self, reply: Message) -> None:
         """Apply one reply."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.REPLY) as connection:
             verdict = await self._apply(connection, reply)
         trace.get_current_span().set_attribute(semconv.SAGA_VERDICT, verdict)
         self._replies.add(1, {semconv.SAGA_VERDICT: verdict})

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import tracing
 from services.contracts.topics import PARTITIONS
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.loop import Loop
 from services.messaging.outbox import OutboxRow
@@ -61,7 +62,7 @@ class Timeouts:
         async with self._database.reading() as connection:
             if not await store.is_any_overdue(connection):
                 return False
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.REPLY_PROGRESS) as connection:
             for (_, partition), moment in self._caught_up().items():
                 await store.note_progress(connection, partition, time.time() - moment.timestamp())
             read_up_to = await store.progress(connection, PARTITIONS)
@@ -73,7 +74,7 @@ class Timeouts:
         return len(due) == self._settings.sweep_batch
 
     async def _time_out(self, saga_id: str) -> None:
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.TIMEOUT) as connection:
             saga = await store.lock_saga(connection, saga_id)
             # Its answer, or another sweeper, may have come first.
             if saga is None or saga.deadline is None or saga.deadline > await store.clock(connection):

@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Money
 from services.messaging.clock import database_now
+from services.messaging.crash_points import Write
 from services.messaging.database import Database, insert_once
 from services.messaging.errors import Transient
 from services.payment.charge import UNDONE
@@ -99,7 +100,7 @@ class SimulatedGateway:
 
     async def charge(self, key: str, amount: Money, method: str) -> Outcome:
         """Charge once for a key, by the method's plan."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.GATEWAY_CHARGE) as connection:
             state, reason, tries = await self._hold(connection, key)
             busy = method == "pm_flaky" and tries <= self._plan.flaky_failures
             is_first = state is KeyState.NEW and not busy
@@ -113,7 +114,7 @@ class SimulatedGateway:
 
     async def refund(self, key: str) -> None:
         """Pay back a key's charge once; a key that was never charged is refused from now on."""
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.GATEWAY_REFUND) as connection:
             state, _, _ = await self._hold(connection, key)
             if state is KeyState.CHARGED:
                 await self._pay_back(connection, key)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from services.contracts import Message, topics
 from services.contracts.commands import ChargePayment, Command, RefundPayment
+from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.errors import Fatal, Transient
 from services.messaging.inbox import Inbox
@@ -52,7 +53,7 @@ class PaymentHandler:
         if await self._act(command, Ask.CHARGE) is Act.CHARGE:
             key = idempotency_key(command.saga_id, command.payload.step)
             outcome = await self._gateway.charge(key, command.payload.total, command.payload.payment_method)
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.CHARGE) as connection:
             if not await self._inbox.first_delivery(connection, command.event_id):
                 return
             charge = await store.hold(connection, command, command.payload.step)
@@ -64,7 +65,7 @@ class PaymentHandler:
     async def _refund(self, command: RefundPayment) -> None:
         if await self._act(command, Ask.REFUND) is Act.REFUND:
             await self._gateway.refund(idempotency_key(command.saga_id, command.payload.step))
-        async with self._database.transaction() as connection:
+        async with self._database.transaction(Write.REFUND) as connection:
             if not await self._inbox.first_delivery(connection, command.event_id):
                 return
             charge = await store.hold(connection, command, command.payload.step)

@@ -2,11 +2,48 @@
 
 It speaks the Kafka protocol over TCP and ships inside the `confluent-kafka` wheel. One member a group, no admin
 calls, nothing on disk: enough for the demo and for fast tests, not for a rebalance.
+
+Made by the wheel's Python interface it lets the first member of a group wait three seconds for others that never come;
+its C interface (`rdkafka_mock.h`) can be told not to. Where a wheel keeps its library elsewhere than is known here, the
+Python interface has to do, and each join takes those seconds.
 """
 
 from __future__ import annotations
 
+import ctypes
 import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+_PRODUCER = 0
+_BROKERS = 1
+_CONNECT_S = 10
+# Where a wheel keeps the libraries it brings, beside its package: on Linux, and on macOS.
+_LIBRARIES = ("../confluent_kafka.libs/librdkafka-*.so*", ".dylibs/librdkafka*.dylib")
+
+
+class Cluster(NamedTuple):
+    """A cluster by its C interface, which lives as long as its process."""
+
+    library: ctypes.CDLL
+    handle: ctypes.c_void_p
+    address: str
+
+
+def open_cluster() -> Cluster | None:
+    """Start a cluster of one broker in which a group is joined at once; None where there is no C interface."""
+    library = _library()
+    if library is None:
+        return None
+    text = ctypes.create_string_buffer(512)
+    settings = ctypes.c_void_p(library.rd_kafka_conf_new())
+    # log_level 0: librdkafka otherwise warns on standard error of every mock-only request.
+    library.rd_kafka_conf_set(settings, b"log_level", b"0", text, len(text))
+    client = ctypes.c_void_p(library.rd_kafka_new(_PRODUCER, settings, text, ctypes.c_size_t(len(text))))
+    handle = ctypes.c_void_p(library.rd_kafka_mock_cluster_new(client, _BROKERS))
+    library.rd_kafka_mock_group_initial_rebalance_delay_ms(handle, 0)
+    return Cluster(library, handle, library.rd_kafka_mock_cluster_bootstraps(handle).decode())
 
 
 def serve() -> None:
@@ -17,12 +54,32 @@ def serve() -> None:
     """
     from confluent_kafka import Producer
 
-    # log_level 0: librdkafka otherwise warns on standard error of every mock-only request.
-    cluster = Producer({"test.mock.num.brokers": 1, "log_level": 0})
-    broker = next(iter(cluster.list_topics(timeout=10).brokers.values()))
-    print(f"{broker.host}:{broker.port}", flush=True)
+    cluster = open_cluster()
+    if cluster is not None:
+        address = cluster.address
+    else:
+        client = Producer({"test.mock.num.brokers": _BROKERS, "log_level": 0})
+        broker = next(iter(client.list_topics(timeout=_CONNECT_S).brokers.values()))
+        address = f"{broker.host}:{broker.port}"
+    print(address, flush=True)
     # Its threads serve; this one waits for the end.
     sys.stdin.buffer.read()
+
+
+def _library() -> ctypes.CDLL | None:
+    """Load the library that the wheel's own module uses, with the types of what is called."""
+    spec = find_spec("confluent_kafka")
+    package = Path(spec.origin).parent if spec is not None and spec.origin else None
+    found = [path for pattern in _LIBRARIES for path in package.glob(pattern)] if package else []
+    try:
+        library = ctypes.CDLL(str(found[0]))
+        for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_mock_cluster_new"):
+            getattr(library, name).restype = ctypes.c_void_p
+        library.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
+        library.rd_kafka_mock_group_initial_rebalance_delay_ms.restype = None
+    except (AttributeError, IndexError, OSError):
+        return None
+    return library
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class Stack:
         brokers = self.settings.kafka_bootstrap_servers or self._start_broker()
         self.progress.tell("broker", brokers, done=True)
         self.progress.tell("services", "starting, and joining their consumer groups")
-        # All at once: on the embedded broker a group's first member waits three seconds.
+        # All at once: what takes longest is what each imports.
         started = [self._start_service(service, brokers, port) for service in Service]
         api = OrderApi(HOST, port)
         for child in started:

@@ -167,8 +167,8 @@ def prometheus(request: pytest.FixtureRequest) -> str:
 def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     """The bootstrap address of a broker, one for the session; a test that asks for it runs on each in turn.
 
-    Topics appear when they are first used, with 4 partitions. On the embedded broker joining a group takes 3 seconds,
-    and a group holds one member. `@pytest.mark.brokers("kafka", "kafka35")` names those that a test is about.
+    Topics appear when they are first used, with 4 partitions. On the embedded broker a group holds one member.
+    `@pytest.mark.brokers("kafka", "kafka35")` names those that a test is about.
     """
     if request.param != "embedded":
         yield request.getfixturevalue(request.param)

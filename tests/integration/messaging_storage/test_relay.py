@@ -248,8 +248,10 @@ async def test_what_was_sent_is_recorded_once_the_database_is_back(database: Dat
         async with running(Relay(quick, outbox, publisher, settings=_SETTINGS)):
             await put(database, outbox, "a")
             await eventually(lambda: publisher.most_in_flight["a"])
-            with closing(sqlite3.connect(str(database.url.database), isolation_level=None)) as other:
-                other.execute("BEGIN IMMEDIATE")
+            path = str(database.url.database)
+            with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+                # In a thread: whoever has the lock now needs this loop to give it back.
+                await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
                 publisher.blocked["a"].set()
                 await eventually(lambda: [log["event"] for log in logs].count("outbox.unrecorded"))
                 other.execute("ROLLBACK")

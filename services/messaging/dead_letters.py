@@ -16,18 +16,31 @@ from __future__ import annotations
 import struct
 import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 import tracing
 from services.contracts import ContractError
 from services.contracts.topics import dead_letter_topic
+from services.messaging import trace_context
+from services.messaging.dead_letter_story import (
+    BEHIND,
+    FAILED_SPAN,
+    ORIGINAL,
+    OWN,
+    REDRIVE_COUNT,
+    REDRIVE_ID,
+    STATE,
+    TRACE_HEADERS,
+    Header,
+    Place,
+    State,
+    origin_of,
+)
 from services.messaging.errors import MessageTooLarge, MessagingError
 
-OWN = "sagatrace-dlq-"
-ORIGINAL = f"{OWN}original-"
 SPRING = "kafka_dlt-original-"
-TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 
 _MESSAGE_BYTES = 1024
 _KEY_BYTES = 1024
@@ -35,9 +48,12 @@ _STACK_BYTES = 4096
 _NAME_BYTES = 512
 # A record has one or two; each of those that a broken peer adds grows by the new name's prefix when it is moved.
 _MOVED = 100
+_PLACED = ("topic", "partition", "offset", "timestamp")
+_SPRING_ALONE = ("timestamp-type", "consumer-group")
 _TIMESTAMP_TYPES = {0: "CreateTime", 1: "LogAppendTime"}
 
-Header = tuple[str, bytes | None]
+# What a re-drive has written, and the next failure tells on.
+_CARRIED = (REDRIVE_COUNT, REDRIVE_ID)
 
 
 class Record(tracing.Record, Protocol):
@@ -70,6 +86,17 @@ class Publisher(Protocol):
         """Send bytes and wait for the broker's acknowledgement."""
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a record is written to the dead letters: its last error, after how many attempts, and what becomes of it."""
+
+    error: BaseException
+    attempts: int = 0
+    state: State = State.FAILED
+    #: The record that it would have overtaken.
+    behind: Place | None = None
+
+
 class DeadLetters:
     """The dead-letter topic of one group."""
 
@@ -77,11 +104,13 @@ class DeadLetters:
         self._group = group
         self._producer = producer
 
-    async def add(self, record: Record, error: BaseException, attempts: int) -> None:
+    async def add(self, record: Record, failure: Failure) -> None:
         """Write a record that could not be processed, in the current trace, and wait for the acknowledgement.
 
         A record that is too large even for here (its topic took it compressed, or takes more than ours) is written
         without what makes it large: its story says where it stands, and `sagatrace-dlq-omitted` what is left out.
+
+        What a record says of its origin is believed: it was re-driven, here or by another tool.
 
         Raises:
             SendFailed: it is not certain that the record was written.
@@ -90,15 +119,17 @@ class DeadLetters:
         original = list(record.headers)
         failed_before = any(name.startswith(OWN) for name, _ in original)
         headers = list(_kept_again(original) if failed_before else _kept(original))
-        story = list(_failure(self._group, record, error, attempts))
-        spring = list(_spring(self._group, record))
+        story = list(_story(self._group, record, failure))
+        known = origin_of(record) is not None
+        origin = () if known else tuple(_origin(self._group, record))
         topic = dead_letter_topic(self._group)
-        whole = [*headers, *story, *(() if failed_before else spring)]
         try:
+            whole = [*headers, *story, *origin]
             await self._producer.publish(topic, key=record.key, value=record.value, headers=whole)
         except MessageTooLarge:
             key = record.key if len(record.key or b"") <= _KEY_BYTES else None
-            await self._producer.publish(topic, key=key, value=None, headers=[*story, *spring, _omitted(record)])
+            alone = [*story, *(_first_origin(original) if known else origin), _omitted(record)]
+            await self._producer.publish(topic, key=key, value=None, headers=alone)
 
 
 def _kept(headers: Iterable[Header]) -> Iterator[Header]:
@@ -120,14 +151,21 @@ def _kept_again(headers: Iterable[Header]) -> Iterator[Header]:
             yield name, value
 
 
-def _failure(group: str, record: Record, error: BaseException, attempts: int) -> Iterator[Header]:
+def _first_origin(headers: Iterable[Header]) -> Iterable[Header]:
+    """Give what the headers tell of the record's origin, each name once, and nothing that is too long to be ours."""
+    ours = {f"{ORIGINAL}{name}" for name in _PLACED} | {f"{SPRING}{name}" for name in (*_PLACED, *_SPRING_ALONE)}
+    return {name: value for name, value in headers if name in ours and len(value or b"") <= _NAME_BYTES}.items()
+
+
+def _story(group: str, record: Record, failure: Failure) -> Iterator[Header]:
+    error = failure.error
     told = {
         "group": group,
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": record.timestamp,
-        "attempts": attempts,
+        "attempts": failure.attempts,
         "error-type": f"{type(error).__module__}.{type(error).__qualname__}"[:_NAME_BYTES],
         "error-message": _message(error),
         "stacktrace": _frames(error),
@@ -135,6 +173,18 @@ def _failure(group: str, record: Record, error: BaseException, attempts: int) ->
     }
     for name, value in told.items():
         yield f"{OWN}{name}", str(value).encode(errors="backslashreplace")
+    yield STATE, failure.state.encode()
+    if failure.behind is not None:
+        yield BEHIND, str(failure.behind).encode()
+    if (failed := trace_context.capture().get("traceparent")) is not None:
+        yield FAILED_SPAN, failed.encode()
+    yield from (header for header in record.headers if header[0] in _CARRIED and len(header[1] or b"") <= _NAME_BYTES)
+
+
+def _origin(group: str, record: Record) -> Iterator[Header]:
+    for name in _PLACED:
+        yield f"{ORIGINAL}{name}", str(getattr(record, name)).encode()
+    yield from _spring(group, record)
 
 
 def _omitted(record: Record) -> Header:

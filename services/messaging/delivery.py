@@ -28,7 +28,7 @@ from services.contracts import Message, UnknownType, parse_saga_event
 from services.contracts.topics import EVENT_TOPICS
 from services.messaging import crash_points
 from services.messaging.crash_points import Write
-from services.messaging.dead_letters import DeadLetters, Record
+from services.messaging.dead_letters import DeadLetters, Failure, Record
 from services.messaging.errors import Fatal, MessagingError, Transient, Unavailable
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
@@ -195,7 +195,7 @@ class Delivery:
     async def _written(self, record: Record, error: Exception, attempts: int) -> Exception | None:
         try:
             crash_points.before(Write.DEAD_LETTER)
-            await self._dead_letters.add(record, error, attempts)
+            await self._dead_letters.add(record, Failure(error, attempts))
             crash_points.after(Write.DEAD_LETTER)
         except Exception as failure:  # noqa: BLE001  nothing may be committed past a record that is nowhere else
             return failure

@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.messaging.dead_letters import DeadLetters
+from services.messaging.dead_letters import DeadLetters, Failure
 from services.messaging.errors import Transient
 from tests.support.records import Header, Letters, record
 
@@ -24,7 +24,7 @@ def test_a_dead_letter_is_the_record_with_a_story(
     """Key, value and headers are kept byte for byte, no trace header is left, and what is added is below 64 KiB."""
     letters = Letters()
     error = Transient(text * 1000)
-    asyncio.run(DeadLetters("a-group", letters).add(record(value, key=key, headers=headers), error, 3))
+    asyncio.run(DeadLetters("a-group", letters).add(record(value, key=key, headers=headers), Failure(error, 3)))
     (letter,) = letters.kept
     assert (letter.key, letter.value) == (key, value)
     kept = [header for header in headers if header[0].lower() not in {"traceparent", "tracestate"}]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.contracts import Undecodable
-from services.messaging.dead_letters import DeadLetters
+from services.messaging.dead_letters import DeadLetters, Failure
 from services.messaging.errors import MessageTooLarge, SendFailed, Transient
 from tests.support.records import Header, Letter, Letters, record
 
@@ -18,7 +18,7 @@ SECRET = "4111 1111 1111 1111"
 async def bury(error: BaseException, attempts: int = 6, headers: tuple[Header, ...] = ()) -> Letter:
     """Make a dead letter."""
     letters = Letters()
-    await DeadLetters("billing", letters).add(record(b"{}", headers=headers), error, attempts)
+    await DeadLetters("billing", letters).add(record(b"{}", headers=headers), Failure(error, attempts))
     return letters.kept[0]
 
 
@@ -100,7 +100,7 @@ async def test_a_record_without_a_trace_gets_none_from_its_second_failure() -> N
     """What a re-drive added is not taken for the origin of a record that had no trace context."""
     first = await bury(Undecodable("first"))
     again = await bury(Undecodable("second"), headers=(*first.headers, ("traceparent", b"00-2")))
-    assert not any(name.startswith("sagatrace-dlq-original-") for name, _ in again.headers)
+    assert not any(name.startswith("sagatrace-dlq-original-trace") for name, _ in again.headers)
     assert "traceparent" not in dict(again.headers)
 
 
@@ -109,7 +109,7 @@ async def test_a_second_failure_elsewhere_keeps_where_the_record_came_from() -> 
     first = await bury(Undecodable("first"))
     letters = Letters()
     retried = record(b"{}", topic="billing.retry", partition=1, offset=99, headers=first.headers)
-    await DeadLetters("billing", letters).add(retried, Undecodable("second"), 1)
+    await DeadLetters("billing", letters).add(retried, Failure(Undecodable("second"), 1))
     (again,) = letters.kept
     assert again["kafka_dlt-original-topic"] == b"oms.saga.events"
     assert again["kafka_dlt-original-offset"] == struct.pack(">q", 7)
@@ -131,7 +131,7 @@ async def test_a_record_without_a_timestamp_can_be_buried() -> None:
     letters = Letters()
     old: Any = record(b"{}")
     old = replace(old, timestamp=None, timestamp_type=None)
-    await DeadLetters("billing", letters).add(old, Undecodable("no JSON"), 1)
+    await DeadLetters("billing", letters).add(old, Failure(Undecodable("no JSON"), 1))
     assert letters.kept[0]["kafka_dlt-original-timestamp"] == struct.pack(">q", -1)
     assert letters.kept[0]["kafka_dlt-original-timestamp-type"] == b"NoTimestampType"
 
@@ -165,7 +165,7 @@ async def test_what_fits_nowhere_leaves_its_story(large: str) -> None:
     parts: dict[str, Any] = {"key": b"o-1", "value": b"{}", "headers": ()}
     parts[large] = (("x", b"y" * 10_000),) if large == "headers" else b"y" * 10_000
     letters = SmallTopic()
-    await DeadLetters("billing", letters).add(record(**parts), Undecodable("no JSON"), 1)
+    await DeadLetters("billing", letters).add(record(**parts), Failure(Undecodable("no JSON"), 1))
     letter = letters.kept[0]
     assert (letter["sagatrace-dlq-partition"], letter["sagatrace-dlq-offset"]) == (b"2", b"7")
     assert f"{large}=1000".encode() in (letter["sagatrace-dlq-omitted"] or b"")

@@ -1,16 +1,23 @@
-"""One assigned partition: its records in order, a bounded number at a time, and what of them may be committed.
+"""One assigned partition: its records in order of their keys, and what of them may be committed.
 
-A partition has as many lanes as records of it may be handled at the same time. A record's lane follows from its key, so
-the records of one key are handled one after the other, in order. The object lives as long as the assignment: work that
-outlives it ends in a tracker that nobody commits any more.
+Each key with records at hand has a lane. A lane is ready while nobody is at its first record; the workers, a bounded
+number, take from the ready lanes the record with the lowest offset. Three things follow:
+
+- the records of a key are handled one after the other, in order, and wait for no other key's;
+- one worker alone keeps the order of the whole partition;
+- the oldest record is never passed over, so the watermark moves and little is delivered again.
+
+A worker lives while there is something ready. The object lives as long as the assignment: work that outlives it ends in
+a tracker that nobody commits any more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import zlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from heapq import heappop, heappush
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -28,18 +35,21 @@ class Partition:
     Args:
         topic_partition: Which one.
         deliver: Handles one record; returns when it is done with.
-        lanes: How many records may be handled at the same time.
+        concurrency: How many records may be handled at the same time.
     """
 
-    def __init__(self, topic_partition: TopicPartition, deliver: Deliver, lanes: int) -> None:
+    def __init__(self, topic_partition: TopicPartition, deliver: Deliver, concurrency: int) -> None:
         self.topic_partition = topic_partition
         self._deliver = deliver
+        self._concurrency = concurrency
         self._tracker = OffsetTracker()
         self._committed: int | None = None
         self._closing = False
-        self._lanes: list[asyncio.Queue[ConsumerRecord[bytes, bytes]]] = [asyncio.Queue() for _ in range(lanes)]
-        # In a context of their own: what was current or bound where the consumer was started is no record's business.
-        self._workers = [asyncio.create_task(self._work(lane), context=Context()) for lane in self._lanes]
+        self._lanes: dict[bytes | int, deque[ConsumerRecord[bytes, bytes]]] = {}
+        #: A heap: the offset of each ready lane's first record, and the lane's key.
+        self._ready: list[tuple[int, bytes | int]] = []
+        self._workers: set[asyncio.Task[None]] = set()
+        self._dead: asyncio.Task[None] | None = None
 
     @property
     def in_flight(self) -> int:
@@ -61,7 +71,8 @@ class Partition:
             self._tracker.receive(record.offset)
             if self._committed is None:
                 self._committed = record.offset
-            self._lane_of(record).put_nowait(record)
+            self._queue(record)
+        self._start_workers()
 
     def to_commit(self) -> int | None:
         """Tell the offset to commit, if there is one that was not committed yet."""
@@ -78,38 +89,73 @@ class Partition:
         Raises:
             Exception: a worker died; that is a bug, and the process must not go on as if it worked.
         """
-        for worker in self._workers:
-            if worker.done() and not self._closing:
-                if worker.cancelled():
-                    raise RuntimeError(f"a worker of {self.topic_partition} was cancelled by what it called")
-                worker.result()
+        if self._dead is None:
+            return
+        if self._dead.cancelled():
+            raise RuntimeError(f"a worker of {self.topic_partition} was cancelled by what it called")
+        self._dead.result()
 
     async def drain(self) -> None:
         """Take up nothing more, and wait for what has begun."""
-        for lane in self._lanes:
-            while not lane.empty():
-                lane.get_nowait()
-                lane.task_done()
-        for lane in self._lanes:
-            await lane.join()
+        self._ready.clear()
+        self._lanes.clear()
+        if self._workers:
+            await asyncio.wait(self._workers)
 
     async def close(self) -> None:
         """Stop the workers; what they were at is left undone and will be delivered again."""
         self._closing = True
         for worker in self._workers:
             worker.cancel()
-        await asyncio.wait(self._workers, timeout=_CANCEL_S)
+        if self._workers:
+            await asyncio.wait(self._workers, timeout=_CANCEL_S)
 
-    async def _work(self, lane: asyncio.Queue[ConsumerRecord[bytes, bytes]]) -> None:
-        # A handler may swallow its cancellation; then its record is done, and the worker ends here.
-        while not self._closing:
-            record = await lane.get()
-            try:
-                await self._deliver(record)
-                self._tracker.done(record.offset)
-            finally:
-                lane.task_done()
+    def _queue(self, record: ConsumerRecord[bytes, bytes]) -> None:
+        # A record without a key waits for no other: its offset is a lane of its own.
+        key = record.offset if record.key is None else record.key
+        lane = self._lanes.get(key)
+        if lane is None:
+            self._lanes[key] = deque([record])
+            heappush(self._ready, (record.offset, key))
+        else:
+            lane.append(record)
 
-    def _lane_of(self, record: ConsumerRecord[bytes, bytes]) -> asyncio.Queue[ConsumerRecord[bytes, bytes]]:
-        spread = zlib.crc32(record.key) if record.key is not None else record.offset
-        return self._lanes[spread % len(self._lanes)]
+    def _start_workers(self) -> None:
+        # Each begins at its lane at once, so that the next one sees what is left. In a context of its own: what was
+        # current or bound where the consumer was started is no record's business.
+        while self._ready and len(self._workers) < self._concurrency:
+            worker = asyncio.create_task(self._work(self._next_lane()), context=Context())
+            self._workers.add(worker)
+            worker.add_done_callback(self._ended)
+
+    def _next_lane(self) -> bytes | int:
+        return heappop(self._ready)[1]
+
+    async def _work(self, key: bytes | int) -> None:
+        # A drain takes the lanes away, also from a worker that has not made its first step.
+        while lane := self._lanes.get(key):
+            record = lane.popleft()
+            await self._deliver(record)
+            self._tracker.done(record.offset)
+            self._put_back(key)
+            # A handler may have swallowed its cancellation; then its record is done, and the worker ends here.
+            if self._closing or not self._ready:
+                return
+            key = self._next_lane()
+
+    def _put_back(self, key: bytes | int) -> None:
+        lane = self._lanes.get(key)
+        if lane:
+            heappush(self._ready, (lane[0].offset, key))
+        elif lane is not None:
+            del self._lanes[key]
+
+    def _ended(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if self._closing:
+            return
+        if worker.cancelled() or worker.exception() is not None:
+            self._dead = worker
+        else:
+            # What came between its last step and now found no free worker.
+            self._start_workers()

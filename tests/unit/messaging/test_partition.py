@@ -1,4 +1,4 @@
-"""One assigned partition: order, lanes, drain."""
+"""One assigned partition: order, keys, drain."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,9 +17,9 @@ TP = TopicPartition("t", 0)
 
 
 @asynccontextmanager
-async def partition(deliver: Callable[[Any], Awaitable[None]], lanes: int = 1) -> AsyncIterator[Partition]:
+async def partition(deliver: Callable[[Any], Awaitable[None]], concurrency: int = 1) -> AsyncIterator[Partition]:
     """A partition that is closed after the test."""
-    opened = Partition(TP, deliver, lanes)
+    opened = Partition(TP, deliver, concurrency)
     yield opened
     await opened.close()
 
@@ -45,7 +45,7 @@ class Gate:
 
 
 async def test_records_are_handled_one_after_the_other() -> None:
-    """With one lane the second record begins when the first has ended, whatever their keys."""
+    """With one worker the second record begins when the first has ended, whatever their keys."""
     gate = Gate()
     async with partition(gate) as one:
         one.take([record(offset=3, key=b"a"), record(offset=4, key=b"b")])
@@ -56,10 +56,20 @@ async def test_records_are_handled_one_after_the_other() -> None:
         assert (one.in_flight, one.to_commit()) == (1, 4)
 
 
-async def test_keys_have_lanes() -> None:
-    """With many lanes another key passes a record that takes long, and the same key does not; nor does the commit."""
+async def test_one_worker_keeps_the_order_of_the_partition() -> None:
+    """With one worker a key whose next record is older than another key's comes first, as it stands in the log."""
     gate = Gate()
-    async with partition(gate, lanes=100) as one:
+    async with partition(gate) as one:
+        one.take([record(offset=n, key=key) for n, key in enumerate([b"a", b"a", b"b", b"a"], 1)])
+        gate.end(1, 2, 3, 4)
+        await eventually(lambda: len(gate.ended) == 4)
+        assert gate.begun == [1, 2, 3, 4]
+
+
+async def test_keys_wait_for_no_other_key() -> None:
+    """Another key passes a record that takes long, and the same key does not; nor does the commit."""
+    gate = Gate()
+    async with partition(gate, concurrency=100) as one:
         one.take([record(offset=1, key=b"a"), record(offset=2, key=b"b"), record(offset=3, key=b"a")])
         gate.end(2, 3)
         await eventually(lambda: gate.ended == [2])
@@ -69,10 +79,32 @@ async def test_keys_have_lanes() -> None:
         assert one.to_commit() == 4
 
 
+async def test_as_many_keys_as_workers_are_handled_at_once() -> None:
+    """No key waits for a worker while one is free: 50 keys begin on 50 workers, and the 51st when one of them ends."""
+    gate = Gate()
+    async with partition(gate, concurrency=50) as one:
+        one.take([record(offset=n, key=b"%d" % n) for n in range(51)])
+        await eventually(lambda: len(gate.begun) == 50)
+        assert gate.begun == list(range(50))
+        gate.end(17)
+        await eventually(lambda: gate.begun[-1] == 50)
+        assert gate.ended == [17]
+
+
+async def test_a_key_that_comes_later_finds_a_free_worker() -> None:
+    """A record that arrives while a worker is busy begins at once on another one."""
+    gate = Gate()
+    async with partition(gate, concurrency=2) as one:
+        one.take([record(offset=1, key=b"a")])
+        await eventually(lambda: gate.begun == [1])
+        one.take([record(offset=2, key=b"a"), record(offset=3, key=b"b")])
+        await eventually(lambda: gate.begun == [1, 3])
+
+
 async def test_records_without_a_key_are_spread() -> None:
     """A record without a key waits for no other one."""
     gate = Gate()
-    async with partition(gate, lanes=2) as one:
+    async with partition(gate, concurrency=2) as one:
         one.take([record(offset=1, key=None), record(offset=2, key=None)])
         await eventually(lambda: sorted(gate.begun) == [1, 2])
 
@@ -88,6 +120,16 @@ async def test_a_drain_takes_up_nothing_more() -> None:
         gate.end(1, 2)
         await asyncio.wait_for(draining, 5)
         assert (gate.begun, one.to_commit()) == ([1], 2)
+
+
+async def test_a_drain_may_come_before_the_first_step() -> None:
+    """What was taken and not begun at all is left alone by a drain that comes in the same moment."""
+    gate = Gate()
+    async with partition(gate, concurrency=2) as one:
+        one.take([record(offset=1, key=b"a"), record(offset=2, key=b"b")])
+        async with asyncio.timeout(5):
+            await one.drain()
+        assert (gate.begun, one.to_commit()) == ([], None)
 
 
 async def test_what_is_left_when_it_closes_is_not_committed() -> None:

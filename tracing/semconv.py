@@ -88,6 +88,9 @@ SAGATRACE_MESSAGE_TYPE: Final = "sagatrace.message.type"
 SAGATRACE_DUPLICATE: Final = "sagatrace.duplicate"
 #: Seconds that a message waited in the outbox before it was sent.
 SAGATRACE_OUTBOX_WAIT: Final = "sagatrace.outbox.wait"
+#: On the send of an outbox row that had been claimed before: the how many-th claim it is, from 2. Whoever claimed it
+#: before did not record that it was sent, but may have sent it.
+SAGATRACE_OUTBOX_ATTEMPT: Final = "sagatrace.outbox.attempt"
 #: True on a span that its process did not live to end.
 SAGATRACE_INTERRUPTED: Final = "sagatrace.interrupted"
 #: True on a `create` span whose record no longer fitted into its batch, so that no message carries it.

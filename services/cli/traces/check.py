@@ -4,8 +4,10 @@ Each rule is a function from a saga's story to its findings, and `RULES` is all 
 
 - one entry: a SERVER span whose parent is absent or outside this system; the parent of every other span is there;
 - every span that serves the order carries the order's ids;
-- every message was acknowledged once, and every group that reads its topic has one process span with an effect, which
-  is the child of the send and linked to it; attempts that failed, and duplicates, may stand beside it;
+- every message was acknowledged, once for each claim of its outbox row: a relay that died between the broker's
+  acknowledgement and the record of it leaves the row to another claim, which sends it again;
+- every group that reads its topic has one process span with an effect, which is the child of a send and linked to it;
+  attempts that failed, and duplicates, may stand beside it;
 - a compensating span links to its participant's span of the step it undoes, if that step was ever processed;
 - one `saga order` span covers the life, and a refund after completion adds one `refund order`;
 - a saga that ended has sent what its end says.
@@ -19,8 +21,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.cli.traces.model import Kind, Span
-from services.cli.traces.story import Story, is_interrupted, message_type, serves_many
+from services.cli.traces.model import Kind, Span, once
+from services.cli.traces.story import Story, claim, message_type, serves_many
 from services.contracts.commands import UNDOES
 from services.contracts.topics import ORCHESTRATOR_GROUP, READERS
 from tracing import semconv
@@ -33,7 +35,7 @@ class Rule(StrEnum):
     PARENT = "every parent is in the trace"
     ONE_TRACE = "no span of the saga is in another trace"
     IDS = "every span carries the order's ids"
-    SEND = "every message is sent once"
+    SEND = "every message is sent once a claim"
     EFFECT = "every group has one effect a message"
     CAUSE = "a process span is the child of its send, and linked to it"
     COMPENSATION = "a compensation links to what it undoes"
@@ -78,7 +80,7 @@ def check(spans: Iterable[Span], *, saga_id: str, trace_id: str) -> list[Finding
         saga_id: The saga.
         trace_id: The trace that it should be, in lower-case hex.
     """
-    recorded = tuple(spans)
+    recorded = once(spans)
     story = Story(saga_id, tuple(span for span in recorded if span.trace_id == trace_id))
     elsewhere = [span for span in recorded if span.trace_id != trace_id]
     findings = [finding for rule in RULES for finding in rule(story)]
@@ -141,11 +143,14 @@ def _sends(story: Story) -> Iterator[Finding]:
         if not message_id:
             yield Finding(Rule.SEND, f"names no message ({semconv.MESSAGING_MESSAGE_ID})", some)
             continue
-        acknowledged = [span for span in attempts if not span.is_error and not is_interrupted(span)]
+        acknowledged = [span for span in attempts if not span.is_error and not span.is_interrupted]
         if not acknowledged:
             yield Finding(Rule.SEND, f"is about {_message(some, message_id)}, for which no send was acknowledged", some)
-        for span in acknowledged[1:]:
-            yield Finding(Rule.SEND, f"sends {_message(span, message_id)} once more", span)
+        claims: set[int] = set()
+        for span in acknowledged:
+            if claim(span) in claims:
+                yield Finding(Rule.SEND, f"sends {_message(span, message_id)} once more", span)
+            claims.add(claim(span))
 
 
 def _effects(story: Story) -> Iterator[Finding]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+from tracing import semconv
 
 AttributeValue = str | bool | int | float | tuple["AttributeValue", ...] | Mapping[str, "AttributeValue"] | None
 """A value of OTLP's `AnyValue`; bytes are kept in base64, as OTLP/JSON has them."""
@@ -68,3 +70,22 @@ class Span:
         """Give an attribute if it is text, else None."""
         value = self.attributes.get(key)
         return value if isinstance(value, str) else None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Tell whether its process did not live to end it."""
+        return bool(self.attributes.get(semconv.SAGATRACE_INTERRUPTED))
+
+
+def once(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Give one span for each id, in the order of their first appearance.
+
+    An export that was tried again brings a span twice, and so does a process that ships what its dead predecessor may
+    have exported already. Of copies the last finished one counts: an interrupted one knows less.
+    """
+    found: dict[tuple[str, str], Span] = {}
+    for span in spans:
+        key = span.trace_id, span.span_id
+        if key not in found or found[key].is_interrupted or not span.is_interrupted:
+            found[key] = span
+    return tuple(found.values())

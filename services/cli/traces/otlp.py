@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from services.cli.traces.model import AttributeValue, Event, Kind, Link, Span
+from services.cli.traces.model import AttributeValue, Event, Kind, Link, Span, once
 
 Json = Mapping[str, Any]
 
@@ -27,18 +27,17 @@ class MalformedTrace(ValueError):
 
 
 def parse(document: Json) -> tuple[Span, ...]:
-    """Read the spans of a document that has `resourceSpans`, one for each span id (a retried export brings it twice).
+    """Read the spans of a document that has `resourceSpans`, one for each span id.
 
     Raises:
         MalformedTrace: the document has another shape.
     """
     try:
-        spans = {(span.trace_id, span.span_id): span for span in _spans(document)}
+        return once(_spans(document))
     except MalformedTrace:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MalformedTrace(f"the document has not the shape of OTLP/JSON: {type(error).__name__}") from error
-    return tuple(spans.values())
 
 
 def select(resource_spans: Iterable[Json], trace_ids: Collection[str]) -> dict[str, Any]:

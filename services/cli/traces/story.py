@@ -44,9 +44,10 @@ def group(span: Span) -> str | None:
     return span.text(semconv.MESSAGING_CONSUMER_GROUP_NAME)
 
 
-def is_interrupted(span: Span) -> bool:
-    """Tell whether the span's process did not live to end it."""
-    return bool(span.attributes.get(semconv.SAGATRACE_INTERRUPTED))
+def claim(span: Span) -> int:
+    """Tell the how many-th claim of its outbox row a send belongs to."""
+    value = span.attributes.get(semconv.SAGATRACE_OUTBOX_ATTEMPT)
+    return value if isinstance(value, int) else 1
 
 
 def is_duplicate(span: Span) -> bool:
@@ -176,4 +177,4 @@ def _saga(span: Span) -> str | None:
 
 
 def _prefer_finished(spans: list[Span]) -> list[Span]:
-    return [span for span in spans if not is_interrupted(span)] or spans[:1]
+    return [span for span in spans if not span.is_interrupted] or spans[:1]

@@ -31,6 +31,15 @@ _STUCK = RelaySettings(poll_interval=0.02, first_backoff=_NEVER_S, longest_backo
 _SENT = Table("sent_rows", MetaData(), Column("event_id", String(36), primary_key=True))
 
 
+class Sending(KeepingPublisher):
+    """Takes records in a span, as a producer does."""
+
+    async def publish(self, topic: str, *, key: bytes | None, value: bytes | None) -> Acknowledged:
+        """Take one record."""
+        with trace.get_tracer("test").start_as_current_span("send"):
+            return await super().publish(topic, key=key, value=value)
+
+
 @asynccontextmanager
 async def running(relay: Relay) -> AsyncIterator[None]:
     """Run a relay, and stop it at the end."""
@@ -262,12 +271,6 @@ async def test_what_was_sent_is_recorded_once_the_database_is_back(database: Dat
 
 async def test_a_send_runs_in_the_context_of_the_span_that_wrote_the_row(database: Database, outbox: Outbox) -> None:
     """Spans under the send are children of the writing span and carry the ids of the row, never those of the writer."""
-
-    class Sending(KeepingPublisher):
-        async def publish(self, topic: str, *, key: bytes | None, value: bytes | None) -> Acknowledged:
-            with trace.get_tracer("test").start_as_current_span("send"):
-                return await super().publish(topic, key=key, value=value)
-
     with RecordedSpans(instrumented=False) as spans:
         with (
             spans.tracer_provider.get_tracer("test").start_as_current_span("handler"),
@@ -286,4 +289,20 @@ async def test_a_send_runs_in_the_context_of_the_span_that_wrote_the_row(databas
         "messaging.message.id": str(event_id),
         "messaging.message.conversation_id": "saga-of-a",
         "sagatrace.message.type": "saga.started",
+    }
+
+
+async def test_the_send_of_a_row_that_was_claimed_before_says_so(database: Database, outbox: Outbox) -> None:
+    """A row that a dead relay may have sent already bears the number of its claim on its send; no other row does."""
+    await put(database, outbox, "a")
+    await outbox.claim(1, 60.0)
+    await expire_leases(database)
+    await put(database, outbox, "b")
+    with RecordedSpans(instrumented=False) as spans:
+        async with running(Relay(database, outbox, Sending(), settings=_SETTINGS)):
+            await eventually(_all_sent(database))
+    sent = {(send.attributes or {})["order.id"]: send for send in spans.finished}
+    assert {key: (send.attributes or {}).get("sagatrace.outbox.attempt") for key, send in sent.items()} == {
+        "a": 2,
+        "b": None,
     }

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from services.cli.traces.check import Rule, check
-from services.cli.traces.model import Kind, Span
+from services.cli.traces.model import Kind, Span, once
 from tests.support.stories import MS, TRACE_ID, Telling, changed, completed, declined, doing, refunded, which
 
 Break = Callable[[list[Span]], list[Span]]
@@ -145,6 +145,64 @@ def test_failed_attempts_and_duplicates_may_stand_beside() -> None:
         replace(process, span_id="c" * 16, attributes=dict(process.attributes) | {"sagatrace.duplicate": True}),
     ]
     assert _found(spans + beside) == []
+
+
+def _sent_again(spans: list[Span], kind: str, **changes: object) -> list[Span]:
+    """Send a message once more by another claim of its row, and let every group absorb it."""
+    send = doing(spans, "send", kind)
+    again = replace(send, span_id="a" * 16, attributes=dict(send.attributes) | {"sagatrace.outbox.attempt": 2})
+    absorbed = [
+        replace(
+            process,
+            span_id=f"{number:016x}",
+            parent_id=again.span_id,
+            links=(replace(process.links[0], span_id=again.span_id),),
+            attributes=dict(process.attributes) | {"sagatrace.duplicate": True} | changes,
+        )
+        for number, process in enumerate((one for one in spans if one.parent_id == send.span_id), 1)
+    ]
+    return [*spans, again, *absorbed]
+
+
+def test_a_row_that_was_left_by_a_dead_relay_may_be_sent_by_another_claim() -> None:
+    """A message that was acknowledged twice is whole if the second claim says so and every group absorbed it."""
+    assert _found(_sent_again(completed().spans, "saga.started")) == []
+    interrupted = changed(
+        completed().spans, doing(completed().spans, "send", "saga.started"), attributes={"sagatrace.interrupted": True}
+    )
+    assert _found(_sent_again(interrupted, "saga.started")) == []
+
+
+def test_what_was_sent_again_has_no_second_effect() -> None:
+    """A message that two claims sent, and that a group did not absorb, had its effect twice."""
+    spans = _sent_again(completed().spans, "saga.started", **{"sagatrace.duplicate": False})
+    assert _found(spans) == [Rule.EFFECT]
+
+
+@pytest.mark.parametrize("attempt", [None, 1, 2, "second"])
+def test_one_claim_sends_once(attempt: object) -> None:
+    """Two acknowledged sends of the same claim are a fault, whichever claim that is."""
+    spans = _sent_again(completed().spans, "saga.started")
+    again = which(spans, lambda span: span.span_id == "a" * 16)
+    if attempt == 2:
+        spans = [*spans, replace(again, span_id="b" * 16)]
+    else:
+        spans = changed(spans, again, attributes={"sagatrace.outbox.attempt": attempt})
+    assert _found(spans) == [Rule.SEND]
+
+
+@pytest.mark.parametrize("finished_first", [True, False])
+def test_of_two_copies_of_a_span_the_finished_one_counts(finished_first: bool) -> None:  # noqa: FBT001  a parameter
+    """A span that was exported by its process and shipped again by the next one is one span, and not interrupted."""
+    spans = completed().spans
+    process = doing(spans, "process", "inventory.reserve")
+    copy = replace(
+        process, end_ns=process.start_ns, attributes=dict(process.attributes) | {"sagatrace.interrupted": True}
+    )
+    copies = [*spans, copy] if finished_first else [copy, *spans]
+    assert _found(copies) == []
+    assert process in once(copies)
+    assert copy not in once(copies)
 
 
 def test_an_interrupted_span_counts_if_no_other_did() -> None:

@@ -239,7 +239,7 @@ class Relay:
 
 
 def _attributes(row: OutboxRow) -> dict[str, str | float]:
-    again = {semconv.SAGATRACE_OUTBOX_ATTEMPT: row.attempts} if row.attempts > 1 else {}
+    again: dict[str, str | float] = {semconv.SAGATRACE_OUTBOX_ATTEMPT: row.attempts} if row.attempts > 1 else {}
     return again | {
         semconv.SAGA_ID: row.saga_id,
         semconv.ORDER_ID: row.order_id,

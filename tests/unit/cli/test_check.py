@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from services.cli.traces.check import Rule, check
-from services.cli.traces.model import Kind, Span, once
+from services.cli.traces.model import AttributeValue, Kind, Span, once
 from tests.support.stories import MS, TRACE_ID, Telling, changed, completed, declined, doing, refunded, which
 
 Break = Callable[[list[Span]], list[Span]]
@@ -147,7 +147,7 @@ def test_failed_attempts_and_duplicates_may_stand_beside() -> None:
     assert _found(spans + beside) == []
 
 
-def _sent_again(spans: list[Span], kind: str, **changes: object) -> list[Span]:
+def _sent_again(spans: list[Span], kind: str, **changes: AttributeValue) -> list[Span]:
     """Send a message once more by another claim of its row, and let every group absorb it."""
     send = doing(spans, "send", kind)
     again = replace(send, span_id="a" * 16, attributes=dict(send.attributes) | {"sagatrace.outbox.attempt": 2})

@@ -5,7 +5,7 @@
 # checked; `uv` is taken from PATH if it is there, and otherwise from requirements.lock too.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers lint fmt bench lock stale
+.PHONY: help setup demo test servers lint fmt chaos bench lock stale
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -45,6 +45,9 @@ lint: $(READY) ## format, style, public docstrings (ruff's D rules), types, dire
 fmt: $(READY) ## format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only $(ARGS)
 	$(BIN)/ruff format
+
+chaos: $(READY) ## random kills over all services on the real parts; KILLS=1000 SEED=1
+	@$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(READY) ## the measured claims
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -1,0 +1,175 @@
+"""Customers: a steady load of orders of every scenario, over HTTP, by clients that do not give up.
+
+A client whose request gets no answer asks again with the same idempotency key, at the next instance. An order is
+accepted when a client has read the answer that says so; from then on nothing may be lost of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from itertools import cycle
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import func, select
+
+from services.cli.scenarios import SCENARIOS, Request, Scenario
+from services.cli.stack import HOST
+from services.cli.traces.check import ENDS
+from services.messaging.database import Database
+from services.messaging.errors import Unavailable
+from services.oms.tables import history, sagas
+
+_SCENARIOS = (
+    *SCENARIOS,
+    Scenario("flaky_payment", outcome="completed", payment_method="pm_flaky"),
+    Scenario("slow_payment", outcome="completed", payment_method="pm_slow"),
+    Scenario("late_stock", outcome="completed", sku="sku_slow"),
+)
+_ANSWER_S = 5.0
+_PATIENCE_S = 120.0
+_LOOK_S = 0.1
+_AGAIN_S = 0.1
+
+
+class NoAnswer(Exception):
+    """Nobody answered a client for as long as it was patient."""
+
+
+@dataclass
+class Order:
+    """An order that was accepted, and the requests about it that were."""
+
+    order_id: str
+    saga_id: str
+    trace_id: str
+    scenario: str
+    requested: list[Request] = field(default_factory=list)
+
+
+@dataclass
+class Customers:
+    """Places orders as long as it is told to, each customer one after the other.
+
+    Args:
+        ports: Where the instances of the order API listen.
+        database: The order service's, to see how the sagas are.
+        how_many: How many customers there are.
+        chance: Chooses what is ordered.
+    """
+
+    ports: Sequence[int]
+    database: Database
+    how_many: int
+    chance: random.Random
+    orders: dict[str, Order] = field(default_factory=dict)
+    #: How often any saga has moved.
+    moves: int = 0
+    _open: set[str] = field(default_factory=set)
+    _status: dict[str, str] = field(default_factory=dict)
+    _closed: bool = False
+
+    @property
+    def ended(self) -> int:
+        """How many orders have ended, as far as was seen."""
+        return len(self.orders) - len(self._open)
+
+    async def run(self) -> None:
+        """Serve until `close`, and then until every order that was begun has ended.
+
+        Raises:
+            ExceptionGroup: of NoAnswer.
+        """
+        watching = asyncio.create_task(self._watch())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self.how_many):
+                    tasks.create_task(self._buy_on(random.Random(self.chance.random())))
+        finally:
+            watching.cancel()
+
+    def close(self) -> None:
+        """Let nobody begin another order."""
+        self._closed = True
+
+    async def _buy_on(self, chance: random.Random) -> None:
+        while not self._closed:
+            await self._buy(chance.choice(_SCENARIOS))
+
+    async def _buy(self, scenario: Scenario) -> None:
+        answer = await self._ask("/orders", scenario.order, {"Idempotency-Key": str(uuid4())})
+        order = Order(answer["order_id"], answer["saga_id"], answer["trace_id"] or "", scenario.name)
+        self.orders[order.order_id] = order
+        self._open.add(order.order_id)
+        if scenario.request:
+            await self._until(order, {scenario.request_at, *ENDS})
+            if await self._ask(f"/orders/{order.order_id}/{scenario.request}"):
+                order.requested.append(scenario.request)
+        await self._until(order, _ends_of(order))
+        self._open.discard(order.order_id)
+
+    async def _until(self, order: Order, wanted: Container[str]) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while self._status.get(order.order_id) not in wanted:
+            # What has not ended by then is found by whoever looks at the ledgers.
+            if time.monotonic() > deadline:
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _watch(self) -> None:
+        """Look at the sagas again and again."""
+        while True:
+            try:
+                async with self.database.reading() as connection:
+                    self.moves = (await connection.execute(select(func.max(history.c.id)))).scalar_one() or 0
+                    asked = select(sagas.c.order_id, sagas.c.status).where(sagas.c.order_id.in_(self._open))
+                    self._status |= {row.order_id: row.status for row in await connection.execute(asked)}
+            except Unavailable:
+                pass
+            await asyncio.sleep(_LOOK_S)
+
+    async def _ask(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> dict[str, Any]:
+        """Ask until somebody answers; an empty answer is a refusal."""
+        deadline = time.monotonic() + _PATIENCE_S
+        for port in self._in_turn():
+            try:
+                status, answer = await asyncio.to_thread(_post, port, path, body, headers or {})
+            except (OSError, HTTPException, ValueError):
+                status, answer = HTTPStatus.SERVICE_UNAVAILABLE, {}
+            if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+                return answer
+            if status is HTTPStatus.CONFLICT:
+                return {}
+            if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise NoAnswer(f"POST {path} was answered with {status}: {answer}")
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(_AGAIN_S)
+        raise NoAnswer(f"POST {path} was not answered for {_PATIENCE_S:.0f} s")
+
+    def _in_turn(self) -> Iterator[int]:
+        first = self.chance.randrange(len(self.ports))
+        return cycle((*self.ports[first:], *self.ports[:first]))
+
+
+def _ends_of(order: Order) -> set[str]:
+    """Give the status in which an order has ended: a refund that was accepted opens a completed one again."""
+    return set(ENDS) - {"completed"} if Request.REFUND in order.requested else set(ENDS)
+
+
+def _post(port: int, path: str, body: object, headers: dict[str, str]) -> tuple[HTTPStatus, dict[str, Any]]:
+    connection = HTTPConnection(HOST, port, timeout=_ANSWER_S)
+    try:
+        content = None if body is None else json.dumps(body)
+        connection.request("POST", path, content, headers | {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return HTTPStatus(response.status), json.load(response)
+    finally:
+        connection.close()

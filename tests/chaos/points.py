@@ -1,0 +1,53 @@
+"""Which service comes to which durable write, and what brings it there if the ordinary load does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from services.cli.run import Service
+from services.messaging.crash_points import Write
+
+_CONSUMER = (Write.MIGRATION, Write.OFFSETS, Write.DEAD_LETTER, Write.PRUNING)
+_RELAY = (
+    Write.OUTBOX_CLAIM,
+    Write.OUTBOX_RENEW,
+    Write.OUTBOX_SEND,
+    Write.OUTBOX_SETTLE,
+    Write.OUTBOX_RELEASE,
+)
+
+WRITES: Mapping[Service, tuple[Write, ...]] = {
+    Service.OMS: (
+        *_CONSUMER,
+        *_RELAY,
+        Write.ORDER_PLACED,
+        Write.ORDER_REQUEST,
+        Write.REPLY,
+        Write.REPLY_PROGRESS,
+        Write.TIMEOUT,
+    ),
+    Service.INVENTORY: (*_CONSUMER, *_RELAY, Write.STOCK, Write.STOCK_DELAYED),
+    Service.PAYMENT: (
+        *_CONSUMER,
+        *_RELAY,
+        Write.GATEWAY_CHARGE,
+        Write.GATEWAY_REFUND,
+        Write.CHARGE,
+        Write.REFUND,
+    ),
+    Service.AUDIT: (*_CONSUMER, Write.TRAIL),
+    Service.NOTIFICATION: (*_CONSUMER, Write.NOTIFICATION),
+}
+"""Every durable write of each service."""
+
+# Seconds. A lease that is renewed often; a timer that is shorter than a late answer; a stop that waits for nothing.
+NEEDS: Mapping[Write, Mapping[str, str]] = {
+    Write.OUTBOX_RENEW: {"SAGATRACE_RELAY_LEASE": "0.1"},
+    Write.OUTBOX_RELEASE: {"SAGATRACE_RELAY_DRAIN": "0.000001"},
+    Write.REPLY_PROGRESS: {"SAGATRACE_STEP_TIMEOUT": "0.2"},
+    Write.TIMEOUT: {"SAGATRACE_STEP_TIMEOUT": "0.2"},
+}
+"""What a process has to be told, so that it soon comes to a write."""
+
+RARE = frozenset({Write.DEAD_LETTER, Write.OUTBOX_RELEASE, *NEEDS})
+"""What the ordinary load does not lead to, or seldom: poison, a stop, a timer that runs out."""

@@ -86,6 +86,9 @@ LINK_RETRY_OF: Final = "retry_of"
 SAGATRACE_MESSAGE_TYPE: Final = "sagatrace.message.type"
 #: True on a process span whose message the inbox had seen before.
 SAGATRACE_DUPLICATE: Final = "sagatrace.duplicate"
+#: Of a message that an operator re-drove: the topic that it came from at first, and how often it was re-driven.
+SAGATRACE_ORIGINAL_TOPIC: Final = "sagatrace.original.topic"
+SAGATRACE_REDRIVES: Final = "sagatrace.redrives"
 #: Seconds that a message waited in the outbox before it was sent.
 SAGATRACE_OUTBOX_WAIT: Final = "sagatrace.outbox.wait"
 #: On the send of an outbox row that had been claimed before: the how many-th claim it is, from 2. Whoever claimed it

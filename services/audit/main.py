@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 
 from services.audit.entry import entry_of
 from services.audit.handlers import AuditHandler
-from services.contracts.topics import AUDIT_GROUP, ORDER_EVENTS, SAGA_EVENTS
+from services.contracts.topics import AUDIT_GROUP, ORDER_EVENTS, SAGA_EVENTS, retry_topic
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
+from services.messaging.dead_letter_ledger import DeadLetterLedger
 from services.messaging.inbox import Inbox
 from services.messaging.migrations import upgrade
 from services.messaging.producer import Producer
@@ -36,10 +37,11 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                 Consumer(
                     brokers,
                     AUDIT_GROUP,
-                    [ORDER_EVENTS, SAGA_EVENTS],
+                    [ORDER_EVENTS, SAGA_EVENTS, retry_topic(AUDIT_GROUP)],
                     AuditHandler(database, inbox),
                     producer=producer,
                     readiness=readiness,
+                    ledger=DeadLetterLedger(database, AUDIT_GROUP),
                     decode=entry_of,
                 ),
                 pruning(database, kept.interval, (inbox.prune, kept.inbox)),

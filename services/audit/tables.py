@@ -16,11 +16,12 @@ from sqlalchemy import (
 )
 
 from services.messaging.clock import UtcDateTime
-from services.messaging.tables import RowId, inbox_table
+from services.messaging.tables import RowId, inbox_table, ladder_tables
 
 metadata = MetaData()
 
 inbox = inbox_table(metadata)
+dead_letters, dead_letter_actions, breakers = ladder_tables(metadata)
 
 #: Every event as it came, byte for byte. A trigger refuses to change or delete a row.
 trail = Table(

@@ -34,6 +34,7 @@ _Union = (
     | replies.PaymentCharged
     | replies.PaymentDeclined
     | replies.PaymentRefunded
+    | replies.CommandDeadLettered
 )
 AnyMessage = Annotated[_Union, Field(discriminator="event_type")]
 

@@ -62,3 +62,10 @@ class PaymentRefunded(Message):
 
     event_type: Literal["payment.refunded"] = "payment.refunded"
     payload: Answer
+
+
+class CommandDeadLettered(Message):
+    """The command could not be processed, and nobody knows how much of it was done: an operator may re-drive it."""
+
+    event_type: Literal["command.dead_lettered"] = "command.dead_lettered"
+    payload: Refusal

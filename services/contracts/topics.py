@@ -42,6 +42,7 @@ _REPLIES = frozenset(
         "payment.charged",
         "payment.declined",
         "payment.refunded",
+        "command.dead_lettered",
     },
 )
 

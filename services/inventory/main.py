@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from services.contracts.topics import INVENTORY_COMMANDS, INVENTORY_GROUP
+from services.contracts.topics import INVENTORY_COMMANDS, INVENTORY_GROUP, retry_topic
 from services.inventory import store
 from services.inventory.delayed import Delayed
 from services.inventory.handlers import StockHandler
@@ -13,6 +13,8 @@ from services.inventory.settings import StockSettings
 from services.messaging.backlog import backlog_gauges
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
+from services.messaging.dead_letter_answers import dead_letter_answers
+from services.messaging.dead_letter_ledger import DeadLetterLedger
 from services.messaging.inbox import Inbox
 from services.messaging.migrations import upgrade
 from services.messaging.outbox import Outbox
@@ -44,10 +46,11 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                 Consumer(
                     brokers,
                     INVENTORY_GROUP,
-                    [INVENTORY_COMMANDS],
+                    [INVENTORY_COMMANDS, retry_topic(INVENTORY_GROUP)],
                     handler,
                     producer=producer,
                     readiness=readiness,
+                    ledger=DeadLetterLedger(database, INVENTORY_GROUP, dead_letter_answers(outbox)),
                 ),
                 delayed.loop(stock.reservation_poll),
                 pruning(database, kept.interval, *prunes),

@@ -17,12 +17,13 @@ from sqlalchemy import (
 )
 
 from services.messaging.clock import UtcDateTime
-from services.messaging.tables import Document, RowId, inbox_table, outbox_table
+from services.messaging.tables import Document, RowId, inbox_table, ladder_tables, outbox_table
 
 metadata = MetaData()
 
 outbox = outbox_table(metadata)
 inbox = inbox_table(metadata)
+dead_letters, dead_letter_actions, breakers = ladder_tables(metadata)
 
 #: What is on the shelf. The check is the last guard: the code never asks for more than there is.
 stock = Table(

@@ -16,6 +16,7 @@ from services.messaging.dead_letters import DeadLetters
 from services.messaging.delivery import Decode, Delivery, Handler, Ladder, OnUnknown
 from services.messaging.errors import Unavailable
 from services.messaging.intake import Unreadable
+from services.messaging.ledger import Ledger, NoLedger
 from services.messaging.membership import Membership
 from services.messaging.offsets import OffsetsWentBack
 from services.messaging.producer import Producer
@@ -40,6 +41,9 @@ class Consumer:
         readiness: Told while the consumer can't do its work.
         on_unknown: Called with a record of an event topic whose type is not known; by default it is only counted.
         decode: Reads a record; by default its value is a message of the contract.
+        ledger: Keeps the group's dead letters; without one, no key waits for them.
+
+    What is re-driven comes by `retry_topic(group)`: it belongs among the topics.
 
     Raises:
         ValueError: `topics` names none, or is a text instead of several.
@@ -57,6 +61,7 @@ class Consumer:
         readiness: Readiness | None = None,
         on_unknown: OnUnknown | None = None,
         decode: Decode = parse_saga_event,
+        ledger: Ledger | None = None,
     ) -> None:
         self._brokers = brokers
         self._group = group
@@ -66,6 +71,7 @@ class Consumer:
         self._owns_producer = producer is None
         self._readiness = readiness or Readiness()
         self._ladder = _ladder(self._settings)
+        self._ledger = ledger or NoLedger()
         self._delivery = Delivery(
             group,
             handler,
@@ -74,6 +80,7 @@ class Consumer:
             readiness=self._readiness,
             on_unknown=on_unknown,
             decode=decode,
+            ledger=self._ledger,
         )
         self._membership: Membership | None = None
         self._working: asyncio.Task[None] | None = None
@@ -190,8 +197,15 @@ class Consumer:
                 return membership
 
     def _new_membership(self) -> Membership:
-        deliver, careful = self._delivery.deliver, self._careful
-        return Membership(self._brokers, self._group, self._topics, deliver, self._settings, careful=careful)
+        return Membership(
+            self._brokers,
+            self._group,
+            self._topics,
+            self._delivery.deliver,
+            self._settings,
+            careful=self._careful,
+            on_assigned=self._ledger.forget,
+        )
 
     def _why_not(self) -> str | None:
         """Tell why nothing is consumed: what failed, or a silence longer than the group's patience."""
@@ -220,4 +234,5 @@ def _ladder(settings: ConsumerSettings) -> Ladder:
         handler_timeout_s=settings.handler_timeout,
         retries=Backoff(settings.first_backoff, settings.longest_backoff, settings.retries),
         waits=Backoff(settings.first_backoff, settings.longest_backoff),
+        redrives=settings.max_redrives,
     )

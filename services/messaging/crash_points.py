@@ -48,6 +48,12 @@ class Write(StrEnum):
     # the consumer
     OFFSETS = "offsets"
     DEAD_LETTER = "dead_letter"
+    DEAD_LETTER_ROW = "dead_letter.row"
+    DEAD_LETTER_CLOSED = "dead_letter.closed"
+    # an operator
+    REDRIVE_BEGUN = "redrive.begun"
+    REDRIVE_TAKEN_BACK = "redrive.taken_back"
+    DISCARD = "discard"
     # what is kept long enough
     PRUNING = "pruning"
 

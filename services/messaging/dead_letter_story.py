@@ -37,7 +37,8 @@ TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 
 Header = tuple[str, bytes | None]
 
-# Kafka's own bounds: a partition is an int32, an offset an int64.
+# Kafka's own bounds.
+_MOST_PARTITION, _MOST_OFFSET = 2**31 - 1, 2**63 - 1
 _MOST_DIGITS = 19
 _PLACE = re.compile(r"(?P<topic>[A-Za-z0-9._-]{1,249})/(?P<partition>\d{1,10})@(?P<offset>\d{1,19})")
 
@@ -70,9 +71,10 @@ class Place:
             ValueError: it is none.
         """
         found = _PLACE.fullmatch(text)
-        if found is None:
+        place = found and cls(found["topic"], int(found["partition"]), int(found["offset"]))
+        if not place or place.partition > _MOST_PARTITION or place.offset > _MOST_OFFSET:
             raise ValueError("a place is written topic/partition@offset")
-        return cls(found["topic"], int(found["partition"]), int(found["offset"]))
+        return place
 
 
 class Placed(Protocol):
@@ -156,8 +158,18 @@ def read_dead_letter(record: Placed) -> DeadLetter:
 
 
 def origin_of(record: Placed) -> Place | None:
-    """Tell where a re-driven record came from at first; None if it does not say."""
+    """Tell where a record came from at first, if it was re-driven: a record that says its origin was."""
     return _origin(_told(record.headers))
+
+
+def text_of(record: Placed, name: str) -> str | None:
+    """Read one of our headers."""
+    return _told(record.headers).get(name)
+
+
+def number_of(record: Placed, name: str) -> int | None:
+    """Read one of our headers that holds a number."""
+    return _number(text_of(record, name))
 
 
 def _told(headers: Iterable[Header]) -> Mapping[str, str]:

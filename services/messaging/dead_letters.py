@@ -166,7 +166,7 @@ def _story(group: str, record: Record, failure: Failure) -> Iterator[Header]:
         "offset": record.offset,
         "timestamp": record.timestamp,
         "attempts": failure.attempts,
-        "error-type": f"{type(error).__module__}.{type(error).__qualname__}"[:_NAME_BYTES],
+        "error-type": error_type(error),
         "error-message": _message(error),
         "stacktrace": _frames(error),
         "failed-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -206,6 +206,11 @@ def _spring(group: str, record: Record) -> Iterator[Header]:
 def _timestamp(milliseconds: int | None) -> int:
     """Give Kafka's own word for "none" where a record of the oldest format has no timestamp."""
     return -1 if milliseconds is None else milliseconds
+
+
+def error_type(error: BaseException) -> str:
+    """Name the class of an error, with its module."""
+    return f"{type(error).__module__}.{type(error).__qualname__}"[:_NAME_BYTES]
 
 
 def _message(error: BaseException) -> str:

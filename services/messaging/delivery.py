@@ -7,7 +7,11 @@
 | unknown type on a command or reply topic | to the dead letters at once: somebody waits for it |
 | `Unavailable`, `ConnectionError` | waits and tries again without limit, and the service is unready: no fault of it |
 | any other exception, the time limit | tried again with backoff inside the process span, then to the dead letters |
+| a dead letter of its key is open | behind it into the dead letters, without an attempt; a compensation passes |
 | the dead letter can't be written | waits and tries again without limit: nothing is committed past the record |
+
+A re-driven record (it says where it came from at first) takes the same way: it is read as what it was, its span links
+to the one that failed, and its row is closed once it is handled.
 
 A group of exceptions is unavailable if all in it are, and fatal if one is. `deliver` returns once the record is done
 with, one way or another; only a cancellation leaves it undone, and its span says `sagatrace.interrupted`.
@@ -17,7 +21,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import structlog
 from opentelemetry import metrics
@@ -25,12 +30,16 @@ from opentelemetry.trace import Span
 
 import tracing
 from services.contracts import Message, UnknownType, parse_saga_event
+from services.contracts.commands import UNDOES
 from services.contracts.topics import EVENT_TOPICS
 from services.messaging import crash_points
 from services.messaging.crash_points import Write
-from services.messaging.dead_letters import DeadLetters, Failure, Record
-from services.messaging.errors import Fatal, MessagingError, Transient, Unavailable
+from services.messaging.dead_letter_story import Place, State
+from services.messaging.dead_letters import DeadLetters, Failure, Record, error_type
+from services.messaging.errors import Fatal, MessagingError, ParkedBehind, Transient, Unavailable
+from services.messaging.ledger import Burial, Ledger, NoLedger
 from services.messaging.readiness import Readiness
+from services.messaging.received import Received
 from services.messaging.retry import Backoff
 from tracing import semconv
 
@@ -38,7 +47,13 @@ Handler = Callable[[Message], Awaitable[None]]
 OnUnknown = Callable[[Record], Awaitable[None]]
 Decode = Callable[[Record], Message]
 
+T = TypeVar("T")
+
 _AWAY = (Unavailable, ConnectionError)
+
+
+async def _ignore(_: Record) -> None:
+    """Do nothing about a record of an unknown type; it was counted."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,8 @@ class Ladder:
     handler_timeout_s: float
     retries: Backoff
     waits: Backoff
+    #: After how many re-drives a record that fails again is parked; 0 is without limit.
+    redrives: int = 0
 
 
 class Delivery:
@@ -61,6 +78,7 @@ class Delivery:
         readiness: Told while the database or the broker is away.
         on_unknown: Called with a record of an event topic whose type is not known; by default it is only counted.
         decode: Reads a record; raises a ContractError for what it can't read.
+        ledger: Which keys wait for a dead letter; without one, none does.
     """
 
     def __init__(  # noqa: PLR0913  what a delivery consists of
@@ -73,14 +91,16 @@ class Delivery:
         readiness: Readiness,
         on_unknown: OnUnknown | None = None,
         decode: Decode = parse_saga_event,
+        ledger: Ledger | None = None,
     ) -> None:
         self._group = group
         self._handler = handler
         self._dead_letters = dead_letters
         self._ladder = ladder
         self._readiness = readiness
-        self._on_unknown = on_unknown
+        self._on_unknown = on_unknown or _ignore
         self._decode = decode
+        self._ledger = ledger or NoLedger()
         self._log = structlog.get_logger(__name__)
         meter = metrics.get_meter("sagatrace.messaging")
         self._failed = meter.create_counter(semconv.HANDLER_FAILURES, unit=semconv.ATTEMPTS)
@@ -94,10 +114,12 @@ class Delivery:
         Raises:
             CancelledError: it was cancelled before that; the record is not done with.
         """
+        received = Received(record)
         interruption = None
-        with tracing.process(record, group=self._group) as span:
+        links, attributes = received.links, received.attributes
+        with tracing.process(record, group=self._group, links=links, attributes=attributes) as span:
             try:
-                await self._process(record, span)
+                await self._process(received, span)
             except asyncio.CancelledError as error:
                 # Not a failure: the record comes again, here or elsewhere.
                 span.set_attribute(semconv.SAGATRACE_INTERRUPTED, True)  # noqa: FBT003  the attribute's value
@@ -108,23 +130,45 @@ class Delivery:
         if interruption is not None:
             raise interruption
 
-    async def _process(self, record: Record, span: Span) -> None:
-        try:
-            message = self._decode(record)
-        except UnknownType as error:
-            if record.topic in EVENT_TOPICS:
-                await self._skip(record, span)
-            else:
-                await self._bury(record, span, error, 0)
-        except Exception as error:  # noqa: BLE001  a decoder's bug must not stop its partition either
-            await self._bury(record, span, error, 0)
-        else:
+    async def _process(self, received: Received, span: Span) -> None:
+        """Handle a record, or let it follow a dead letter of its key; then note what became of it."""
+        record, ledger = received.record, self._ledger
+        key, origin, redriven = record.key, received.origin, received.is_redriven
+        standing = await self._insist(record, span, lambda: ledger.standing(key, origin, redriven=redriven))
+        if standing.is_done:
+            span.set_attribute(semconv.SAGATRACE_DUPLICATE, True)  # noqa: FBT003  the attribute's value
+            return
+        message, failure = self._read(received.original)
+        if message is not None:
             span.set_attributes(_about(message))
-            with tracing.bind(**_ids(message)):
-                await self._handle(record, span, lambda: self._handler(message))
+        with tracing.bind(**_ids(message)):
+            if failure is None and standing.behind is not None and not _compensates(message):
+                failure = _waits_behind(standing.behind)
+            if failure is None:
+                failure = await self._handle(record, span, self._call(received.original, message))
+            if failure is not None:
+                await self._bury(received, span, failure, message)
+            elif redriven:
+                await self._insist(record, span, lambda: ledger.close(origin))
 
-    async def _handle(self, record: Record, span: Span, call: Callable[[], Awaitable[None]]) -> None:
-        """Call until it works, is final, or has failed too often."""
+    def _read(self, record: Record) -> tuple[Message | None, Failure | None]:
+        """Decode a record; an unknown type on an event topic is no message and no failure."""
+        try:
+            return self._decode(record), None
+        except UnknownType as error:
+            return None, None if record.topic in EVENT_TOPICS else Failure(error)
+        except Exception as error:  # noqa: BLE001  a decoder's bug must not stop its partition either
+            return None, Failure(error)
+
+    def _call(self, record: Record, message: Message | None) -> Callable[[], Awaitable[None]]:
+        """Give what is to be called for a message, or for a record whose type is not known."""
+        if message is not None:
+            return lambda: self._handler(message)
+        self._skipped.add(1, {semconv.MESSAGING_DESTINATION_NAME: record.topic})
+        return lambda: self._on_unknown(record)
+
+    async def _handle(self, record: Record, span: Span, call: Callable[[], Awaitable[None]]) -> Failure | None:
+        """Call until it works, is final, or has failed too often; tell what is final."""
         failed = away = 0
         while (error := await self._attempt(call)) is not None:
             self._failed.add(1, self._counted(record, error))
@@ -136,7 +180,7 @@ class Delivery:
             self._readiness.ready(self._part(record))
             delay_s = None if _any_is(error, Fatal) else self._ladder.retries.delay_s(failed)
             if delay_s is None:
-                return await self._bury(record, span, error, failed)
+                return Failure(error, failed)
             await self._retry(record, span, error, failed, delay_s)
         return None
 
@@ -176,32 +220,35 @@ class Delivery:
         delay_s = self._ladder.waits.delay_s(times)
         await asyncio.sleep(delay_s or self._ladder.waits.longest_s)
 
-    async def _skip(self, record: Record, span: Span) -> None:
-        self._skipped.add(1, {semconv.MESSAGING_DESTINATION_NAME: record.topic})
-        on_unknown = self._on_unknown
-        if on_unknown is not None:
-            await self._handle(record, span, lambda: on_unknown(record))
-
-    async def _bury(self, record: Record, span: Span, error: Exception, attempts: int) -> None:
-        """Write the record to the dead letters, as a child of its failed process span."""
+    async def _bury(self, received: Received, span: Span, failure: Failure, message: Message | None) -> None:
+        """Write the record to the dead letters, as a child of its failed process span, and then its row."""
+        record, error = received.record, failure.error
+        if failure.state is State.FAILED and received.redrives >= self._ladder.redrives > 0:
+            failure = replace(failure, state=State.PARKED)
         tracing.fail(span, error)
-        times = 0
-        while (failure := await self._written(record, error, attempts)) is not None:
-            times += 1
-            await self._wait(record, span, failure, times)
+        burial = Burial(record.key, received.origin, failure.state, error_type(error), received.redrives, message)
+        await self._insist(record, span, lambda: self._write(record, failure))
+        await self._insist(record, span, lambda: self._ledger.bury(burial))
         self._buried.add(1, self._counted(record, error))
-        self._log.error("delivery.dead_letter", **_where(record), error_type=_kind(error), attempts=attempts)
+        told = {"error_type": _kind(error), "attempts": failure.attempts, "state": failure.state}
+        self._log.error("delivery.dead_letter", **_where(record), **told)
 
-    async def _written(self, record: Record, error: Exception, attempts: int) -> Exception | None:
-        try:
-            crash_points.before(Write.DEAD_LETTER)
-            await self._dead_letters.add(record, Failure(error, attempts))
-            crash_points.after(Write.DEAD_LETTER)
-        except Exception as failure:  # noqa: BLE001  nothing may be committed past a record that is nowhere else
-            return failure
-        return None
+    async def _write(self, record: Record, failure: Failure) -> None:
+        crash_points.before(Write.DEAD_LETTER)
+        await self._dead_letters.add(record, failure)
+        crash_points.after(Write.DEAD_LETTER)
 
-    def _counted(self, record: Record, error: Exception) -> dict[str, str]:
+    async def _insist(self, record: Record, span: Span, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until it works: nothing may be committed past a record of which nobody else knows."""
+        times = 0
+        while True:
+            try:
+                return await call()
+            except Exception as error:  # noqa: BLE001  as above, whatever it is
+                times += 1
+                await self._wait(record, span, error, times)
+
+    def _counted(self, record: Record, error: BaseException) -> dict[str, str]:
         return {
             semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group,
             semconv.MESSAGING_DESTINATION_NAME: record.topic,
@@ -209,8 +256,8 @@ class Delivery:
         }
 
 
-def _ids(message: Message) -> dict[str, str]:
-    return {semconv.SAGA_ID: message.saga_id, semconv.ORDER_ID: message.order_id}
+def _ids(message: Message | None) -> dict[str, str]:
+    return {} if message is None else {semconv.SAGA_ID: message.saga_id, semconv.ORDER_ID: message.order_id}
 
 
 def _about(message: Message) -> dict[str, str]:
@@ -219,6 +266,15 @@ def _about(message: Message) -> dict[str, str]:
         semconv.MESSAGING_MESSAGE_CONVERSATION_ID: message.saga_id,
         semconv.SAGATRACE_MESSAGE_TYPE: message.event_type,
     }
+
+
+def _compensates(message: Message | None) -> bool:
+    """Tell whether a message undoes a step: that is safe in any order, and must not wait for an operator."""
+    return message is not None and message.event_type in UNDOES
+
+
+def _waits_behind(place: Place) -> Failure:
+    return Failure(ParkedBehind(f"{place} is a dead letter of the same key"), 0, State.BEHIND, place)
 
 
 def _where(record: Record) -> dict[str, str | int]:

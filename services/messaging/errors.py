@@ -4,6 +4,7 @@ MessagingError
 ├── Fatal               will never work: to the dead letters at once
 │   └── MessageTooLarge
 ├── Transient           may work again soon: retried, then to the dead letters
+├── ParkedBehind        must not overtake a dead letter of its key: to the dead letters, without an attempt
 ├── Unavailable         the database or the broker is away: never dead-lettered, tried until it is back
 │   └── SendFailed
 └── ConfigurationError  a setting is wrong or a resource is taken: the process says so and ends
@@ -28,6 +29,10 @@ class MessageTooLarge(Fatal):
 
 class Transient(MessagingError):
     """This attempt failed; another may not."""
+
+
+class ParkedBehind(MessagingError):
+    """The message follows an earlier one of its key into the dead letters."""
 
 
 class Unavailable(MessagingError):

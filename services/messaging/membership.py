@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -50,6 +50,7 @@ class Membership:
         deliver: Handles one record; returns when it is done with.
         settings: Times and sizes.
         careful: Whether a record that can't be read is expected.
+        on_assigned: Called at each assignment, before any of its records is handled.
     """
 
     def __init__(  # noqa: PLR0913  what a membership consists of
@@ -61,12 +62,14 @@ class Membership:
         settings: ConsumerSettings,
         *,
         careful: bool = False,
+        on_assigned: Callable[[], None] = lambda: None,
     ) -> None:
         self._brokers = brokers
         self._group = group
         self._topics = topics
         self._deliver = deliver
         self._settings = settings
+        self._on_assigned = on_assigned
         self._client = _client(brokers, group, settings)
         self._intake = Intake(self._client, settings, careful=careful)
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -155,6 +158,7 @@ class Membership:
         """Begin to work on partitions: the group's decision."""
         if self._left:
             return
+        self._on_assigned()
         for topic_partition in assigned:
             self._partitions[topic_partition] = Partition(
                 topic_partition,

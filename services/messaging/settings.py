@@ -106,6 +106,7 @@ class ConsumerSettings(Settings):
     `max_concurrency` is how many records of one partition may be handled at the same time; those of one key never are.
     `retries` are the further attempts at a record whose handler failed. `drain` is how long a stop or a rebalance waits
     for handlers that have begun. A broker that is silent for longer than `session_timeout` makes the consumer unready.
+    A record that fails again after `max_redrives` re-drives is parked; 0 is without limit.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_CONSUMER_")
@@ -124,6 +125,7 @@ class ConsumerSettings(Settings):
     first_backoff: Seconds = 0.1
     longest_backoff: Seconds = 5.0
     drain: Seconds = 5.0
+    max_redrives: Annotated[int, Field(ge=0, le=1000)] = 3
 
 
 class RelaySettings(Settings):

@@ -1,7 +1,7 @@
 """The topics on a broker: made if they are not there, left alone if they are.
 
-A dead-letter topic keeps for ever and takes 64 KiB more than its source, so that a record which just fits its topic
-still fits there with the failure's headers.
+A dead-letter topic keeps for ever. It and the group's retry topic take 64 KiB more than the source, so that a record
+which just fits its topic still fits there with the failure's headers.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ class Topic:
 def all_topics() -> list[Topic]:
     """List every topic of the system: those of the contract, and each group's retry and dead-letter topic."""
     groups = sorted({group for groups in READERS.values() for group in groups})
-    dead = {"retention.ms": "-1", "max.message.bytes": str(DEAD_LETTER_BYTES)}
+    larger = {"max.message.bytes": str(DEAD_LETTER_BYTES)}
+    dead = {"retention.ms": "-1", **larger}
     return [
         *(Topic(name) for name in READERS),
-        *(Topic(retry_topic(group)) for group in groups),
+        *(Topic(retry_topic(group), larger) for group in groups),
         *(Topic(dead_letter_topic(group), dead) for group in groups),
     ]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from services.contracts.topics import NOTIFICATION_GROUP, ORDER_EVENTS
+from services.contracts.topics import NOTIFICATION_GROUP, ORDER_EVENTS, retry_topic
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
+from services.messaging.dead_letter_ledger import DeadLetterLedger
 from services.messaging.inbox import Inbox
 from services.messaging.migrations import upgrade
 from services.messaging.producer import Producer
@@ -36,10 +37,11 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                 Consumer(
                     brokers,
                     NOTIFICATION_GROUP,
-                    [ORDER_EVENTS],
+                    [ORDER_EVENTS, retry_topic(NOTIFICATION_GROUP)],
                     NotificationHandler(database, inbox, RecordingSender()),
                     producer=producer,
                     readiness=readiness,
+                    ledger=DeadLetterLedger(database, NOTIFICATION_GROUP),
                 ),
                 pruning(database, kept.interval, (inbox.prune, kept.inbox)),
             ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from sqlalchemy import Column, MetaData, String, Table, Uuid
 
 from services.messaging.clock import UtcDateTime
-from services.messaging.tables import inbox_table
+from services.messaging.tables import inbox_table, ladder_tables
 
 metadata = MetaData()
 
 inbox = inbox_table(metadata)
+dead_letters, dead_letter_actions, breakers = ladder_tables(metadata)
 
 notifications = Table(
     "notifications",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from services.contracts.topics import ORCHESTRATOR_GROUP, SAGA_REPLIES
+from services.contracts.topics import ORCHESTRATOR_GROUP, SAGA_REPLIES, retry_topic
 from services.messaging.backlog import backlog_gauges
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
+from services.messaging.dead_letter_ledger import DeadLetterLedger
 from services.messaging.inbox import Inbox
 from services.messaging.migrations import upgrade
 from services.messaging.outbox import Outbox
@@ -46,10 +47,11 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
             replies = Consumer(
                 brokers,
                 ORCHESTRATOR_GROUP,
-                [SAGA_REPLIES],
+                [SAGA_REPLIES, retry_topic(ORCHESTRATOR_GROUP)],
                 handler,
                 producer=producer,
                 readiness=readiness,
+                ledger=DeadLetterLedger(database, ORCHESTRATOR_GROUP),
             )
             timeouts = Timeouts(database, mover, replies.caught_up, TimeoutSettings.read())
             relay = Relay(database, outbox, producer, on_sent=timeouts.command_sent)

@@ -9,7 +9,8 @@ Rules:
 - The way back undoes in reverse: the payment, then the stock. It is the same way for every reason to turn back
   (`_way_back` builds it three times), and each reason has its own end, so that a state tells where a saga is going.
 - A definite no (rejected, declined) means that the step left nothing behind, so it is not undone. No answer in time
-  means "maybe done": the step is undone too, which a participant accepts also for what never happened.
+  means "maybe done", and so does a command that became a dead letter: the step is undone too, which a participant
+  accepts also for what never happened.
 - The way back never gives up for good. When its attempts are spent it asks for attention and stays where it is; an
   operator's retry, or the late answer, takes it on.
 - An input that has no row is illegal: `step` raises and nothing changes.
@@ -54,6 +55,7 @@ class Input(StrEnum):
     CHARGED = "payment.charged"
     DECLINED = "payment.declined"
     PAID_BACK = "payment.refunded"
+    DEAD_LETTERED = "command.dead_lettered"
     TIMED_OUT = "timed_out"
     GAVE_UP = "gave_up"
     RETRY = "retry"
@@ -115,10 +117,14 @@ Table = dict[tuple[State, Input], Move]
 
 
 def _asks(state: State, command: Effect, *, gave_up: Move) -> Table:
-    """Rows of a state that waits for a command's answer: ask again while attempts are left, then `gave_up`."""
+    """Rows of a state that waits for a command's answer: ask again while attempts are left, then `gave_up`.
+
+    A command that became a dead letter is not asked for again: it waits for an operator, and may have been done.
+    """
     return {
         (state, Input.TIMED_OUT): Move(state, (command,)),
         (state, Input.GAVE_UP): gave_up,
+        (state, Input.DEAD_LETTERED): gave_up,
     }
 
 

@@ -16,12 +16,13 @@ from sqlalchemy import (
 )
 
 from services.messaging.clock import UtcDateTime
-from services.messaging.tables import Document, RowId, inbox_table, outbox_table
+from services.messaging.tables import Document, RowId, inbox_table, ladder_tables, outbox_table
 
 metadata = MetaData()
 
 outbox = outbox_table(metadata)
 inbox = inbox_table(metadata)
+dead_letters, dead_letter_actions, breakers = ladder_tables(metadata)
 
 orders = Table(
     "orders",

@@ -14,7 +14,7 @@ from opentelemetry import trace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import tracing
-from services.contracts.topics import PARTITIONS
+from services.contracts.topics import PARTITIONS, SAGA_REPLIES
 from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.loop import Loop
@@ -63,8 +63,9 @@ class Timeouts:
             if not await store.is_any_overdue(connection):
                 return False
         async with self._database.transaction(Write.REPLY_PROGRESS) as connection:
-            for (_, partition), moment in self._caught_up().items():
-                await store.note_progress(connection, partition, time.time() - moment.timestamp())
+            for (topic, partition), moment in self._caught_up().items():
+                if topic == SAGA_REPLIES:
+                    await store.note_progress(connection, partition, time.time() - moment.timestamp())
             read_up_to = await store.progress(connection, PARTITIONS)
             if read_up_to is None:
                 return False

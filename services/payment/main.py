@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from services.contracts.topics import PAYMENT_COMMANDS, PAYMENT_GROUP
+from services.contracts.topics import PAYMENT_COMMANDS, PAYMENT_GROUP, retry_topic
 from services.messaging.backlog import backlog_gauges
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
+from services.messaging.dead_letter_answers import dead_letter_answers
+from services.messaging.dead_letter_ledger import DeadLetterLedger
 from services.messaging.inbox import Inbox
 from services.messaging.migrations import upgrade
 from services.messaging.outbox import Outbox
@@ -56,10 +58,11 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                 Consumer(
                     brokers,
                     PAYMENT_GROUP,
-                    [PAYMENT_COMMANDS],
+                    [PAYMENT_COMMANDS, retry_topic(PAYMENT_GROUP)],
                     PaymentHandler(database, inbox, outbox, gateway),
                     producer=producer,
                     readiness=readiness,
+                    ledger=DeadLetterLedger(database, PAYMENT_GROUP, dead_letter_answers(outbox)),
                 ),
                 pruning(database, kept.interval, *prunes),
                 backlog_gauges(database, outbox),

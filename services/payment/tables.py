@@ -5,12 +5,13 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, MetaData, String, Table
 
 from services.messaging.clock import UtcDateTime
-from services.messaging.tables import Document, inbox_table, outbox_table
+from services.messaging.tables import Document, inbox_table, ladder_tables, outbox_table
 
 metadata = MetaData()
 
 outbox = outbox_table(metadata)
 inbox = inbox_table(metadata)
+dead_letters, dead_letter_actions, breakers = ladder_tables(metadata)
 
 #: One row for each (saga, step); a row that was refunded before it was charged is a tombstone, and has no amount.
 charges = Table(

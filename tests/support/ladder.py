@@ -33,13 +33,14 @@ class Handling:
         self.handled.append(message)
 
 
-def delivery(
+def delivery(  # noqa: PLR0913  what a test may want to say, each by name
     handler: Callable[[Message], Awaitable[None]],
     letters: Letters,
     *,
     readiness: Readiness | None = None,
     handler_timeout_s: float = 5,
     retries: int = 2,
+    redrives: int = 0,
     **options: Any,
 ) -> Delivery:
     """A delivery that hurries."""
@@ -48,6 +49,7 @@ def delivery(
         handler_timeout_s=handler_timeout_s,
         retries=Backoff(0.001, 0.002, retries, source),
         waits=Backoff(0.001, 0.002, source=source),
+        redrives=redrives,
     )
     return Delivery(
         GROUP,

@@ -51,7 +51,20 @@ def test_whatever_is_in_the_topic_can_be_read(headers: list[Header]) -> None:
     assert letter.value is not None
 
 
-@pytest.mark.parametrize("text", ["", "a/b@c", "a/1@", "/1@2", "a b/1@2", "a/1@2 ", "a/1@99999999999999999999"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a/b@c",
+        "a/1@",
+        "/1@2",
+        "a b/1@2",
+        "a/1@2 ",
+        "a/1@99999999999999999999",
+        "a/2147483648@1",
+        "a/1@9223372036854775808",
+    ],
+)
 def test_what_is_no_place_is_refused(text: str) -> None:
     """A place is topic/partition@offset and nothing else."""
     with pytest.raises(ValueError, match="topic/partition@offset"):

@@ -1,0 +1,14 @@
+"""Dead letters and breaker."""
+
+from __future__ import annotations
+
+from services.messaging.delivery_tables import create_breakers_1, create_dead_letters_1
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Create the dead letters, what operators did to them, and the breakers."""
+    create_dead_letters_1()
+    create_breakers_1()

@@ -1,0 +1,90 @@
+"""A group with a database, whose topics are in memory: what is re-driven is delivered when the test says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import ConsumerRecord
+
+from services.contracts import Message, encode, new_id
+from services.messaging.database import Database
+from services.messaging.dead_letter_desk import Act, DeadLetterDesk
+from services.messaging.dead_letter_ledger import Answer, DeadLetterLedger
+from services.messaging.dead_letter_story import DeadLetter, read_dead_letter
+from services.messaging.delivery import Delivery
+from services.messaging.inbox import Inbox
+from services.messaging.redrive import Plan, plan, send
+from tests.support.ladder import GROUP, delivery
+from tests.support.records import Letters, message, record
+
+
+@dataclass
+class Refusing:
+    """A handler with an inbox, which refuses the messages with some sequence numbers."""
+
+    database: Database
+    refused: set[int] = field(default_factory=set)
+    handled: list[tuple[str, int]] = field(default_factory=list)
+
+    async def __call__(self, message: Message) -> None:
+        """Handle one message, once."""
+        async with self.database.transaction() as connection:
+            if not await Inbox(GROUP).first_delivery(connection, message.event_id):
+                return
+            if message.sequence in self.refused:
+                raise ValueError
+        self.handled.append((message.order_id, message.sequence))
+
+
+class Group:
+    """One member of a group; several may share a database."""
+
+    def __init__(self, database: Database, *, answer: Answer | None = None, **options: Any) -> None:
+        self.handler = Refusing(database)
+        self.letters = Letters()
+        self.retries = Letters()
+        self.desk = DeadLetterDesk(database, GROUP)
+        self.ledger = DeadLetterLedger(database, GROUP, answer)
+        self.delivery: Delivery = delivery(self.handler, self.letters, ledger=self.ledger, **options)
+        self._offset = 0
+
+    def new(self, order: str, sequence: int, **options: Any) -> ConsumerRecord[bytes, bytes]:
+        """Make the next record of the group's topic."""
+        self._offset += 1
+        value = options.pop("value", None) or encode(message(order, sequence))
+        return record(value, offset=self._offset, key=order.encode(), **options)
+
+    async def receive(self, *records: ConsumerRecord[bytes, bytes]) -> None:
+        """Deliver records of the group's topic."""
+        for one in records:
+            await self.delivery.deliver(one)
+
+    @property
+    def topic(self) -> list[DeadLetter]:
+        """The dead-letter topic, read."""
+        return [
+            read_dead_letter(record(one.value, topic=one.topic, offset=at, key=one.key, headers=one.headers))
+            for at, one in enumerate(self.letters.kept)
+        ]
+
+    async def planned(self, **options: Any) -> Plan:
+        """Plan a re-drive."""
+        return plan(self.topic, await self.desk.entries(), **options)
+
+    async def redrive(self, **options: Any) -> int:
+        """Send what is planned to the retry topic, and tell how much that was."""
+        act = Act("operator", new_id())
+        sent = (await self.planned(**options)).send
+        for letter in sent:
+            assert await self.desk.begin_redrive(letter, act, force=options.get("force", False))
+            await send(self.retries, GROUP, letter, act.run_id)
+        return len(sent)
+
+    async def receive_retries(self) -> None:
+        """Deliver what is in the retry topic, and empty it."""
+        taken, self.retries.kept = self.retries.kept, []
+        for at, one in enumerate(taken):
+            await self.delivery.deliver(
+                record(one.value, topic=one.topic, offset=at, key=one.key, headers=one.headers),
+            )

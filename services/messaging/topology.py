@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, NotControllerError, TopicAlreadyExistsError, for_code
 
 from services.contracts.topics import PARTITIONS, READERS, dead_letter_topic, retry_topic
 from services.messaging.errors import Unavailable
@@ -18,6 +18,10 @@ from services.messaging.errors import Unavailable
 # Kafka's default `max.message.bytes`, and what a dead letter adds at most.
 MAX_BYTES = 1_048_588
 DEAD_LETTER_BYTES = MAX_BYTES + 65_536
+# Between questions to a broker that is not ready for them.
+_PAUSE_S = 0.5
+
+Answer = tuple[str, int, str | None]
 
 
 @dataclass(frozen=True)
@@ -55,31 +59,45 @@ async def create_topics(brokers: str, *, replicas: int = 1, timeout_s: float = 6
     try:
         async with asyncio.timeout(timeout_s):
             await _connect(admin)
-            answer = await admin.create_topics([_new(topic, replicas) for topic in all_topics()])
+            answers = await _asked(admin, [_new(topic, replicas) for topic in all_topics()])
     except (KafkaError, OSError, TimeoutError) as error:
         reason = f"topics can't be made at KAFKA_BOOTSTRAP_SERVERS={brokers}: {type(error).__name__}"
         raise Unavailable(reason) from error
     finally:
         await admin.close()
-    return _made(answer.topic_errors)  # type: ignore[attr-defined]  # aiokafka annotates the base of all responses
+    return _made(answers)
 
 
 async def _connect(admin: AIOKafkaAdminClient) -> None:
-    """Wait for a broker: it may be starting at the same time."""
+    """Wait for a broker that knows its controller: it may be starting at the same time.
+
+    A cluster without a controller says -1, which aiokafka 0.14 answers with an AttributeError of its own.
+    """
     while True:
         try:
             await admin.start()
+            if (await admin.describe_cluster())["controller_id"] >= 0:
+                return
         except KafkaError:
-            await asyncio.sleep(0.5)
-        else:
-            return
+            pass
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def _asked(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> list[Answer]:
+    """Ask for topics until a broker answers that is the controller: the one that was may have passed it on."""
+    while True:
+        answer = await admin.create_topics(topics)
+        answers: list[Answer] = answer.topic_errors  # type: ignore[attr-defined]  # aiokafka annotates the base of all
+        if all(code != NotControllerError.errno for _, code, *_ in answers):
+            return answers
+        await asyncio.sleep(_PAUSE_S)
 
 
 def _new(topic: Topic, replicas: int) -> NewTopic:
     return NewTopic(topic.name, PARTITIONS, replicas, topic_configs=topic.config)
 
 
-def _made(answers: list[tuple[str, int, str | None]]) -> list[str]:
+def _made(answers: list[Answer]) -> list[str]:
     made = []
     for name, code, *_ in answers:
         error = for_code(code)

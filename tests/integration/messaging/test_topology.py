@@ -1,5 +1,6 @@
 """Topics are made on a real broker: all of them, as they should be, once."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from services.messaging.errors import Unavailable
 from services.messaging.topology import all_topics, create_topics
 from tests.servers.kafka import KafkaServer
 from tests.servers.pool import Servers
+from tests.support.eventually import eventually
 
 
 @pytest.fixture(params=["kafka", "kafka35"])
@@ -27,19 +29,35 @@ async def test_topics_are_made_once_as_they_should_be(own_broker: KafkaServer) -
     admin = AIOKafkaAdminClient(bootstrap_servers=own_broker.bootstrap)
     await admin.start()
     try:
-        described = await admin.describe_topics(names)
+        # A broker hears of a topic from its controller, a moment after that has made it.
+        described = await eventually(lambda: _described(admin, names))
         dead = ConfigResource(ConfigResourceType.TOPIC, "oms-payment.dlq")
         answers = await admin.describe_configs([dead])
     finally:
         await admin.close()
-    assert {topic["topic"]: len(topic["partitions"]) for topic in described} == dict.fromkeys(names, 4)
+    assert described == dict.fromkeys(names, 4)
     # aiokafka builds its answers from schemas, which have no types.
     resources: list[Any] = answers[0].resources  # type: ignore[attr-defined]
     config = {entry[0]: entry[1] for entry in resources[0][4]}
     assert (config["retention.ms"], config["max.message.bytes"]) == ("-1", str(1_048_588 + 65_536))
 
 
+async def test_a_broker_that_is_just_starting_is_waited_for(own_broker: KafkaServer) -> None:
+    """Topics that are asked for while the broker starts are made as soon as it has a controller."""
+    own_broker.stop()
+    asked = asyncio.create_task(create_topics(own_broker.bootstrap))
+    await asyncio.to_thread(own_broker.start)
+    assert len(await asked) == len(all_topics())
+
+
 async def test_a_broker_that_is_away_is_told() -> None:
     """Without a broker the call ends in time and names the variable."""
     with pytest.raises(Unavailable, match="KAFKA_BOOTSTRAP_SERVERS"):
         await create_topics("127.0.0.1:9", timeout_s=1.0)
+
+
+async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+    """Give each topic's partitions, once the broker knows all of them."""
+    described = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
+    assert all(described.values())
+    return described

@@ -33,6 +33,9 @@ READERS: dict[str, tuple[str, ...]] = {
 EVENT_TOPICS = frozenset({ORDER_EVENTS, SAGA_EVENTS})
 """Where an unknown type is skipped and counted; on the other topics it is a failure."""
 
+COMMAND_TOPICS = frozenset({INVENTORY_COMMANDS, PAYMENT_COMMANDS})
+"""Where each message is awaited an answer to."""
+
 _COMMANDS_OF = {"inventory": INVENTORY_COMMANDS, "payment": PAYMENT_COMMANDS}
 _REPLIES = frozenset(
     {

@@ -15,7 +15,7 @@ from services.contracts.commands import Step
 from services.inventory.stock import FailurePlan, State
 from services.inventory.tables import movements, reservations, stock
 from services.messaging.clock import database_now, database_time
-from services.messaging.database import insert_once
+from services.messaging.database import hold_or_insert, insert_once
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,7 @@ async def hold(connection: AsyncConnection, command: Message, step: Step) -> Res
         "created_at": database_now(),
         "updated_at": database_now(),
     }
-    await insert_once(connection, reservations, **values)
-    ours = (reservations.c.saga_id == command.saga_id) & (reservations.c.step == step)
-    found = await connection.execute(select(reservations).where(ours).with_for_update())
-    return Reservation.of(found.one())
+    return Reservation.of(await hold_or_insert(connection, reservations, values))
 
 
 async def save(connection: AsyncConnection, reservation: Reservation, *, due_in_s: float | None = None) -> None:
@@ -105,12 +102,12 @@ async def hold_due(connection: AsyncConnection) -> Reservation | None:
 
 async def hold_stock(connection: AsyncConnection, skus: Mapping[str, int], plan: FailurePlan) -> dict[str, int]:
     """Lock the stock of these SKUs, in their order, and tell how much there is; a SKU's first use puts it there."""
-    for sku in skus:
-        quantity = plan.first_quantity(sku)
-        if await insert_once(connection, stock, sku=sku, quantity=quantity):
-            seed = {"sku": sku, "kind": "seed", "quantity": quantity, "at": database_now()}
-            await connection.execute(insert(movements).values(seed))
     query = select(stock).where(stock.c.sku.in_(list(skus))).order_by(stock.c.sku).with_for_update()
+    held = {row.sku: row.quantity for row in await connection.execute(query)}
+    if skus.keys() <= held.keys():
+        return held
+    for sku in skus:
+        await _seed(connection, sku, plan.first_quantity(sku))
     return {row.sku: row.quantity for row in await connection.execute(query)}
 
 
@@ -129,6 +126,12 @@ async def prune(connection: AsyncConnection, retention_s: float) -> int:
     over = reservations.c.state.in_([State.REJECTED, State.RELEASED])
     old = over & (reservations.c.updated_at < database_time(-retention_s))
     return (await connection.execute(delete(reservations).where(old))).rowcount
+
+
+async def _seed(connection: AsyncConnection, sku: str, quantity: int) -> None:
+    if await insert_once(connection, stock, sku=sku, quantity=quantity):
+        seed = {"sku": sku, "kind": "seed", "quantity": quantity, "at": database_now()}
+        await connection.execute(insert(movements).values(seed))
 
 
 async def _move(connection: AsyncConnection, reservation: Reservation, kind: str, sign: int) -> None:

@@ -8,6 +8,7 @@ The rules that a caller may rely on:
   Modes" says.
 - A database that is away, locked or out of resources raises `Unavailable`; every other error is a bug and stays what
   it is. A commit whose answer was lost is `Unavailable` too: whoever retries meets the inbox.
+- On PostgreSQL a BEGIN and a COMMIT are round trips of their own, so what needs none has none: `reading()` and `run()`.
 - On PostgreSQL each service lives in a schema of its own, found by `search_path`; statements name no schema.
 """
 
@@ -15,11 +16,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Table, event, make_url
+from sqlalchemy import Connection, Executable, Row, RowMapping, Table, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -60,6 +61,9 @@ class Database:
         self._engine = _engine(self.url, self.schema, wait_s)
         begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
         self._writing = self._engine.execution_options(**{_BEGIN: begin})
+        # Each statement a snapshot of its own is what READ COMMITTED gives inside of a transaction, too.
+        single = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._single = self._engine.execution_options(**single)
         self._turn = asyncio.Lock()
         self._after_commit: dict[AsyncConnection, list[Callable[[], None]]] = {}
 
@@ -98,8 +102,23 @@ class Database:
         Raises:
             Unavailable: the database is away, or was lost in between.
         """
-        async with self._connected(self._engine) as connection:
+        async with self._connected(self._single) as connection:
             yield connection
+
+    async def run(self, statement: Executable, write: Write) -> Sequence[RowMapping]:
+        """Execute one statement that writes, as a transaction of its own, and give the rows that it returns.
+
+        Raises:
+            Unavailable: as `transaction`.
+        """
+        if self.is_sqlite:
+            async with self.transaction(write) as connection:
+                return (await connection.execute(statement)).mappings().all()
+        async with self._connected(self._single) as connection:
+            crash_points.before(write)
+            rows = (await connection.execute(statement)).mappings().all()
+            crash_points.after(write)
+            return rows
 
     def after_commit(self, connection: AsyncConnection, callback: Callable[[], None]) -> None:
         """Call `callback` once the transaction that `connection` is in has been committed, and only then."""
@@ -141,6 +160,28 @@ async def insert_once(connection: AsyncConnection, table: Table, **values: objec
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     result = await connection.execute(insert(table).values(**values).on_conflict_do_nothing())
     return result.rowcount == 1
+
+
+async def hold_or_insert(
+    connection: AsyncConnection,
+    table: Table,
+    values: Mapping[str, object],
+    *,
+    again: Mapping[str, object] | None = None,
+) -> Row[Any]:
+    """Lock the row with the same primary key as `values`, inserted if there is none, and give it.
+
+    One statement: what is there already gets `again`, or a column of its key written over itself, which takes the row's
+    lock. Two transactions that insert the same key wait for each other, and the second one gets what the first one has
+    committed.
+    """
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    keys = list(table.primary_key.columns)
+    statement = insert(table).values(**values)
+    written = again or {keys[0].name: statement.excluded[keys[0].name]}
+    held = statement.on_conflict_do_update(index_elements=keys, set_=written).returning(table)
+    row: Row[Any] = (await connection.execute(held)).one()
+    return row
 
 
 def _checked_schema(schema: str | None) -> str | None:

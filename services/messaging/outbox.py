@@ -15,13 +15,13 @@ What holds at each moment, and why:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, RowMapping, cast, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message, encode
@@ -30,6 +30,7 @@ from services.messaging.clock import database_now, database_time
 from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.errors import MessageTooLarge
+from services.messaging.json_rows import json_rows
 from services.messaging.tables import OUTBOX
 
 # Kafka's default `max.message.bytes` is 1,048,588: this leaves 64 KiB for the headers, of a dead letter too.
@@ -98,11 +99,18 @@ class Outbox:
         Raises:
             MessageTooLarge: the encoded message is larger than `max_bytes`.
         """
-        value = encode(message)
-        if len(value) > self._max_bytes:
-            raise MessageTooLarge(f"{message.event_type} has {len(value)} bytes, the limit is {self._max_bytes}")
-        await connection.execute(insert(OUTBOX).values(**_values(topic, message, value)))
-        self._database.after_commit(connection, self.added.set)
+        await self.add_all(connection, [(topic, message)])
+
+    async def add_all(self, connection: AsyncConnection, messages: Sequence[tuple[str, Message]]) -> None:
+        """Write messages, each with its topic, as `add` does, in one statement and in their order.
+
+        Raises:
+            MessageTooLarge: as `add`; nothing is written.
+        """
+        rows = [_row(topic, message, self._checked(message)) for topic, message in messages]
+        if rows:
+            await connection.execute(_INSERT, rows)
+            self._database.after_commit(connection, self.added.set)
 
     async def claim(self, limit: int, lease_s: float, *, besides: Collection[int] = ()) -> list[OutboxRow]:
         """Lease up to `limit` rows for `lease_s` seconds: the oldest unsent of each key, if it is due and free.
@@ -113,29 +121,35 @@ class Outbox:
         chosen = due.with_for_update(skip_locked=True).cte("chosen")
         lease = {"lease_token": uuid4(), "leased_until": database_time(lease_s), "attempts": OUTBOX.c.attempts + 1}
         claim = update(OUTBOX).where(OUTBOX.c.id.in_(select(chosen.c.id))).values(**lease)
-        async with self._database.transaction(Write.OUTBOX_CLAIM) as connection:
-            rows = (await connection.execute(claim.returning(OUTBOX, database_now().label("claimed_at")))).mappings()
-            return sorted((OutboxRow.of(row) for row in rows), key=lambda row: row.id)
+        returned = claim.returning(OUTBOX, database_now().label("claimed_at"))
+        rows = await self._database.run(returned, Write.OUTBOX_CLAIM)
+        return sorted((OutboxRow.of(row) for row in rows), key=lambda row: row.id)
 
-    async def mark_sent(self, connection: AsyncConnection, row: OutboxRow) -> bool:
-        """Record that a row was sent; False if its lease has passed to somebody else, and then nothing is written."""
-        sent = {"sent_at": database_now(), "partition": row.partition, "offset": row.offset, "last_error": None}
-        return await self._write_leased(connection, row, sent)
+    async def mark_sent(self, connection: AsyncConnection, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
+        """Record in one statement that rows were sent, and give those that still were ours to say so of.
+
+        Where a lease has passed to somebody else nothing is written.
+        """
+        place = json_rows([[row.id, row.partition, row.offset] for row in rows])
+        row_id, partition, offset = (cast(place[at].as_string(), BigInteger) for at in range(3))
+        sent: dict[str, Any] = {"sent_at": database_now(), "partition": partition, "offset": offset, "last_error": None}
+        ours = (OUTBOX.c.id == row_id) & _is_leased(rows)
+        marked = await connection.execute(update(OUTBOX).where(ours).values(sent | _UNLEASED).returning(OUTBOX.c.id))
+        ids = set(marked.scalars())
+        return [row for row in rows if row.id in ids]
 
     async def mark_failed(self, connection: AsyncConnection, row: OutboxRow, error: str, retry_in_s: float) -> bool:
-        """Give a row back, to be tried again in `retry_in_s` seconds; False as `mark_sent` does."""
+        """Give a row back, to be tried again in `retry_in_s` seconds; False if it is not ours any more."""
         failed = {"failed_at": database_now(), "last_error": error[:_ERROR_LENGTH]}
         return await self._write_leased(connection, row, failed | {"next_attempt_at": database_time(retry_in_s)})
 
     async def release(self, connection: AsyncConnection, row: OutboxRow) -> bool:
-        """Give a row back untried, at a stop; False as `mark_sent` does."""
+        """Give a row back untried, at a stop; False if it is not ours any more."""
         return await self._write_leased(connection, row, {"attempts": OUTBOX.c.attempts - 1})
 
     async def renew(self, connection: AsyncConnection, rows: Iterable[OutboxRow], lease_s: float) -> None:
         """Lengthen the leases of rows that are still being sent, as far as they are still ours."""
-        tokens = {row.id: row.lease_token for row in rows}
-        ours = OUTBOX.c.id.in_(tokens) & OUTBOX.c.lease_token.in_(set(tokens.values())) & OUTBOX.c.sent_at.is_(None)
-        await connection.execute(update(OUTBOX).where(ours).values(leased_until=database_time(lease_s)))
+        await connection.execute(update(OUTBOX).where(_is_leased(rows)).values(leased_until=database_time(lease_s)))
 
     async def backlog(self, connection: AsyncConnection) -> Backlog:
         """Tell how much is unsent and for how long, for metrics and readiness."""
@@ -153,12 +167,21 @@ class Outbox:
     @staticmethod
     async def _write_leased(connection: AsyncConnection, row: OutboxRow, values: dict[str, Any]) -> bool:
         """End a lease, if it still is ours; an expired one that nobody else took yet still is."""
-        ours = (OUTBOX.c.id == row.id) & (OUTBOX.c.lease_token == row.lease_token) & OUTBOX.c.sent_at.is_(None)
-        ended = values | {"lease_token": None, "leased_until": None}
-        return (await connection.execute(update(OUTBOX).where(ours).values(**ended))).rowcount == 1
+        ended = update(OUTBOX).where(_is_leased([row])).values(values | _UNLEASED)
+        return (await connection.execute(ended)).rowcount == 1
+
+    def _checked(self, message: Message) -> bytes:
+        value = encode(message)
+        if len(value) > self._max_bytes:
+            raise MessageTooLarge(f"{message.event_type} has {len(value)} bytes, the limit is {self._max_bytes}")
+        return value
 
 
-def _values(topic: str, message: Message, value: bytes) -> dict[str, Any]:
+_UNLEASED: dict[str, Any] = {"lease_token": None, "leased_until": None}
+_INSERT = insert(OUTBOX).values(created_at=database_now(), next_attempt_at=database_now(), attempts=0)
+
+
+def _row(topic: str, message: Message, value: bytes) -> dict[str, Any]:
     return {
         "event_id": message.event_id,
         "topic": topic,
@@ -168,10 +191,14 @@ def _values(topic: str, message: Message, value: bytes) -> dict[str, Any]:
         "trace_context": trace_context.capture(),
         "saga_id": message.saga_id,
         "order_id": message.order_id,
-        "created_at": database_now(),
-        "next_attempt_at": database_now(),
-        "attempts": 0,
     }
+
+
+def _is_leased(rows: Iterable[OutboxRow]) -> ColumnElement[bool]:
+    """Still ours, and not sent. A token is of one claim, and a row is in one claim at a time."""
+    tokens = {row.id: row.lease_token for row in rows}
+    ours = OUTBOX.c.id.in_(tokens) & OUTBOX.c.lease_token.in_(set(tokens.values()))
+    return ours & OUTBOX.c.sent_at.is_(None)
 
 
 def _claimable() -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ The span of the send is the child of the span that wrote the row, because the ro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -32,7 +32,7 @@ from services.messaging.settings import RelaySettings
 from services.messaging.trace_context import restore
 from tracing import semconv
 
-OnSent = Callable[[AsyncConnection, OutboxRow], Awaitable[None]]
+OnSent = Callable[[AsyncConnection, Sequence[OutboxRow]], Awaitable[None]]
 
 
 class Sent(Protocol):
@@ -79,8 +79,8 @@ class Relay:
         database: The service's database.
         outbox: Where the rows come from.
         producer: Where they go.
-        on_sent: Called with the connection and the row in the transaction that marks the row sent, once per row. An
-            exception of its own ends the relay.
+        on_sent: Called with the connection and the rows in the transaction that marks them sent, with each row once.
+            An exception of its own ends the relay.
         settings: Sizes and times.
     """
 
@@ -191,18 +191,28 @@ class Relay:
             attempt += 1
             try:
                 async with self._database.transaction(Write.OUTBOX_SETTLE) as connection:
-                    return [outcome for outcome in outcomes if await self._write(connection, *outcome)]
+                    return [
+                        *await self._write_sent(connection, outcomes),
+                        *await self._write_failed(connection, outcomes),
+                    ]
             except Unavailable as error:
                 self._log.warning("outbox.unrecorded", rows=len(outcomes), attempt=attempt, reason=str(error))
                 await asyncio.sleep(self._delay_s(attempt))
 
-    async def _write(self, connection: AsyncConnection, row: OutboxRow, failed: _Failed | None) -> bool:
-        if failed is not None:
-            return await self._outbox.mark_failed(connection, row, failed.reason, self._delay_s(row.attempts))
-        ours = await self._outbox.mark_sent(connection, row)
+    async def _write_sent(self, connection: AsyncConnection, outcomes: list[_Outcome]) -> list[_Outcome]:
+        sent = [row for row, failed in outcomes if failed is None]
+        ours = await self._outbox.mark_sent(connection, sent) if sent else []
         if ours and self._on_sent is not None:
-            await self._on_sent(connection, row)
-        return ours
+            await self._on_sent(connection, ours)
+        return [(row, None) for row in ours]
+
+    async def _write_failed(self, connection: AsyncConnection, outcomes: list[_Outcome]) -> list[_Outcome]:
+        return [
+            (row, failed)
+            for row, failed in outcomes
+            if failed is not None
+            and await self._outbox.mark_failed(connection, row, failed.reason, self._delay_s(row.attempts))
+        ]
 
     def _delay_s(self, attempts: int) -> float:
         return self._backoff.delay_s(attempts) or self._settings.longest_backoff

@@ -55,18 +55,15 @@ class OrderDesk:
                 items=items,
                 total=total,
                 payment_method=payment_method,
-                created_at=await store.clock(connection),
             )
             earlier = await _earlier(connection, idempotency_key, order)
             if earlier is not None:
                 with _about(earlier):
                     return _placed(earlier)
-            saga = new_saga(order, capture())
-            with _about(saga):
-                await store.insert_order(connection, order)
-                await store.insert_saga(connection, saga)
-                await self._mover.move(connection, saga, Input.START)
-        return _placed(saga)
+            held = new_saga(order, capture(), await store.insert_order(connection, order))
+            with _about(held.saga):
+                await self._mover.move(connection, held, Input.START)
+        return _placed(held.saga)
 
     async def cancel(self, order_id: str) -> Placed:
         """Turn an order back before it is paid.
@@ -128,15 +125,16 @@ class OrderDesk:
 
     async def _request(self, order_id: str, request: Input) -> Placed:
         async with self._database.transaction(Write.ORDER_REQUEST) as connection:
-            saga = await store.lock_saga_of(connection, order_id)
-            if saga is None:
+            held = await store.hold_saga_of(connection, order_id)
+            if held is None:
                 raise NotFound("order")
+            saga = held.saga
             with _about(saga):
                 if saga.requested is request:
                     return _placed(saga)
                 _check(saga, request)
                 with _in_the_sagas_trace(saga, request):
-                    await self._mover.move(connection, saga, request)
+                    await self._mover.move(connection, held, request)
         return _placed(saga)
 
 

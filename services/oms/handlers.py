@@ -12,7 +12,7 @@ from services.messaging.database import Database
 from services.messaging.inbox import Inbox
 from services.oms import store
 from services.oms.mover import APPLIED, Mover
-from services.oms.records import Saga
+from services.oms.records import Held, Saga
 from services.oms.saga import IllegalMove, Input
 from tracing import semconv
 
@@ -49,21 +49,22 @@ class ReplyHandler:
     async def _apply(self, connection: AsyncConnection, reply: Message) -> str:
         if not await self._inbox.first_delivery(connection, reply.event_id):
             return DUPLICATE
-        saga = await store.lock_saga(connection, reply.saga_id)
-        if saga is None:
+        held = await store.hold_saga(connection, reply.saga_id)
+        if held is None:
             return UNKNOWN_SAGA
+        saga = held.saga
         answer = reply.payload
         verdict = STALE
         if isinstance(answer, Answer) and saga.awaits(answer.command_id):
-            verdict = await self._move(connection, saga, reply, answer)
+            verdict = await self._move(connection, held, reply, answer)
         if verdict != APPLIED:
             await self._record(connection, saga, reply, verdict)
         return verdict
 
-    async def _move(self, connection: AsyncConnection, saga: Saga, reply: Message, answer: Answer) -> str:
+    async def _move(self, connection: AsyncConnection, held: Held, reply: Message, answer: Answer) -> str:
         reason = answer.reason if isinstance(answer, Refusal) else None
         try:
-            await self._mover.move(connection, saga, Input(reply.event_type), reason=reason)
+            await self._mover.move(connection, held, Input(reply.event_type), reason=reason)
         except IllegalMove:
             return ILLEGAL
         return APPLIED

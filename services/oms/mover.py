@@ -10,9 +10,9 @@ from services.contracts.topics import topic_of
 from services.messaging.database import Database
 from services.messaging.outbox import Outbox
 from services.oms import store, summary
-from services.oms.effects import message_for
+from services.oms.effects import Facts, message_for
 from services.oms.figures import Figures
-from services.oms.records import Saga, facts_of
+from services.oms.records import Held, Saga, facts_of
 from services.oms.saga import Effect, Input, step
 from tracing import semconv
 
@@ -29,16 +29,17 @@ class Mover:
         self._outbox = outbox
         self._figures = Figures()
 
-    async def move(self, connection: AsyncConnection, saga: Saga, by: Input, *, reason: str | None = None) -> Saga:
-        """Apply an input to a saga whose row the caller holds, and write all that it causes.
+    async def move(self, connection: AsyncConnection, held: Held, by: Input, *, reason: str | None = None) -> Saga:
+        """Apply an input to a saga, and write all that it causes: its row, its history, what it sends.
 
         Raises:
             IllegalMove: the saga's table has no row for it; nothing is written.
             ConcurrentUpdate: the row is not the one that was read.
         """
+        saga = held.saga
         move = step(saga.definition, saga.state, by)
-        moved = saga.moved(by, move, reason=reason, at=await store.clock(connection))
-        await store.update_saga(connection, moved)
+        moved = saga.moved(by, move, reason=reason, at=held.at)
+        await store.write_saga(connection, moved)
         await store.add_history(
             connection,
             moved,
@@ -46,18 +47,15 @@ class Mover:
             verdict=APPLIED,
             state_from=saga.state,
         )
-        await self._cause(connection, moved, move.effects)
+        await self._cause(connection, facts_of(moved, held.order), moved, move.effects)
         self._show(connection, saga, moved, by)
         return moved
 
-    async def _cause(self, connection: AsyncConnection, saga: Saga, effects: tuple[Effect, ...]) -> None:
-        facts = facts_of(saga, await store.read_order(connection, saga.order_id))
-        for effect in effects:
-            if effect is Effect.ASK_ATTENTION:
-                _log.error("saga.needs_attention", saga_id=saga.saga_id, state=saga.state, attempt=saga.attempt)
-            else:
-                message = message_for(effect, facts)
-                await self._outbox.add(connection, topic_of(message), message)
+    async def _cause(self, connection: AsyncConnection, facts: Facts, saga: Saga, effects: tuple[Effect, ...]) -> None:
+        if Effect.ASK_ATTENTION in effects:
+            _log.error("saga.needs_attention", saga_id=saga.saga_id, state=saga.state, attempt=saga.attempt)
+        messages = [message_for(effect, facts) for effect in effects if effect is not Effect.ASK_ATTENTION]
+        await self._outbox.add_all(connection, [(topic_of(message), message) for message in messages])
 
     def _show(self, connection: AsyncConnection, saga: Saga, moved: Saga, by: Input) -> None:
         """Put the move on the current span, and an end on a span of its own once it is committed."""

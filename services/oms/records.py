@@ -27,7 +27,6 @@ class Order:
     items: tuple[Item, ...]
     total: Money
     payment_method: str
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +90,18 @@ class Saga:
         )
 
 
-def new_saga(order: Order, trace_context: dict[str, str]) -> Saga:
-    """Make the row of a saga that has not begun, pinned to the current definition."""
-    return Saga(
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A saga whose row the caller's transaction holds or will insert, its order, and the time by the database."""
+
+    saga: Saga
+    order: Order
+    at: datetime
+
+
+def new_saga(order: Order, trace_context: dict[str, str], at: datetime) -> Held:
+    """Make a saga that has not begun, pinned to the current definition; its first move writes its row."""
+    saga = Saga(
         saga_id=str(new_id()),
         order_id=order.order_id,
         definition=CURRENT_DEFINITION,
@@ -106,11 +114,12 @@ def new_saga(order: Order, trace_context: dict[str, str]) -> Saga:
         requested=None,
         reason=None,
         trace_context=trace_context,
-        created_at=order.created_at,
-        updated_at=order.created_at,
-        phase_began_at=order.created_at,
+        created_at=at,
+        updated_at=at,
+        phase_began_at=at,
         ended_at=None,
     )
+    return Held(saga, order, at)
 
 
 def facts_of(saga: Saga, order: Order) -> Facts:

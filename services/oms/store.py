@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from opentelemetry import trace
-from sqlalchemy import Row, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Item, Money
 from services.messaging.clock import database_now, database_time
 from services.messaging.database import insert_once
 from services.messaging.errors import Transient
-from services.oms.records import Order, Saga
+from services.oms.records import Held, Order, Saga
 from services.oms.saga import Input, State, Status
 from services.oms.tables import history, idempotency_keys, orders, reply_progress, sagas
 
@@ -28,13 +27,8 @@ class ConcurrentUpdate(Transient):
     """Another transaction moved this saga since its row was read."""
 
 
-async def clock(connection: AsyncConnection) -> datetime:
-    """Read the database's clock."""
-    return (await connection.execute(select(database_now()))).scalar_one()
-
-
-async def insert_order(connection: AsyncConnection, order: Order) -> None:
-    """Keep a new order."""
+async def insert_order(connection: AsyncConnection, order: Order) -> datetime:
+    """Keep a new order, and tell when that was by the database's clock."""
     values = {
         "order_id": order.order_id,
         "customer_id": order.customer_id,
@@ -42,22 +36,22 @@ async def insert_order(connection: AsyncConnection, order: Order) -> None:
         "total_amount": order.total.amount,
         "currency": order.total.currency,
         "payment_method": order.payment_method,
-        "created_at": order.created_at,
+        "created_at": database_now(),
     }
-    await connection.execute(insert(orders).values(values))
+    kept = await connection.execute(insert(orders).values(values).returning(orders.c.created_at))
+    at: datetime = kept.scalar_one()
+    return at
 
 
-async def insert_saga(connection: AsyncConnection, saga: Saga) -> None:
-    """Keep the row of a new saga."""
-    await connection.execute(insert(sagas).values(_columns(saga)))
-
-
-async def update_saga(connection: AsyncConnection, saga: Saga) -> None:
-    """Write a moved saga's row over the version before it.
+async def write_saga(connection: AsyncConnection, saga: Saga) -> None:
+    """Write a moved saga's row over the version before it; the first version is inserted.
 
     Raises:
-        ConcurrentUpdate: that version is not there any more.
+        ConcurrentUpdate: the version before is not there any more.
     """
+    if saga.version == 1:
+        await connection.execute(insert(sagas).values(_columns(saga)))
+        return
     before = (sagas.c.saga_id == saga.saga_id) & (sagas.c.version == saga.version - 1)
     result = await connection.execute(update(sagas).where(before).values(_columns(saga)))
     if result.rowcount != 1:
@@ -65,16 +59,14 @@ async def update_saga(connection: AsyncConnection, saga: Saga) -> None:
         raise ConcurrentUpdate(message)
 
 
-async def lock_saga(connection: AsyncConnection, saga_id: str) -> Saga | None:
-    """Read a saga's row and hold it until the transaction ends."""
-    found = await connection.execute(select(sagas).where(sagas.c.saga_id == saga_id).with_for_update())
-    return _saga(found.one_or_none())
+async def hold_saga(connection: AsyncConnection, saga_id: str) -> Held | None:
+    """Read a saga's row, with its order, and hold it until the transaction ends."""
+    return await _hold(connection, sagas.c.saga_id == saga_id)
 
 
-async def lock_saga_of(connection: AsyncConnection, order_id: str) -> Saga | None:
-    """Read the row of an order's saga and hold it until the transaction ends."""
-    found = await connection.execute(select(sagas).where(sagas.c.order_id == order_id).with_for_update())
-    return _saga(found.one_or_none())
+async def hold_saga_of(connection: AsyncConnection, order_id: str) -> Held | None:
+    """Read the row of an order's saga, with the order, and hold it until the transaction ends."""
+    return await _hold(connection, sagas.c.order_id == order_id)
 
 
 async def read_saga(connection: AsyncConnection, saga_id: str) -> Saga | None:
@@ -110,19 +102,6 @@ async def oldest_open_s(connection: AsyncConnection) -> float:
     oldest = select(func.min(sagas.c.phase_began_at)).where(_IS_OPEN).scalar_subquery()
     found = (await connection.execute(select(oldest.label("oldest"), database_now().label("now")))).one()
     return max(0.0, (found.now - found.oldest).total_seconds()) if found.oldest else 0.0
-
-
-async def read_order(connection: AsyncConnection, order_id: str) -> Order:
-    """Read an order that is known to be there."""
-    row = (await connection.execute(select(orders).where(orders.c.order_id == order_id))).one()
-    return Order(
-        order_id=row.order_id,
-        customer_id=row.customer_id,
-        items=tuple(Item.model_validate(item) for item in row.items),
-        total=Money(amount=row.total_amount, currency=row.currency),
-        payment_method=row.payment_method,
-        created_at=row.created_at,
-    )
 
 
 async def sagas_of_the_last(connection: AsyncConnection, seconds: float) -> list[Saga]:
@@ -164,7 +143,7 @@ async def read_history(connection: AsyncConnection, saga_id: str) -> Sequence[Ma
 
 async def claim_key(connection: AsyncConnection, key: str, fingerprint: str, order_id: str) -> tuple[str, str] | None:
     """Take an idempotency key for an order, or give the fingerprint and the order that have it already."""
-    values = {"key": key, "fingerprint": fingerprint, "order_id": order_id, "created_at": await clock(connection)}
+    values = {"key": key, "fingerprint": fingerprint, "order_id": order_id, "created_at": database_now()}
     if await insert_once(connection, idempotency_keys, **values):
         return None
     query = select(idempotency_keys.c.fingerprint, idempotency_keys.c.order_id).where(idempotency_keys.c.key == key)
@@ -172,9 +151,20 @@ async def claim_key(connection: AsyncConnection, key: str, fingerprint: str, ord
     return row.fingerprint, row.order_id
 
 
-async def start_deadline(connection: AsyncConnection, command_id: UUID, seconds: float) -> None:
-    """Let a command's time run, if its answer is still awaited."""
-    awaited = (sagas.c.command_id == command_id) & ~sagas.c.needs_attention
+async def read_sagas(connection: AsyncConnection, saga_ids: Collection[str]) -> list[Saga]:
+    """Read the rows of some sagas."""
+    found = await connection.execute(select(sagas).where(sagas.c.saga_id.in_(saga_ids)))
+    return [saga for row in found if (saga := _saga(row))]
+
+
+async def start_deadlines(connection: AsyncConnection, awaiting: Collection[Saga], seconds: float) -> None:
+    """Let the time of commands run, as far as their answers are still awaited.
+
+    The rows are found by their saga: a command's id has no index, and would be looked for in all of them.
+    """
+    commands = {saga.command_id for saga in awaiting}
+    of_sagas = sagas.c.saga_id.in_([saga.saga_id for saga in awaiting])
+    awaited = of_sagas & sagas.c.command_id.in_(commands) & ~sagas.c.needs_attention
     await connection.execute(update(sagas).where(awaited).values(deadline=database_time(seconds)))
 
 
@@ -208,10 +198,31 @@ def _columns(saga: Saga) -> dict[str, Any]:
     return asdict(saga) | {"status": saga.status}
 
 
+async def _hold(connection: AsyncConnection, which: ColumnElement[bool]) -> Held | None:
+    query = select(sagas, orders, database_now().label("now")).join_from(sagas, orders).where(which)
+    row = (await connection.execute(query.with_for_update(of=sagas))).one_or_none()
+    saga = _saga(row)
+    if row is None or saga is None:
+        return None
+    # The statement may have waited for the lock, and its clock is that of its start.
+    return Held(saga, _order(row), max(row.now, saga.updated_at))
+
+
+def _order(row: Row[Any]) -> Order:
+    values = {column.name: row._mapping[column] for column in orders.c}  # noqa: SLF001  SQLAlchemy's public name for it
+    return Order(
+        order_id=values["order_id"],
+        customer_id=values["customer_id"],
+        items=tuple(Item.model_validate(item) for item in values["items"]),
+        total=Money(amount=values["total_amount"], currency=values["currency"]),
+        payment_method=values["payment_method"],
+    )
+
+
 def _saga(row: Row[Any] | None) -> Saga | None:
     if row is None:
         return None
-    values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name for it
+    values = {column.name: row._mapping[column] for column in sagas.c}  # noqa: SLF001  SQLAlchemy's public name for it
     del values["status"]
     values["state"] = State(values["state"])
     values["requested"] = Input(values["requested"]) if values["requested"] else None

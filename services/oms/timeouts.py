@@ -1,20 +1,20 @@
 """The sweeper: a saga whose answer is overdue asks again, or gives up and turns back.
 
-A deadline runs from the broker's acknowledgement of the command (`start_deadline`, called by the relay), and fires only
+A deadline runs from the broker's acknowledgement of the command (`commands_sent`, called by the relay), and fires only
 once the replies have been read past it: after an outage the backlog of answers is read before any timer fires.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from opentelemetry import trace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import tracing
-from services.contracts.topics import PARTITIONS, SAGA_REPLIES
+from services.contracts.topics import COMMAND_TOPICS, PARTITIONS, SAGA_REPLIES
 from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.loop import Loop
@@ -50,12 +50,17 @@ class Timeouts:
         """Make the loop that sweeps."""
         return Loop("timeouts", self.sweep, interval_s=self._settings.sweep_interval)
 
-    async def command_sent(self, connection: AsyncConnection, row: OutboxRow) -> None:
-        """Start the deadline of the command in an outbox row that the broker has just acknowledged."""
-        saga = await store.read_saga(connection, row.saga_id)
-        if saga is not None and saga.awaits(row.event_id):
-            seconds = self._settings.deadline(saga.attempt, back=is_back(saga.state))
-            await store.start_deadline(connection, row.event_id, seconds)
+    async def commands_sent(self, connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
+        """Start the deadlines of the commands among outbox rows that the broker has just acknowledged."""
+        commands = {row.event_id: row.saga_id for row in rows if row.topic in COMMAND_TOPICS}
+        if not commands:
+            return
+        awaiting: dict[float, list[Saga]] = {}
+        for saga in await store.read_sagas(connection, set(commands.values())):
+            if saga.command_id in commands:
+                awaiting.setdefault(self._patience_s(saga), []).append(saga)
+        for seconds, sagas in awaiting.items():
+            await store.start_deadlines(connection, sagas, seconds)
 
     async def sweep(self) -> bool:
         """Move every saga that is overdue; True if there may be more."""
@@ -76,10 +81,11 @@ class Timeouts:
 
     async def _time_out(self, saga_id: str) -> None:
         async with self._database.transaction(Write.TIMEOUT) as connection:
-            saga = await store.lock_saga(connection, saga_id)
+            held = await store.hold_saga(connection, saga_id)
             # Its answer, or another sweeper, may have come first.
-            if saga is None or saga.deadline is None or saga.deadline > await store.clock(connection):
+            if held is None or held.saga.deadline is None or held.saga.deadline > held.at:
                 return
+            saga = held.saga
             ids = {semconv.SAGA_ID: saga.saga_id, semconv.ORDER_ID: saga.order_id}
             tracer = trace.get_tracer(__name__)
             with (
@@ -87,7 +93,10 @@ class Timeouts:
                 tracing.bind(**ids),
                 tracer.start_as_current_span(f"timeout {saga.state}"),
             ):
-                await self._mover.move(connection, saga, self._verdict(saga))
+                await self._mover.move(connection, held, self._verdict(saga))
+
+    def _patience_s(self, saga: Saga) -> float:
+        return self._settings.deadline(saga.attempt, back=is_back(saga.state))
 
     def _verdict(self, saga: Saga) -> Input:
         most = self._settings.attempts_back if is_back(saga.state) else self._settings.attempts_forward

@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.contracts import Money
 from services.messaging.clock import database_now
 from services.messaging.crash_points import Write
-from services.messaging.database import Database, insert_once
+from services.messaging.database import Database, hold_or_insert
 from services.messaging.errors import Transient
 from services.payment.charge import UNDONE
 from services.payment.gateway_tables import entries, keys
@@ -123,10 +123,8 @@ class SimulatedGateway:
 
     async def _hold(self, connection: AsyncConnection, key: str) -> tuple[KeyState, str | None, int]:
         """Lock a key, made if need be, and count the try."""
-        values = {"state": KeyState.NEW, "tries": 0, "created_at": database_now(), "updated_at": database_now()}
-        await insert_once(connection, keys, key=key, **values)
-        counted = update(keys).where(keys.c.key == key).values(tries=keys.c.tries + 1)
-        row = (await connection.execute(counted.returning(keys.c.state, keys.c.reason, keys.c.tries))).one()
+        values = {"state": KeyState.NEW, "tries": 1, "created_at": database_now(), "updated_at": database_now()}
+        row = await hold_or_insert(connection, keys, {"key": key, **values}, again={"tries": keys.c.tries + 1})
         return KeyState(row.state), row.reason, row.tries
 
     async def _decide(

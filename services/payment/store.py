@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.contracts import Message, Money
 from services.contracts.commands import Step
 from services.messaging.clock import database_now, database_time
-from services.messaging.database import insert_once
+from services.messaging.database import hold_or_insert
 from services.payment.charge import State
 from services.payment.tables import charges
 
@@ -60,9 +60,7 @@ async def hold(connection: AsyncConnection, command: Message, step: Step) -> Cha
         "created_at": database_now(),
         "updated_at": database_now(),
     }
-    await insert_once(connection, charges, **values)
-    found = await connection.execute(select(charges).where(_is(command.saga_id, step)).with_for_update())
-    return Charge.of(found.one())
+    return Charge.of(await hold_or_insert(connection, charges, values))
 
 
 async def save(connection: AsyncConnection, charge: Charge) -> None:

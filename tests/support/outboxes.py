@@ -52,7 +52,8 @@ async def put_late(database: Database, order: str, row_id: int) -> None:
 async def mark_all_sent(database: Database, outbox: Outbox, rows: Sequence[OutboxRow]) -> list[bool]:
     """Mark claimed rows as sent, and tell for which of them that was still ours to say."""
     async with database.transaction() as connection:
-        return [await outbox.mark_sent(connection, row) for row in rows]
+        ours = await outbox.mark_sent(connection, rows)
+    return [row in ours for row in rows]
 
 
 async def expire_leases(database: Database) -> None:

@@ -85,14 +85,14 @@ async def test_a_stale_lease_can_finish_nothing(database: Database, outbox: Outb
     (current,) = await outbox.claim(1, _LEASE_S)
     async with database.transaction() as connection:
         writes = {
-            "sent": outbox.mark_sent(connection, stale),
+            "sent": outbox.mark_sent(connection, [stale]),
             "failed": outbox.mark_failed(connection, stale, "late", 3600),
             "released": outbox.release(connection, stale),
         }
         wanted = writes.pop(finish)
         for other in writes.values():
             other.close()
-        assert await wanted is False
+        assert not await wanted
     assert await mark_all_sent(database, outbox, [current]) == [True]
     assert await mark_all_sent(database, outbox, [current]) == [False]
 
@@ -103,7 +103,7 @@ async def test_a_failed_row_blocks_its_key_until_it_is_due(database: Database, o
     failed, sent = await outbox.claim(10, _LEASE_S)
     async with database.transaction() as connection:
         assert await outbox.mark_failed(connection, failed, "SendFailed: " + "x" * 500, retry_in_s=3600)
-        assert await outbox.mark_sent(connection, sent)
+        assert await outbox.mark_sent(connection, [sent]) == [sent]
     assert _orders(await outbox.claim(10, _LEASE_S)) == ["b"]
     last_error = (await fates(database))[0].last_error
     assert last_error is not None

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 
@@ -165,9 +165,9 @@ async def test_on_sent_is_part_of_the_marking_transaction(database: Database, ou
         await connection.run_sync(_SENT.create)
     seen: list[OutboxRow] = []
 
-    async def on_sent(connection: AsyncConnection, row: OutboxRow) -> None:
-        seen.append(row)
-        await connection.execute(insert(_SENT).values(event_id=str(row.event_id)))
+    async def on_sent(connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
+        seen.extend(rows)
+        await connection.execute(insert(_SENT), [{"event_id": str(row.event_id)} for row in rows])
 
     relay = Relay(database, outbox, KeepingPublisher(), on_sent=on_sent, settings=_SETTINGS)
     async with running(relay):
@@ -183,7 +183,7 @@ async def test_on_sent_is_part_of_the_marking_transaction(database: Database, ou
 async def test_on_sent_that_fails_ends_the_relay_and_unmarks_the_row(database: Database, outbox: Outbox) -> None:
     """An error in `on_sent` is a bug: the row stays unsent, and whoever supervises the relay hears of it."""
 
-    async def on_sent(_connection: AsyncConnection, _row: OutboxRow) -> None:
+    async def on_sent(_connection: AsyncConnection, _rows: Sequence[OutboxRow]) -> None:
         raise LookupError
 
     relay = Relay(database, outbox, KeepingPublisher(), on_sent=on_sent, settings=_SETTINGS)
@@ -220,8 +220,8 @@ async def test_a_relay_that_lost_its_lease_says_nothing(database: Database, outb
     publisher.block("a")
     seen: list[OutboxRow] = []
 
-    async def on_sent(_connection: AsyncConnection, row: OutboxRow) -> None:
-        seen.append(row)
+    async def on_sent(_connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
+        seen.extend(rows)
 
     async with running(Relay(database, outbox, publisher, on_sent=on_sent, settings=_SETTINGS)):
         await put(database, outbox, "a")

@@ -176,7 +176,7 @@ async def test_a_database_that_is_away_is_a_503(
 ) -> None:
     """While the database can't be reached nothing is accepted, and the caller is told when to ask again."""
 
-    def away() -> None:
+    def away(_write: object) -> None:
         raise Unavailable("the database is not available")
 
     monkeypatch.setattr(oms.database, "transaction", away)

@@ -23,13 +23,12 @@ ORDER = Order(
     items=(Item(sku="sku_ok", quantity=2, unit_price=Money(amount=150, currency="EUR")),),
     total=Money(amount=300, currency="EUR"),
     payment_method="pm_ok",
-    created_at=BEGAN,
 )
 
 
 def at(*inputs: Input) -> Saga:
     """Make a saga's row as it is after inputs."""
-    saga = new_saga(ORDER, {})
+    saga = new_saga(ORDER, {}, BEGAN).saga
     for by in inputs:
         saga = saga.moved(by, step(saga.definition, saga.state, by), reason=None, at=LATER)
     return saga

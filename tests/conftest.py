@@ -19,6 +19,11 @@ _SCRUBBED = re.compile(r"OTEL_.*|KAFKA_.*|SAGATRACE_.*|DATABASE_URL")
 settings.register_profile("sagatrace", deadline=None)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run choose for how long the tests of an outage take a server away."""
+    parser.addoption("--outage", type=float, default=15.0, metavar="SECONDS", help="how long a server is taken away")
+
+
 def pytest_configure() -> None:
     """Let no example of a property have a time limit."""
     settings.load_profile("sagatrace")

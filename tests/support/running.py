@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from services.cli.children import Children
+from services.cli.children import Child, Children
 from services.cli.order_api import OrderApi
 from services.cli.run import Service
 from services.cli.settings import environment_of
@@ -13,6 +14,64 @@ from services.cli.stack import HOST, take_port
 _READY_S = 90.0
 # How soon what a service measures and records is exported, in milliseconds.
 _EXPORT_MS = "500"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Starts services that share a broker, a back end and variables.
+
+    Args:
+        children: Who ends the processes.
+        folder: Where their databases and logs go.
+        port: Where the order API listens.
+        shared: The variables of all.
+    """
+
+    children: Children
+    folder: Path
+    port: int
+    shared: Mapping[str, str]
+
+    @property
+    def orders(self) -> OrderApi:
+        """The order API, once its service runs."""
+        return OrderApi(HOST, self.port)
+
+    def start(self, service: Service, name: str | None = None) -> Child:
+        """Start a service under a name, its own if none is given; a database of its own is a SQLite file."""
+        data = self.folder / (name or service)
+        data.mkdir()
+        own = {"DATABASE_URL": f"sqlite+aiosqlite:///{data / 'service.sqlite'}"}
+        arguments = ["services.cli.lifeline", str(data), "run", service]
+        return self.children.start(name or service, arguments, environment_of(own | dict(self.shared)))
+
+    def wait_until_ready(self, *started: Child) -> None:
+        """Wait until services work.
+
+        Raises:
+            CannotRun: one does not come up within 90 seconds; the text names its log.
+        """
+        for child in started:
+            self.children.wait_for(child, lambda child=child: child.said("service.ready"), _READY_S)  # type: ignore[misc]
+
+
+@contextmanager
+def runner(
+    folder: Path, brokers: str, endpoint: str, *, variables: Mapping[str, str] | None = None
+) -> Iterator[Runner]:
+    """Make something that starts services, for the length of the block; see `running_services`."""
+    port = take_port(None)
+    shared = {
+        "KAFKA_BOOTSTRAP_SERVERS": brokers,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "OTEL_BSP_SCHEDULE_DELAY": _EXPORT_MS,
+        "OTEL_METRIC_EXPORT_INTERVAL": _EXPORT_MS,
+        "SAGATRACE_API_HOST": HOST,
+        "SAGATRACE_API_PORT": str(port),
+        **(variables or {}),
+    }
+    with Children(folder) as children:
+        yield Runner(children, folder, port, shared)
 
 
 @contextmanager
@@ -36,24 +95,6 @@ def running_services(
     Raises:
         CannotRun: one does not come up within 90 seconds; the text names its log.
     """
-    port = take_port(None)
-    shared = {
-        "KAFKA_BOOTSTRAP_SERVERS": brokers,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-        "OTEL_BSP_SCHEDULE_DELAY": _EXPORT_MS,
-        "OTEL_METRIC_EXPORT_INTERVAL": _EXPORT_MS,
-        "SAGATRACE_API_HOST": HOST,
-        "SAGATRACE_API_PORT": str(port),
-        **(variables or {}),
-    }
-    with Children(folder) as children:
-        started = []
-        for service in services:
-            data = folder / service
-            data.mkdir()
-            own = {"DATABASE_URL": f"sqlite+aiosqlite:///{data / 'service.sqlite'}"}
-            arguments = ["services.cli.lifeline", str(data), "run", service]
-            started.append(children.start(service, arguments, environment_of(own | shared)))
-        for child in started:
-            children.wait_for(child, lambda child=child: child.said("service.ready"), _READY_S)  # type: ignore[misc]
-        yield OrderApi(HOST, port)
+    with runner(folder, brokers, endpoint, variables=variables) as starts:
+        starts.wait_until_ready(*[starts.start(service) for service in services])
+        yield starts.orders

@@ -1,0 +1,148 @@
+"""The broker or the database away under all services: nothing is lost, doubled or given up, and all goes on after."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.cli.children import Child
+from services.cli.run import Service
+from services.messaging.topology import create_topics
+from tests.servers.pool import Servers
+from tests.servers.server import Server
+from tests.support.books import Books, out_of_order
+from tests.support.customers import Customers
+from tests.support.databases import postgresql_database
+from tests.support.eventually import eventually
+from tests.support.running import Runner, runner
+
+pytestmark = pytest.mark.timeout(420)
+
+# The outage that the services' default settings are for, in seconds. A shorter one, for a quick run, shortens their
+# times with it, so that a step's time is still over long before the outage is.
+FULL_S = 60.0
+_TIMES = {
+    "SAGATRACE_STEP_TIMEOUT": 30.0,
+    "SAGATRACE_CONSUMER_SESSION_TIMEOUT": 10.0,
+    "SAGATRACE_CONSUMER_LONGEST_BACKOFF": 5.0,
+    "SAGATRACE_PRODUCER_SEND_TIMEOUT": 10.0,
+    "SAGATRACE_PRODUCER_START_TIMEOUT": 20.0,
+    "SAGATRACE_PRODUCER_LONGEST_BACKOFF": 5.0,
+    "SAGATRACE_RELAY_LONGEST_BACKOFF": 10.0,
+}
+_BROKER = {"group.min.session.timeout.ms": "1000"}
+_QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+# A stop's own budget, the flush, and what a loaded machine takes.
+_STOP_S = 8.0 + 5.0 + 7.0
+_DRAINED_S = 90.0
+
+
+@dataclass(frozen=True)
+class System:
+    """All services on a broker and a database of their own."""
+
+    servers: dict[str, Server]
+    starts: Runner
+    spare: Child
+    books: Books
+    customers: Customers
+
+    async def is_ready(self) -> bool:
+        """Tell whether the order service says that it can work."""
+        return await asyncio.to_thread(self.starts.orders.is_ready)
+
+
+@pytest.fixture
+def outage_s(pytestconfig: pytest.Config) -> float:
+    """How long a server is away: `--outage SECONDS`."""
+    seconds: float = pytestconfig.getoption("--outage")
+    return seconds
+
+
+@pytest.fixture
+def system(tmp_path: Path, servers: Servers, outage_s: float) -> Iterator[System]:
+    """The services, one of them twice, in their usual order of patience with an outage of this length."""
+    broker, database = servers.kafka(_BROKER), servers.postgres()
+    asyncio.run(create_topics(broker.bootstrap))
+    times = {name: str(seconds * min(1.0, outage_s / FULL_S)) for name, seconds in _TIMES.items()}
+    with postgresql_database(database.url) as url:
+        variables = times | _QUIET | {"DATABASE_URL": url}
+        with runner(tmp_path, broker.bootstrap, "http://127.0.0.1:1", variables=variables) as starts:
+            started = [starts.start(service) for service in Service]
+            spare = starts.start(Service.INVENTORY, "inventory-spare")
+            starts.wait_until_ready(*started, spare)
+            customers = Customers(f"http://127.0.0.1:{starts.port}")
+            books = Books(url, broker.bootstrap)
+            yield System({"broker": broker, "database": database}, starts, spare, books, customers)
+
+
+@asynccontextmanager
+async def orders_come_in(customers: Customers) -> AsyncIterator[None]:
+    """Let customers order for the length of the block, and finish the orders that they are at."""
+    shopping = asyncio.create_task(customers.shop())
+    try:
+        yield
+        customers.close()
+        await shopping
+    finally:
+        shopping.cancel()
+
+
+async def ends_in_time(child: Child) -> float:
+    """Tell a service to stop, and what that took, in seconds."""
+    began = time.monotonic()
+    child.process.send_signal(signal.SIGTERM)
+    code = await asyncio.to_thread(child.process.wait, _STOP_S)
+    assert code == 0, child.last_words()
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(("away", "answered"), [("broker", {202}), ("database", {202, 503})])
+async def test_an_outage_costs_nothing_but_time(
+    system: System, away: str, answered: set[HTTPStatus], outage_s: float
+) -> None:
+    """An order is accepted, or refused at once; each accepted one ends as it would have, once, and without a timeout.
+
+    A service that is told to stop meanwhile does so in time. The outbox is empty soon after, and every key's messages
+    are on the broker in the order in which they were written.
+    """
+    server = system.servers[away]
+    customers, books = system.customers, system.books
+    async with orders_come_in(customers):
+        await eventually(lambda: len(customers.accepted) > 10, timeout_s=30)
+        await asyncio.to_thread(server.kill)
+        gone = time.monotonic()
+        await eventually(lambda: _is_unready(system), timeout_s=outage_s)
+        await ends_in_time(system.spare)
+        await asyncio.sleep(max(0.0, outage_s - (time.monotonic() - gone)))
+        await asyncio.to_thread(server.start)
+        await eventually(system.is_ready, timeout_s=_DRAINED_S)
+    assert set(customers.answers) == answered, customers.answers
+    accepted = customers.accepted.values()
+
+    async def all_ended() -> bool:
+        assert await books.outcomes() == dict.fromkeys(accepted, "completed")
+        return await books.unsent() == 0
+
+    await eventually(all_ended, timeout_s=_DRAINED_S)
+    await _assert_the_books_balance(books, set(accepted))
+
+
+async def _is_unready(system: System) -> bool:
+    return not await system.is_ready()
+
+
+async def _assert_the_books_balance(books: Books, orders: set[str]) -> None:
+    effects: dict[Any, int] = {(order, kind): 1 for order in orders for kind in ("reserve", "charge")}
+    assert await books.effects() == effects
+    assert await books.dead_letters() == 0
+    assert out_of_order(await books.written(), await books.arrived()) == []
+    inputs = await books.inputs()
+    assert inputs["timed_out"] + inputs["gave_up"] == 0, inputs

@@ -1,0 +1,117 @@
+"""The books of a system that ran: what each service has written down, and what the broker holds, laid side by side."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from sqlalchemy import Select, select
+
+from services.contracts.topics import PARTITIONS, READERS, dead_letter_topic
+from services.inventory.tables import movements
+from services.messaging.database import Database
+from services.messaging.tables import OUTBOX
+from services.oms.tables import history, sagas
+from services.payment.gateway_tables import entries
+
+_SENDERS = ("oms", "inventory", "payment")
+_POLL_MS = 500
+
+Sent = dict[tuple[str, str], list[str]]
+"""The ids of the messages of each (topic, key), in order."""
+
+
+@dataclass(frozen=True)
+class Books:
+    """What is on record in one PostgreSQL database and on one broker.
+
+    Args:
+        url: The database's.
+        brokers: `host:port`.
+    """
+
+    url: str
+    brokers: str
+
+    async def outcomes(self) -> dict[str, str]:
+        """Tell for each order how its saga stands."""
+        return {row.order_id: row.status for row in await self._read("oms", select(sagas))}
+
+    async def inputs(self) -> Counter[str]:
+        """Count what moved the sagas."""
+        return Counter(row.input for row in await self._read("oms", select(history)))
+
+    async def effects(self) -> Counter[tuple[str, str]]:
+        """Count the effects of each order's saga on the stock and at the gateway."""
+        order_of = {row.saga_id: row.order_id for row in await self._read("oms", select(sagas))}
+        moved = await self._read("inventory", select(movements).where(movements.c.saga_id.is_not(None)))
+        charged = await self._read("payment_gateway", select(entries))
+        effects = [(order_of[row.saga_id], row.kind) for row in moved]
+        return Counter(effects + [(order_of[row.key.partition(":")[0]], row.kind) for row in charged])
+
+    async def unsent(self) -> int:
+        """Count the messages that no relay has sent."""
+        waiting = select(OUTBOX.c.id).where(OUTBOX.c.sent_at.is_(None))
+        return sum([len(await self._read(service, waiting)) for service in _SENDERS])
+
+    async def written(self) -> list[Sent]:
+        """Tell what each service wanted to send."""
+        return [_by_key(await self._read(service, select(OUTBOX).order_by(OUTBOX.c.id))) for service in _SENDERS]
+
+    async def arrived(self) -> Sent:
+        """Tell what the broker holds, a message that was sent twice in its first place."""
+        found: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+        for record in await _records(self.brokers, list(READERS)):
+            found[record.topic, record.key.decode()][json.loads(record.value)["event_id"]] = None
+        return {where: list(ids) for where, ids in found.items()}
+
+    async def dead_letters(self) -> int:
+        """Count the dead letters of all groups."""
+        groups = sorted({group for groups in READERS.values() for group in groups})
+        return len(await _records(self.brokers, [dead_letter_topic(group) for group in groups]))
+
+    async def _read(self, schema: str, query: Select[Any]) -> Sequence[Any]:
+        database = Database(self.url, schema=schema)
+        try:
+            async with database.reading() as connection:
+                found: Sequence[Any] = (await connection.execute(query)).all()
+                return found
+        finally:
+            await database.close()
+
+
+def out_of_order(written: Sequence[Sent], arrived: Sent) -> list[tuple[str, str]]:
+    """Tell of which (topic, key) the broker holds something else than was written, or in another order."""
+    wrong = []
+    for sent in written:
+        for where, ids in sent.items():
+            ours = set(ids)
+            if [one for one in arrived.get(where, []) if one in ours] != ids:
+                wrong.append(where)
+    return wrong
+
+
+def _by_key(rows: Sequence[Any]) -> Sent:
+    found: Sent = defaultdict(list)
+    for row in rows:
+        found[row.topic, row.key].append(str(row.event_id))
+    return found
+
+
+async def _records(brokers: str, topics: Sequence[str]) -> list[Any]:
+    """Read topics from their beginning to their end."""
+    reader = AIOKafkaConsumer(bootstrap_servers=brokers, auto_offset_reset="earliest")
+    await reader.start()
+    try:
+        partitions = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
+        reader.assign(partitions)
+        ends = await reader.end_offsets(partitions)
+        records: list[Any] = []
+        while len(records) < sum(ends.values()):
+            polled = await reader.getmany(timeout_ms=_POLL_MS)
+            records.extend(record for batch in polled.values() for record in batch)
+        return records
+    finally:
+        await reader.stop()

@@ -1,0 +1,61 @@
+"""Customers who order the whole time, and who ask again under the same key until an order is accepted."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+
+from services.cli.scenarios import SCENARIOS
+
+_THINKS_S = 0.4
+# More than any answer may take; who waits so long was not answered.
+_PATIENCE_S = 60.0
+
+
+@dataclass
+class Customers:
+    """Some customers of one order API, and what they were told.
+
+    Args:
+        url: Where the API is.
+    """
+
+    url: str
+    #: How often each status was answered.
+    answers: Counter[int] = field(default_factory=Counter)
+    #: The order that each key was accepted for.
+    accepted: dict[str, str] = field(default_factory=dict)
+    #: What the slowest answer took, in seconds.
+    slowest_s: float = 0.0
+    _closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def shop(self, count: int = 4) -> None:
+        """Let so many customers order, until `close`; each ends with the order that it is at."""
+        async with httpx2.AsyncClient(base_url=self.url, timeout=_PATIENCE_S) as client, asyncio.TaskGroup() as tasks:
+            for _ in range(count):
+                tasks.create_task(self._order_again_and_again(client))
+
+    def close(self) -> None:
+        """Let nobody begin another order."""
+        self._closing.set()
+
+    async def _order_again_and_again(self, client: httpx2.AsyncClient) -> None:
+        while not self._closing.is_set():
+            key = str(uuid4())
+            while key not in self.accepted:
+                await self._order(client, key)
+                await asyncio.sleep(_THINKS_S)
+
+    async def _order(self, client: httpx2.AsyncClient, key: str) -> None:
+        began = time.monotonic()
+        answer = await client.post("/orders", json=SCENARIOS[0].order, headers={"Idempotency-Key": key})
+        self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+        self.answers[answer.status_code] += 1
+        if answer.status_code == HTTPStatus.ACCEPTED:
+            told: dict[str, Any] = answer.json()
+            self.accepted[key] = told["order_id"]

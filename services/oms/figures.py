@@ -13,7 +13,7 @@ from services.messaging.database import Database
 from services.messaging.loop import Loop
 from services.oms import store
 from services.oms.records import Saga
-from services.oms.saga import ENDS, State, is_back, status_of
+from services.oms.saga import DEFINITIONS, ENDS, State, Status, is_back, status_of
 from tracing import semconv
 
 _SCOPE = "sagatrace.oms"
@@ -57,7 +57,7 @@ def open_saga_gauges(database: Database, *, interval_s: float = 5.0) -> Loop:
         async with database.reading() as connection:
             found = await store.open_sagas(connection)
             oldest_s = await store.oldest_open_s(connection)
-        for state, status in _WHERE_OPEN:
+        for state, status in _where_open():
             count.set(found.get((state, status), 0), {semconv.SAGA_STATE: state, semconv.SAGA_STATUS: status})
         age.set(oldest_s)
         return False
@@ -65,10 +65,12 @@ def open_saga_gauges(database: Database, *, interval_s: float = 5.0) -> Loop:
     return Loop("open sagas", turn, interval_s=interval_s)
 
 
-# A gauge that is not set again keeps its last value, so every pair is set each time.
-_WHERE_OPEN = tuple(
-    (state, status_of(state, needs_attention=asks))
-    for state in State
-    if state not in ENDS
-    for asks in ((False, True) if is_back(state) else (False,))
-)
+def _where_open() -> set[tuple[State, Status]]:
+    """List where an open saga can be: a gauge that is not set again keeps its last value, so each is set each time."""
+    return {
+        (state, status_of(definition, state, needs_attention=asks))
+        for definition in DEFINITIONS
+        for state in State
+        if state not in ENDS
+        for asks in ((False, True) if is_back(definition, state) else (False,))
+    }

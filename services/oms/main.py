@@ -20,6 +20,7 @@ from services.messaging.relay import Relay
 from services.messaging.runtime import Part, run_service
 from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
 from services.oms.api import create_app
+from services.oms.definitions import check_definitions
 from services.oms.desk import OrderDesk
 from services.oms.figures import open_saga_gauges
 from services.oms.handlers import ReplyHandler
@@ -42,6 +43,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
     mover = Mover(database, outbox)
     api = ApiServer(create_app(OrderDesk(database, mover), readiness), ApiSettings.read())
     try:
+        await check_definitions(database)
         async with Producer(brokers, client_id=NAME) as producer:
             handler = ReplyHandler(database, inbox, mover)
             replies = Consumer(

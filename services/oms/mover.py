@@ -8,12 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts.topics import topic_of
 from services.messaging.database import Database
+from services.messaging.errors import Unavailable
 from services.messaging.outbox import Outbox
 from services.oms import store, summary
 from services.oms.effects import Facts, message_for
 from services.oms.figures import Figures
 from services.oms.records import Held, Saga, facts_of
-from services.oms.saga import Effect, Input, step
+from services.oms.saga import Effect, Input, MissingDefinition, step
 from tracing import semconv
 
 APPLIED = "applied"
@@ -34,10 +35,14 @@ class Mover:
 
         Raises:
             IllegalMove: the saga's table has no row for it; nothing is written.
+            Unavailable: this program does not have the saga's definition, which another instance has.
             ConcurrentUpdate: the row is not the one that was read.
         """
         saga = held.saga
-        move = step(saga.definition, saga.state, by)
+        try:
+            move = step(saga.definition, saga.state, by)
+        except MissingDefinition as error:
+            raise Unavailable(f"saga {saga.saga_id} can't be moved here: {error}") from error
         moved = saga.moved(by, move, reason=reason, at=held.at)
         await store.write_saga(connection, moved)
         await store.add_history(

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from services.messaging.errors import Unavailable
 from services.oms.order import OrderError
+from services.oms.saga import MissingDefinition
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
@@ -54,6 +55,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(MissingDefinition, _missing_definition)
 
 
 def answer(status: int, detail: str, errors: Sequence[Any] = (), headers: dict[str, str] | None = None) -> JSONResponse:
@@ -95,6 +97,12 @@ async def _http_exception(_: Request, error: Exception) -> JSONResponse:
 
 async def _unavailable(_: Request, __: Exception) -> JSONResponse:
     detail = "the order database is not reachable; nothing was accepted, ask again"
+    headers = {"retry-after": str(RETRY_AFTER_S)}
+    return answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+
+
+async def _missing_definition(_: Request, __: Exception) -> JSONResponse:
+    detail = "another version of this service moves this order; nothing was changed, ask again"
     headers = {"retry-after": str(RETRY_AFTER_S)}
     return answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.contracts import Item, Money, new_id
 from services.oms.effects import Facts
-from services.oms.saga import COMMANDS, CURRENT_DEFINITION, ENDS, Effect, Input, Move, State, Status, status_of
+from services.oms.saga import COMMANDS, ENDS, Effect, Input, Move, State, Status, newest, status_of
 
 REASONS = {
     Input.CANCEL: "canceled_by_request",
@@ -59,7 +59,7 @@ class Saga:
     @property
     def status(self) -> Status:
         """The saga's state in one word."""
-        return status_of(self.state, needs_attention=self.needs_attention)
+        return status_of(self.definition, self.state, needs_attention=self.needs_attention)
 
     def awaits(self, command_id: UUID) -> bool:
         """Tell whether an answer to this command is the one that is awaited."""
@@ -100,11 +100,11 @@ class Held:
 
 
 def new_saga(order: Order, trace_context: dict[str, str], at: datetime) -> Held:
-    """Make a saga that has not begun, pinned to the current definition; its first move writes its row."""
+    """Make a saga that has not begun, pinned to the newest definition; its first move writes its row."""
     saga = Saga(
         saga_id=str(new_id()),
         order_id=order.order_id,
-        definition=CURRENT_DEFINITION,
+        definition=newest(),
         state=State.NEW,
         version=0,
         attempt=1,

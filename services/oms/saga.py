@@ -16,7 +16,7 @@ Rules:
 - An input that has no row is illegal: `step` raises and nothing changes.
 
 A definition is pinned to each saga when it starts: a change of the rules is a new entry in `DEFINITIONS`, and sagas of
-the older one end by the rules that they began with.
+the older one end by the rules that they began with. An entry goes once no saga that it could still move is in a store.
 """
 
 from __future__ import annotations
@@ -113,6 +113,14 @@ class IllegalMove(Exception):
         self.moved_by = moved_by
 
 
+class MissingDefinition(Exception):
+    """A saga is pinned to a definition that this program does not have: a newer or an older one knows it."""
+
+    def __init__(self, definition: int) -> None:
+        """Name the definition."""
+        super().__init__(f"definition {definition} of the saga is not in this program")
+
+
 Table = dict[tuple[State, Input], Move]
 
 
@@ -163,9 +171,8 @@ TABLE: Table = {
     **_way_back(State.RETURNING_REFUND, State.RETURNING_RELEASE, _REFUNDED),
 }
 
-CURRENT_DEFINITION = 1
-DEFINITIONS: dict[int, Table] = {CURRENT_DEFINITION: TABLE}
-"""Every definition that a saga in the store may still be pinned to."""
+DEFINITIONS: dict[int, Table] = {1: TABLE}
+"""Every definition that a saga in a store may still be moved by; a new saga is pinned to the newest."""
 
 ENDS = {
     State.COMPLETED: Status.COMPLETED,
@@ -173,7 +180,7 @@ ENDS = {
     State.CANCELED: Status.CANCELED,
     State.REFUNDED: Status.REFUNDED,
 }
-"""The states in which a saga waits for nothing, and what they mean."""
+"""The states in which a saga waits for nothing, and what they mean, in every definition."""
 
 
 def step(definition: int, state: State, moved_by: Input) -> Move:
@@ -181,26 +188,34 @@ def step(definition: int, state: State, moved_by: Input) -> Move:
 
     Raises:
         IllegalMove: the table has no such row; the saga stays as it is.
+        MissingDefinition: there is no such table.
     """
+    if definition not in DEFINITIONS:
+        raise MissingDefinition(definition)
     try:
         return DEFINITIONS[definition][state, moved_by]
     except KeyError:
         raise IllegalMove(state, moved_by) from None
 
 
-def is_back(state: State) -> bool:
-    """Tell whether a saga in this state is on its way back."""
-    return (state, Input.RETRY) in TABLE
+def is_back(definition: int, state: State) -> bool:
+    """Tell whether a saga in this state is on its way back, by its definition; not, as far as a missing one tells."""
+    return (state, Input.RETRY) in DEFINITIONS.get(definition, {})
 
 
-def status_of(state: State, *, needs_attention: bool) -> Status:
+def newest() -> int:
+    """Tell the definition that a new saga is pinned to."""
+    return max(DEFINITIONS)
+
+
+def status_of(definition: int, state: State, *, needs_attention: bool) -> Status:
     """Sum a state up for people."""
     if needs_attention:
         return Status.NEEDS_ATTENTION
-    return ENDS.get(state) or (Status.COMPENSATING if is_back(state) else Status.RUNNING)
+    return ENDS.get(state) or (Status.COMPENSATING if is_back(definition, state) else Status.RUNNING)
 
 
-def diagram(definition: int = CURRENT_DEFINITION) -> str:
+def diagram(definition: int) -> str:
     """Draw a definition as a Mermaid state diagram, without the rows that stay where they are."""
     rows = DEFINITIONS[definition].items()
     arrows = [f"    {state} --> {move.state}: {moved_by}" for (state, moved_by), move in rows if state != move.state]

@@ -16,7 +16,7 @@ from services.messaging.clock import database_now, database_time
 from services.messaging.database import insert_once
 from services.messaging.errors import Transient
 from services.oms.records import Held, Order, Saga
-from services.oms.saga import Input, State, Status
+from services.oms.saga import DEFINITIONS, Input, State, Status
 from services.oms.tables import history, idempotency_keys, orders, reply_progress, sagas
 
 # By status, which has an index.
@@ -85,6 +85,17 @@ async def list_sagas(connection: AsyncConnection, status: Status | None, limit: 
     if status is not None:
         query = query.where(sagas.c.status == status)
     return [saga for row in await connection.execute(query) if (saga := _saga(row))]
+
+
+async def without_definition(connection: AsyncConnection, limit: int) -> list[tuple[str, int]]:
+    """Name sagas that could still move, but not by any definition of this program, and their definition.
+
+    A completed saga can still be refunded.
+    """
+    movable = _IS_OPEN | (sagas.c.status == Status.COMPLETED)
+    query = select(sagas.c.saga_id, sagas.c.definition).where(movable & sagas.c.definition.not_in(DEFINITIONS))
+    found = await connection.execute(query.order_by(sagas.c.updated_at).limit(limit))
+    return [(row.saga_id, row.definition) for row in found]
 
 
 async def open_sagas(connection: AsyncConnection) -> Mapping[tuple[State, Status], int]:
@@ -174,8 +185,11 @@ async def is_any_overdue(connection: AsyncConnection) -> bool:
 
 
 async def overdue(connection: AsyncConnection, read_up_to: datetime, limit: int) -> list[str]:
-    """Name sagas whose deadline has passed, by the clock and by what has been read of the replies."""
-    due = (sagas.c.deadline <= database_now()) & (sagas.c.deadline <= read_up_to)
+    """Name sagas whose deadline has passed, by the clock and by what has been read of the replies.
+
+    Those of a definition that is not in this program are left to an instance that has it.
+    """
+    due = (sagas.c.deadline <= database_now()) & (sagas.c.deadline <= read_up_to) & sagas.c.definition.in_(DEFINITIONS)
     found = await connection.execute(select(sagas.c.saga_id).where(due).order_by(sagas.c.deadline).limit(limit))
     return list(found.scalars())
 

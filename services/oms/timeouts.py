@@ -96,8 +96,9 @@ class Timeouts:
                 await self._mover.move(connection, held, self._verdict(saga))
 
     def _patience_s(self, saga: Saga) -> float:
-        return self._settings.deadline(saga.attempt, back=is_back(saga.state))
+        return self._settings.deadline(saga.attempt, back=is_back(saga.definition, saga.state))
 
     def _verdict(self, saga: Saga) -> Input:
-        most = self._settings.attempts_back if is_back(saga.state) else self._settings.attempts_forward
+        back = is_back(saga.definition, saga.state)
+        most = self._settings.attempts_back if back else self._settings.attempts_forward
         return Input.TIMED_OUT if saga.attempt < most else Input.GAVE_UP

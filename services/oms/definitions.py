@@ -1,0 +1,28 @@
+"""The check at the start that every saga in the store can go on: a missing definition would strand its sagas."""
+
+from __future__ import annotations
+
+from services.messaging.database import Database
+from services.messaging.errors import ConfigurationError
+from services.oms import store
+
+_MOST_NAMED = 20
+
+
+async def check_definitions(database: Database) -> None:
+    """Look for sagas that this program has no definition for.
+
+    Raises:
+        ConfigurationError: there are some; the text names them, the one that has not moved for longest first.
+        Unavailable: the database is away.
+    """
+    async with database.reading() as connection:
+        found = await store.without_definition(connection, _MOST_NAMED + 1)
+    if not found:
+        return
+    named = ", ".join(f"{saga_id} (definition {definition})" for saga_id, definition in found[:_MOST_NAMED])
+    more = ", and more" if len(found) > _MOST_NAMED else ""
+    raise ConfigurationError(
+        f"this version lacks the definition of sagas in the store: {named}{more}: "
+        "run a version that has it in DEFINITIONS (services/oms/saga.py) until they have ended",
+    )

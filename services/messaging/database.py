@@ -120,6 +120,19 @@ class Database:
             crash_points.after(write)
             return rows
 
+    @asynccontextmanager
+    async def driver_connection(self) -> AsyncIterator[Any]:
+        """Open a connection of the driver's own kind, which is none of the pool's: for what SQL alone can't do.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        async with self._connected(self._single) as connection:
+            raw = await connection.get_raw_connection()
+            driver = raw.driver_connection
+            raw.detach()
+            yield driver
+
     def after_commit(self, connection: AsyncConnection, callback: Callable[[], None]) -> None:
         """Call `callback` once the transaction that `connection` is in has been committed, and only then."""
         callbacks = self._after_commit.get(connection)

@@ -31,6 +31,7 @@ from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.errors import MessageTooLarge
 from services.messaging.json_rows import json_rows
+from services.messaging.listening import announce
 from services.messaging.tables import OUTBOX
 
 # Kafka's default `max.message.bytes` is 1,048,588: this leaves 64 KiB for the headers, of a dead letter too.
@@ -92,6 +93,8 @@ class Outbox:
         self._max_bytes = max_bytes
         #: Set after the commit of a transaction that added a row: the relay of this process need not wait for its poll.
         self.added = asyncio.Event()
+        #: Whether that relay runs; without one, others are told of what is added.
+        self.has_relay = False
 
     async def add(self, connection: AsyncConnection, topic: str, message: Message) -> None:
         """Write a message, keyed by its order, with the current trace context, in the caller's transaction.
@@ -110,6 +113,8 @@ class Outbox:
         rows = [_row(topic, message, self._checked(message)) for topic, message in messages]
         if rows:
             await connection.execute(_INSERT, rows)
+            if not self.has_relay:
+                await announce(connection)
             self._database.after_commit(connection, self.added.set)
 
     async def claim(self, limit: int, lease_s: float, *, besides: Collection[int] = ()) -> list[OutboxRow]:

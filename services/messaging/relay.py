@@ -25,6 +25,7 @@ from services.messaging import crash_points
 from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.errors import MessagingError, Unavailable
+from services.messaging.listening import Listener
 from services.messaging.loop import Loop
 from services.messaging.outbox import Outbox, OutboxRow
 from services.messaging.retry import Backoff
@@ -101,6 +102,7 @@ class Relay:
         self._backoff = Backoff(self._settings.first_backoff, self._settings.longest_backoff)
         interval_s = self._settings.poll_interval
         self._claiming = Loop("outbox relay", self._claim, interval_s=interval_s, wake=outbox.added)
+        self._listening = Loop("outbox listener", Listener(database, outbox.added.set).listen, interval_s=interval_s)
         self._renewing = Loop("outbox leases", self._renew, interval_s=self._settings.lease / _RENEWALS)
         #: What is claimed and not settled yet, by row id.
         self._in_flight: dict[int, OutboxRow] = {}
@@ -122,15 +124,20 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [tasks.create_task(self._settle_for_ever()), tasks.create_task(self._renewing.run())]
+                if not self._database.is_sqlite:
+                    helpers.append(tasks.create_task(self._listening.run()))
+                self._outbox.has_relay = True
                 await self._claiming.run()
                 await self._drain()
                 for helper in helpers:
                     helper.cancel()
         finally:
+            self._outbox.has_relay = False
             await self._abandon_sends()
 
     async def stop(self) -> None:
         """Claim no more; `run` returns when what is in flight has been settled."""
+        self._outbox.has_relay = False
         await self._claiming.stop()
 
     async def _claim(self) -> bool:

@@ -132,7 +132,8 @@ class RelaySettings(Settings):
     """How a relay empties its outbox, from `SAGATRACE_RELAY_*`; times in seconds.
 
     `lease` is how long the rows of a relay that died wait for another one: while a row is sent, its lease is renewed.
-    `poll_interval` is how late rows of another process may be found; those of the same process wake the relay.
+    `poll_interval` is how late rows are found of which nothing was heard: those of the same process wake the relay, and
+    on PostgreSQL those of others do too.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_RELAY_")

@@ -48,6 +48,13 @@ async def oms(service_database: Callable[[str], Awaitable[str]]) -> AsyncIterato
         yield service
 
 
+def _outbox(database: Database) -> Outbox:
+    """An outbox as in a service, where its relay runs beside."""
+    outbox = Outbox(database)
+    outbox.has_relay = True
+    return outbox
+
+
 async def test_an_order(oms: OrderService) -> None:
     """An order is four statements: order, saga, history and all that it says; a key for repeats is one more."""
     with counting(oms.database) as found:
@@ -71,7 +78,7 @@ async def test_an_answer(oms: OrderService) -> None:
 async def test_a_reservation_and_its_release(opened: Open) -> None:
     """A reserve is seven statements, of which three move the stock, and its release six."""
     database = await opened("inventory")
-    handle = StockHandler(database, Inbox(topics.INVENTORY_GROUP), Outbox(database), FailurePlan())
+    handle = StockHandler(database, Inbox(topics.INVENTORY_GROUP), _outbox(database), FailurePlan())
     await handle(reserve("first"))
     with counting(database) as found:
         await handle(reserve("second"))
@@ -88,7 +95,7 @@ async def test_a_charge_and_its_refund(opened: Open) -> None:
     await upgrade(url, GATEWAY, scripts="services.payment.gateway_migrations")
     ledger = Database(url, schema=GATEWAY)
     gateway = SimulatedGateway(ledger, GatewayPlan())
-    handle = PaymentHandler(database, Inbox(topics.PAYMENT_GROUP), Outbox(database), gateway)
+    handle = PaymentHandler(database, Inbox(topics.PAYMENT_GROUP), _outbox(database), gateway)
     with counting(database) as ours, counting(ledger) as theirs:
         await handle(charge())
     assert (ours.counted, theirs.counted) == ((5, 1), (3, 1))

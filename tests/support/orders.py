@@ -108,7 +108,10 @@ async def order_service(url: str, settings: TimeoutSettings | None = None) -> As
     """Open the order service on a database."""
     await upgrade(url, "oms")
     database = Database(url, schema="oms")
-    mover = Mover(database, Outbox(database))
+    outgoing = Outbox(database)
+    # As in the service, whose relay runs beside.
+    outgoing.has_relay = True
+    mover = Mover(database, outgoing)
     progress: dict[tuple[str, int], datetime] = {}
     timeouts = Timeouts(database, mover, lambda: progress, settings or TimeoutSettings())
     handler = ReplyHandler(database, Inbox(ORCHESTRATOR_GROUP), mover)

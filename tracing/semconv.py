@@ -139,6 +139,9 @@ HANDLER_FAILURES: Final = "sagatrace.consumer.failures"
 RETRIES: Final = "sagatrace.consumer.retries"
 DEAD_LETTERS: Final = "sagatrace.consumer.dead_letters"
 UNKNOWN_MESSAGES: Final = "sagatrace.consumer.unknown"
+#: Of a group's breaker: how often it tripped here, and whether it is open (1) or closed (0).
+BREAKER_TRIPS: Final = "sagatrace.consumer.breaker.trips"
+BREAKER_OPEN: Final = "sagatrace.consumer.breaker.open"
 #: Of an outbox: attempts to send that failed, messages that are unsent, and how long the oldest of them has waited.
 OUTBOX_FAILURES: Final = "sagatrace.outbox.failures"
 OUTBOX_UNSENT: Final = "sagatrace.outbox.unsent"
@@ -157,6 +160,8 @@ MESSAGES: Final = "{message}"
 SAGAS: Final = "{saga}"
 MOVES: Final = "{move}"
 ASSIGNED: Final = "{assignment}"
+TRIPS: Final = "{trip}"
+BREAKERS: Final = "{breaker}"
 
 #: Advised by the convention for both durations (messaging-metrics.md), in seconds.
 DURATION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from services.audit.entry import entry_of
 from services.audit.handlers import AuditHandler
 from services.contracts.topics import AUDIT_GROUP, ORDER_EVENTS, SAGA_EVENTS, retry_topic
+from services.messaging.breaker_row import BreakerRow
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
 from services.messaging.dead_letter_ledger import DeadLetterLedger
@@ -42,6 +43,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                     producer=producer,
                     readiness=readiness,
                     ledger=DeadLetterLedger(database, AUDIT_GROUP),
+                    trips=BreakerRow(database, AUDIT_GROUP),
                     decode=entry_of,
                 ),
                 pruning(database, kept.interval, (inbox.prune, kept.inbox)),

@@ -11,6 +11,7 @@ from services.inventory.delayed import Delayed
 from services.inventory.handlers import StockHandler
 from services.inventory.settings import StockSettings
 from services.messaging.backlog import backlog_gauges
+from services.messaging.breaker_row import BreakerRow
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
 from services.messaging.dead_letter_answers import dead_letter_answers
@@ -51,6 +52,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                     producer=producer,
                     readiness=readiness,
                     ledger=DeadLetterLedger(database, INVENTORY_GROUP, dead_letter_answers(outbox)),
+                    trips=BreakerRow(database, INVENTORY_GROUP),
                 ),
                 delayed.loop(stock.reservation_poll),
                 pruning(database, kept.interval, *prunes),

@@ -12,6 +12,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from services.contracts import parse_saga_event
+from services.messaging.breaker import Breaker, TripInMemory, TripStore
 from services.messaging.dead_letters import DeadLetters
 from services.messaging.delivery import Decode, Delivery, Handler, Ladder, OnUnknown
 from services.messaging.errors import Unavailable
@@ -23,6 +24,7 @@ from services.messaging.producer import Producer
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
 from services.messaging.settings import ConsumerSettings
+from services.messaging.tally import Cooldown, Limits
 
 # A poll ends in time unless its client hangs in a rebalance; then it is not waited for much longer.
 _POLL_GRACE_S = 1.0
@@ -42,6 +44,7 @@ class Consumer:
         on_unknown: Called with a record of an event topic whose type is not known; by default it is only counted.
         decode: Reads a record; by default its value is a message of the contract.
         ledger: Keeps the group's dead letters; without one, no key waits for them.
+        trips: Keeps the breaker's state; without one, this process alone obeys it.
 
     What is re-driven comes by `retry_topic(group)`: it belongs among the topics.
 
@@ -62,6 +65,7 @@ class Consumer:
         on_unknown: OnUnknown | None = None,
         decode: Decode = parse_saga_event,
         ledger: Ledger | None = None,
+        trips: TripStore | None = None,
     ) -> None:
         self._brokers = brokers
         self._group = group
@@ -72,12 +76,14 @@ class Consumer:
         self._readiness = readiness or Readiness()
         self._ladder = _ladder(self._settings)
         self._ledger = ledger or NoLedger()
+        self._breaker = _breaker(group, self._settings, trips)
         self._delivery = Delivery(
             group,
             handler,
             DeadLetters(group, self._producer),
             self._ladder,
             readiness=self._readiness,
+            breaker=self._breaker,
             on_unknown=on_unknown,
             decode=decode,
             ledger=self._ledger,
@@ -203,6 +209,7 @@ class Consumer:
             self._topics,
             self._delivery.deliver,
             self._settings,
+            breaker=self._breaker,
             careful=self._careful,
             on_assigned=self._ledger.forget,
         )
@@ -211,6 +218,8 @@ class Consumer:
         """Tell why nothing is consumed: what failed, or a silence longer than the group's patience."""
         if self._trouble is not None or self._membership is None:
             return self._trouble
+        if open_for := self._breaker.reason:
+            return open_for
         if held := self._membership.held():
             return "; ".join(f"{tp.topic}/{tp.partition} is held: offset {at} can't be read" for tp, at in held.items())
         silence_s = self._membership.silence_s()
@@ -227,6 +236,12 @@ def _several(topics: Iterable[str]) -> tuple[str, ...]:
     if not several:
         raise ValueError("a consumer needs a list of topics, at least one")
     return several
+
+
+def _breaker(group: str, settings: ConsumerSettings, trips: TripStore | None) -> Breaker:
+    limits = Limits(settings.breaker_in_a_row, settings.breaker_window, settings.breaker_ratio)
+    cooldown = Cooldown(settings.breaker_cooldown, settings.breaker_longest_cooldown, settings.breaker_probes)
+    return Breaker(group, limits, cooldown, trips or TripInMemory())
 
 
 def _ladder(settings: ConsumerSettings) -> Ladder:

@@ -50,10 +50,13 @@ class Write(StrEnum):
     DEAD_LETTER = "dead_letter"
     DEAD_LETTER_ROW = "dead_letter.row"
     DEAD_LETTER_CLOSED = "dead_letter.closed"
+    BREAKER_TRIPPED = "breaker.tripped"
+    BREAKER_CLOSED = "breaker.closed"
     # an operator
     REDRIVE_BEGUN = "redrive.begun"
     REDRIVE_TAKEN_BACK = "redrive.taken_back"
     DISCARD = "discard"
+    RESUME = "resume"
     # what is kept long enough
     PRUNING = "pruning"
 

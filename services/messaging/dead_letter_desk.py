@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Row, RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.messaging.clock import database_now
@@ -21,7 +21,7 @@ from services.messaging.crash_points import Write
 from services.messaging.database import Database, insert_once
 from services.messaging.dead_letter_ledger import key_digest, row_of
 from services.messaging.dead_letter_story import DeadLetter, Place, State
-from services.messaging.tables import DEAD_LETTER_ACTIONS, DEAD_LETTERS
+from services.messaging.tables import BREAKERS, DEAD_LETTER_ACTIONS, DEAD_LETTERS
 
 
 class Action(StrEnum):
@@ -130,6 +130,19 @@ class DeadLetterDesk:
                 if updated.rowcount != 1:
                     return False
             await self._note(connection, Action.DISCARD, act, origin)
+        return True
+
+    async def resume(self, act: Act) -> bool:
+        """Close the group's breaker, which its members notice within a second; False if it is not open.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        async with self._database.transaction(Write.RESUME) as connection:
+            ours = BREAKERS.c.consumer_group == self._group
+            if (await connection.execute(delete(BREAKERS).where(ours))).rowcount != 1:
+                return False
+            await self._note(connection, Action.RESUME, act, None)
         return True
 
     async def acts(self) -> Sequence[RowMapping]:

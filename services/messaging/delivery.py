@@ -8,6 +8,7 @@
 | `Unavailable`, `ConnectionError` | waits and tries again without limit, and the service is unready: no fault of it |
 | any other exception, the time limit | tried again with backoff inside the process span, then to the dead letters |
 | a dead letter of its key is open | behind it into the dead letters, without an attempt; a compensation passes |
+| too many dead letters | the breaker opens: what is at hand stays undone (`Held`), and comes again |
 | the dead letter can't be written | waits and tries again without limit: nothing is committed past the record |
 
 A re-driven record (it says where it came from at first) takes the same way: it is read as what it was, its span links
@@ -33,10 +34,11 @@ from services.contracts import Message, UnknownType, parse_saga_event
 from services.contracts.commands import UNDOES
 from services.contracts.topics import EVENT_TOPICS
 from services.messaging import crash_points
+from services.messaging.breaker import Breaker
 from services.messaging.crash_points import Write
 from services.messaging.dead_letter_story import Place, State
 from services.messaging.dead_letters import DeadLetters, Failure, Record, error_type
-from services.messaging.errors import Fatal, MessagingError, ParkedBehind, Transient, Unavailable
+from services.messaging.errors import Fatal, Held, MessagingError, ParkedBehind, Transient, Unavailable
 from services.messaging.ledger import Burial, Ledger, NoLedger
 from services.messaging.readiness import Readiness
 from services.messaging.received import Received
@@ -79,6 +81,7 @@ class Delivery:
         on_unknown: Called with a record of an event topic whose type is not known; by default it is only counted.
         decode: Reads a record; raises a ContractError for what it can't read.
         ledger: Which keys wait for a dead letter; without one, none does.
+        breaker: Counts what fails, and says when nothing may be handled any more.
     """
 
     def __init__(  # noqa: PLR0913  what a delivery consists of
@@ -89,6 +92,7 @@ class Delivery:
         ladder: Ladder,
         *,
         readiness: Readiness,
+        breaker: Breaker,
         on_unknown: OnUnknown | None = None,
         decode: Decode = parse_saga_event,
         ledger: Ledger | None = None,
@@ -100,6 +104,7 @@ class Delivery:
         self._readiness = readiness
         self._on_unknown = on_unknown or _ignore
         self._decode = decode
+        self._breaker = breaker
         self._ledger = ledger or NoLedger()
         self._log = structlog.get_logger(__name__)
         meter = metrics.get_meter("sagatrace.messaging")
@@ -113,14 +118,16 @@ class Delivery:
 
         Raises:
             CancelledError: it was cancelled before that; the record is not done with.
+            Held: the breaker is open; nor is it then.
         """
+        self._breaker.admit()
         received = Received(record)
-        interruption = None
+        interruption: BaseException | None = None
         links, attributes = received.links, received.attributes
         with tracing.process(record, group=self._group, links=links, attributes=attributes) as span:
             try:
                 await self._process(received, span)
-            except asyncio.CancelledError as error:
+            except (asyncio.CancelledError, Held) as error:
                 # Not a failure: the record comes again, here or elsewhere.
                 span.set_attribute(semconv.SAGATRACE_INTERRUPTED, True)  # noqa: FBT003  the attribute's value
                 interruption = error
@@ -148,8 +155,10 @@ class Delivery:
                 failure = await self._handle(record, span, self._call(received.original, message))
             if failure is not None:
                 await self._bury(received, span, failure, message)
-            elif redriven:
+                return
+            if redriven:
                 await self._insist(record, span, lambda: ledger.close(origin))
+            self._breaker.worked()
 
     def _read(self, record: Record) -> tuple[Message | None, Failure | None]:
         """Decode a record; an unknown type on an event topic is no message and no failure."""
@@ -223,6 +232,8 @@ class Delivery:
     async def _bury(self, received: Received, span: Span, failure: Failure, message: Message | None) -> None:
         """Write the record to the dead letters, as a child of its failed process span, and then its row."""
         record, error = received.record, failure.error
+        if failure.state is State.FAILED:
+            self._breaker.failed(_kind(error))
         if failure.state is State.FAILED and received.redrives >= self._ladder.redrives > 0:
             failure = replace(failure, state=State.PARKED)
         tracing.fail(span, error)

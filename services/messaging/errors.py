@@ -5,6 +5,7 @@ MessagingError
 │   └── MessageTooLarge
 ├── Transient           may work again soon: retried, then to the dead letters
 ├── ParkedBehind        must not overtake a dead letter of its key: to the dead letters, without an attempt
+├── Held                nothing of the group is handled now: the record stays where it is
 ├── Unavailable         the database or the broker is away: never dead-lettered, tried until it is back
 │   └── SendFailed
 └── ConfigurationError  a setting is wrong or a resource is taken: the process says so and ends
@@ -33,6 +34,10 @@ class Transient(MessagingError):
 
 class ParkedBehind(MessagingError):
     """The message follows an earlier one of its key into the dead letters."""
+
+
+class Held(MessagingError):
+    """Nothing may be handled now; the record is not done with, and will be delivered again."""
 
 
 class Unavailable(MessagingError):

@@ -49,18 +49,19 @@ class Intake:
         #: Where partitions stand before a record that can't be read.
         self.held: dict[TopicPartition, int] = {}
 
-    async def take(self, partitions: Iterable[TopicPartition]) -> Batches:
-        """Take what is there, or wait for the poll timeout.
+    async def take(self, partitions: Iterable[TopicPartition], *, most: int | None = None) -> Batches:
+        """Take what is there, at most `most` records, or wait for the poll timeout.
 
         Raises:
             KafkaError: the client is of no use any more.
             Unreadable: nor is it then, and its successor has to be careful.
         """
+        most = self._settings.max_poll_records if most is None else most
         if self._careful:
-            return await self._take_each(list(partitions))
+            return await self._take_each(list(partitions), most)
         timeout_ms = round(self._settings.poll_timeout * 1000)
         try:
-            return await self._client.getmany(timeout_ms=timeout_ms, max_records=self._settings.max_poll_records)
+            return await self._client.getmany(timeout_ms=timeout_ms, max_records=most)
         except Exception as error:
             if _is_about_a_record(error):
                 raise Unreadable(f"a record can't be read ({type(error).__name__})") from error
@@ -71,18 +72,18 @@ class Intake:
         self._stepwise.clear()
         self.held.clear()
 
-    async def _take_each(self, partitions: Sequence[TopicPartition]) -> Batches:
+    async def _take_each(self, partitions: Sequence[TopicPartition], most: int) -> Batches:
         """Take from the next partition that has something; what is taken is handed on before a rebalance may begin."""
         for topic_partition in sorted(partitions, key=lambda one: self._turn.get(one, 0)):
-            if topic_partition not in self.held and (batches := await self._take_one(topic_partition)):
+            if topic_partition not in self.held and (batches := await self._take_one(topic_partition, most)):
                 self._turns += 1
                 self._turn[topic_partition] = self._turns
                 return batches
         await asyncio.sleep(self._settings.poll_timeout)
         return {}
 
-    async def _take_one(self, topic_partition: TopicPartition) -> Batches:
-        most = 1 if topic_partition in self._stepwise else self._settings.max_poll_records
+    async def _take_one(self, topic_partition: TopicPartition, most: int) -> Batches:
+        most = 1 if topic_partition in self._stepwise else most
         try:
             return await self._client.getmany(topic_partition, max_records=most)
         except Exception as error:

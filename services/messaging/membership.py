@@ -27,6 +27,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from opentelemetry import metrics
 
 from services.messaging import crash_points
+from services.messaging.breaker import Breaker, State
 from services.messaging.closing import close_consumer
 from services.messaging.crash_points import Write
 from services.messaging.errors import Unavailable
@@ -49,6 +50,7 @@ class Membership:
         topics: What to read.
         deliver: Handles one record; returns when it is done with.
         settings: Times and sizes.
+        breaker: Says when nothing may be handled.
         careful: Whether a record that can't be read is expected.
         on_assigned: Called at each assignment, before any of its records is handled.
     """
@@ -61,6 +63,7 @@ class Membership:
         deliver: Deliver,
         settings: ConsumerSettings,
         *,
+        breaker: Breaker,
         careful: bool = False,
         on_assigned: Callable[[], None] = lambda: None,
     ) -> None:
@@ -70,6 +73,7 @@ class Membership:
         self._deliver = deliver
         self._settings = settings
         self._on_assigned = on_assigned
+        self._breaker = breaker
         self._client = _client(brokers, group, settings)
         self._intake = Intake(self._client, settings, careful=careful)
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -113,7 +117,9 @@ class Membership:
             Exception: a worker died.
         """
         while not stopping.is_set():
-            batches = await self._intake.take(self._partitions)
+            await self._obey()
+            one = 1 if self._breaker.state is State.PROBING else None
+            batches = await self._intake.take(self._partitions, most=one)
             for topic_partition, records in batches.items():
                 # A rebalance may have begun since; what it takes away comes again, to whoever gets it.
                 if topic_partition in self._partitions:
@@ -160,11 +166,7 @@ class Membership:
             return
         self._on_assigned()
         for topic_partition in assigned:
-            self._partitions[topic_partition] = Partition(
-                topic_partition,
-                self._deliver,
-                self._settings.max_concurrency,
-            )
+            self._partitions[topic_partition] = self._new_partition(topic_partition)
             self._progress[topic_partition] = Progress()
         self._answered_at = time.time()
         self._assigned.set()
@@ -181,17 +183,55 @@ class Membership:
         """Finish what has begun, within the budget, commit it, and forget the partitions."""
         async with self._giving_up:
             gone = [partition for tp in revoked if (partition := self._partitions.pop(tp, None)) is not None]
-            try:
-                async with asyncio.timeout(self._settings.drain):
-                    await asyncio.gather(*(partition.drain() for partition in gone))
-            except TimeoutError:
-                self._log.warning("consumer.drain_timeout", group=self._group)
-            finally:
-                await asyncio.gather(*(partition.close() for partition in gone))
-            await self._commit(gone)
+            await self._finish(gone)
+
+    async def _obey(self) -> None:
+        """Do what the breaker says: open, all partitions are paused; probing, all but for the next record.
+
+        It is done each turn anew: a rebalance forgets what was paused.
+        """
+        await self._breaker.sync()
+        if self._breaker.state is State.CLOSED:
+            return
+        if self._breaker.state is State.OPEN:
+            await self._put_back()
+        busy = self._breaker.state is State.OPEN or any(each.in_flight for each in self._partitions.values())
+        if busy:
+            self._client.pause(*self._partitions)
+        else:
+            self._client.resume(*(self._client.paused() - self._intake.held.keys()))
+
+    async def _put_back(self) -> None:
+        """Finish what has begun, and take partitions back to what of them is done."""
+        async with self._giving_up:
+            busy = {tp: partition for tp, partition in self._partitions.items() if partition.in_flight}
+            await self._finish(list(busy.values()))
+            for topic_partition, partition in busy.items():
+                self._partitions[topic_partition] = self._new_partition(topic_partition)
+                self._client.pause(topic_partition)
+                # What it was held before is met again on the way.
+                self._intake.held.pop(topic_partition, None)
+                if partition.watermark is not None:
+                    self._client.seek(topic_partition, partition.watermark)
+
+    async def _finish(self, partitions: Sequence[Partition]) -> None:
+        """Take nothing more up in partitions, finish what has begun within the budget, and commit it."""
+        try:
+            async with asyncio.timeout(self._settings.drain):
+                await asyncio.gather(*(partition.drain() for partition in partitions))
+        except TimeoutError:
+            self._log.warning("consumer.drain_timeout", group=self._group)
+        finally:
+            await asyncio.gather(*(partition.close() for partition in partitions))
+        await self._commit(partitions)
+
+    def _new_partition(self, topic_partition: TopicPartition) -> Partition:
+        return Partition(topic_partition, self._deliver, self._settings.max_concurrency)
 
     def _bound_flight(self) -> None:
         """Pause partitions with too much in flight, and resume those that have worked it off."""
+        if self._breaker.state is not State.CLOSED:
+            return
         most = self._settings.max_in_flight
         resumable = self._client.paused() - self._intake.held.keys()
         for topic_partition, partition in self._partitions.items():

@@ -21,6 +21,7 @@ from heapq import heappop, heappush
 
 from aiokafka import ConsumerRecord, TopicPartition
 
+from services.messaging.errors import Held
 from services.messaging.offsets import OffsetTracker
 
 Deliver = Callable[[ConsumerRecord[bytes, bytes]], Awaitable[None]]
@@ -34,7 +35,7 @@ class Partition:
 
     Args:
         topic_partition: Which one.
-        deliver: Handles one record; returns when it is done with.
+        deliver: Handles one record; returns when it is done with, and raises Held if it may not be handled now.
         concurrency: How many records may be handled at the same time.
     """
 
@@ -97,8 +98,7 @@ class Partition:
 
     async def drain(self) -> None:
         """Take up nothing more, and wait for what has begun."""
-        self._ready.clear()
-        self._lanes.clear()
+        self._forget_queue()
         if self._workers:
             await asyncio.wait(self._workers)
 
@@ -109,6 +109,10 @@ class Partition:
             worker.cancel()
         if self._workers:
             await asyncio.wait(self._workers, timeout=_CANCEL_S)
+
+    def _forget_queue(self) -> None:
+        self._ready.clear()
+        self._lanes.clear()
 
     def _queue(self, record: ConsumerRecord[bytes, bytes]) -> None:
         # A record without a key waits for no other: its offset is a lane of its own.
@@ -135,7 +139,12 @@ class Partition:
         # A drain takes the lanes away, also from a worker that has not made its first step.
         while lane := self._lanes.get(key):
             record = lane.popleft()
-            await self._deliver(record)
+            try:
+                await self._deliver(record)
+            except Held:
+                # Nothing may be handled now; whoever was given the partition takes it back to its watermark.
+                self._forget_queue()
+                return
             self._tracker.done(record.offset)
             self._put_back(key)
             # A handler may have swallowed its cancellation; then its record is done, and the worker ends here.

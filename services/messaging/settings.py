@@ -107,6 +107,10 @@ class ConsumerSettings(Settings):
     `retries` are the further attempts at a record whose handler failed. `drain` is how long a stop or a rebalance waits
     for handlers that have begun. A broker that is silent for longer than `session_timeout` makes the consumer unready.
     A record that fails again after `max_redrives` re-drives is parked; 0 is without limit.
+
+    The breaker opens after `breaker_in_a_row` dead letters in a row, or once they are `breaker_ratio` of
+    `breaker_window` records. After `breaker_cooldown`, doubled each time up to `breaker_longest_cooldown`, records are
+    tried one at a time, and `breaker_probes` that work close it.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_CONSUMER_")
@@ -126,6 +130,12 @@ class ConsumerSettings(Settings):
     longest_backoff: Seconds = 5.0
     drain: Seconds = 5.0
     max_redrives: Annotated[int, Field(ge=0, le=1000)] = 3
+    breaker_in_a_row: Count = 10
+    breaker_window: Count = 50
+    breaker_ratio: Annotated[float, Field(gt=0, le=1)] = 0.3
+    breaker_cooldown: Seconds = 30.0
+    breaker_longest_cooldown: Seconds = 3600.0
+    breaker_probes: Count = 3
 
 
 class RelaySettings(Settings):

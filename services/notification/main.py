@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.contracts.topics import NOTIFICATION_GROUP, ORDER_EVENTS, retry_topic
+from services.messaging.breaker_row import BreakerRow
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
 from services.messaging.dead_letter_ledger import DeadLetterLedger
@@ -42,6 +43,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                     producer=producer,
                     readiness=readiness,
                     ledger=DeadLetterLedger(database, NOTIFICATION_GROUP),
+                    trips=BreakerRow(database, NOTIFICATION_GROUP),
                 ),
                 pruning(database, kept.interval, (inbox.prune, kept.inbox)),
             ]

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from services.contracts.topics import ORCHESTRATOR_GROUP, SAGA_REPLIES, retry_topic
 from services.messaging.backlog import backlog_gauges
+from services.messaging.breaker_row import BreakerRow
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
 from services.messaging.dead_letter_ledger import DeadLetterLedger
@@ -54,6 +55,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                 producer=producer,
                 readiness=readiness,
                 ledger=DeadLetterLedger(database, ORCHESTRATOR_GROUP),
+                trips=BreakerRow(database, ORCHESTRATOR_GROUP),
             )
             timeouts = Timeouts(database, mover, replies.caught_up, TimeoutSettings.read())
             relay = Relay(database, outbox, producer, on_sent=timeouts.commands_sent)

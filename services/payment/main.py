@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from services.contracts.topics import PAYMENT_COMMANDS, PAYMENT_GROUP, retry_topic
 from services.messaging.backlog import backlog_gauges
+from services.messaging.breaker_row import BreakerRow
 from services.messaging.consumer import Consumer
 from services.messaging.database import Database
 from services.messaging.dead_letter_answers import dead_letter_answers
@@ -63,6 +64,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                     producer=producer,
                     readiness=readiness,
                     ledger=DeadLetterLedger(database, PAYMENT_GROUP, dead_letter_answers(outbox)),
+                    trips=BreakerRow(database, PAYMENT_GROUP),
                 ),
                 pruning(database, kept.interval, *prunes),
                 backlog_gauges(database, outbox),

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.contracts import Message
+from services.messaging.breaker import Breaker, TripInMemory
 from services.messaging.dead_letters import DeadLetters
 from services.messaging.delivery import Delivery, Ladder
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
+from services.messaging.tally import Cooldown, Limits
 from tests.support.records import Letters
 
 GROUP = "billing"
@@ -33,6 +35,11 @@ class Handling:
         self.handled.append(message)
 
 
+def calm_breaker() -> Breaker:
+    """A breaker that never trips."""
+    return Breaker(GROUP, Limits(10**6, 10**6, 1.0), Cooldown(1, 1, 1), TripInMemory())
+
+
 def delivery(  # noqa: PLR0913  what a test may want to say, each by name
     handler: Callable[[Message], Awaitable[None]],
     letters: Letters,
@@ -41,6 +48,7 @@ def delivery(  # noqa: PLR0913  what a test may want to say, each by name
     handler_timeout_s: float = 5,
     retries: int = 2,
     redrives: int = 0,
+    breaker: Breaker | None = None,
     **options: Any,
 ) -> Delivery:
     """A delivery that hurries."""
@@ -57,6 +65,7 @@ def delivery(  # noqa: PLR0913  what a test may want to say, each by name
         DeadLetters(GROUP, letters),
         ladder,
         readiness=readiness or Readiness(),
+        breaker=breaker or calm_breaker(),
         **options,
     )
 

@@ -8,6 +8,8 @@ from sqlalchemy import select
 from services.contracts import Message, encode, new_id
 from services.contracts.commands import ChargePayment, Command, RefundPayment, Step
 from services.contracts.topics import PAYMENT_COMMANDS
+from services.messaging.breaker import Breaker, TripInMemory
+from services.messaging.breaker import State as BreakerState
 from services.messaging.database import Database
 from services.messaging.dead_letter_answers import dead_letter_answers
 from services.messaging.dead_letter_desk import Act
@@ -15,6 +17,7 @@ from services.messaging.dead_letter_story import Place, State
 from services.messaging.outbox import Outbox
 from services.messaging.redrive import Reason
 from services.messaging.tables import OUTBOX
+from services.messaging.tally import Cooldown, Limits
 from tests.support.parking import Group
 from tests.support.records import message, record
 from tests.support.spans import attributes_of
@@ -214,6 +217,15 @@ async def test_compensations_pass_a_parked_key(group: Group) -> None:
     await group.receive(group.new("a", 2))
     assert group.handler.handled == [("a", 9)]
     assert [letter.state for letter in group.topic] == [State.FAILED, State.BEHIND]
+
+
+async def test_what_waits_behind_is_no_failure_of_its_own(database: Database) -> None:
+    """A busy key with one dead letter does not trip the breaker: what follows it was never tried."""
+    tripping = Breaker("billing", Limits(3, 10, 0.3), Cooldown(60, 60, 1), TripInMemory())
+    group = Group(database, retries=0, breaker=tripping)
+    group.handler.refused = {1}
+    await group.receive(*(group.new("a", sequence) for sequence in range(1, 21)))
+    assert tripping.state is BreakerState.CLOSED
 
 
 async def test_a_record_without_a_key_parks_nothing(group: Group) -> None:

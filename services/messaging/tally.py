@@ -1,0 +1,65 @@
+"""When a group has failed too much, as a pure value: so many in a row, or so many of the last ones.
+
+Either bound also bounds the harm: when it is reached, `in_a_row` records in a row, or `ratio * window` of some `window`
+records, have become dead letters, and no more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much failure is too much."""
+
+    in_a_row: int
+    window: int
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Cooldown:
+    """How long nothing is handled after too much failure, in seconds, doubled each time that a probe fails.
+
+    `probes` is how many records have to work then, one after the other.
+    """
+
+    first_s: float
+    longest_s: float
+    probes: int
+
+    def after(self, trips: int) -> float:
+        """Tell how long it is after this many trips, from 1."""
+        return min(self.longest_s, self.first_s * 2.0 ** min(trips - 1, 32))
+
+
+class Tally:
+    """The outcomes of the last records of one group in one process."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._in_a_row = 0
+        self._last: deque[bool] = deque(maxlen=limits.window)
+
+    def worked(self) -> None:
+        """Count a record that was processed."""
+        self._in_a_row = 0
+        self._last.append(False)
+
+    def failed(self) -> str | None:
+        """Count a record that could not be, and tell why that was one too many, if it was."""
+        self._in_a_row += 1
+        self._last.append(True)
+        limits, failed = self._limits, sum(self._last)
+        if self._in_a_row >= limits.in_a_row:
+            return f"{self._in_a_row} dead letters in a row"
+        if failed >= limits.ratio * limits.window:
+            return f"{failed} dead letters among the last {len(self._last)} records"
+        return None
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._in_a_row = 0
+        self._last.clear()

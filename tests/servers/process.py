@@ -98,6 +98,16 @@ class ServerProcess:
             os.killpg(self.pid, signal.SIGKILL)
         self._reap()
 
+    def freeze(self) -> None:
+        """Let it say nothing more: connections are still taken, and nothing is answered."""
+        assert self.pid is not None
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on where it was."""
+        assert self.pid is not None
+        os.killpg(self.pid, signal.SIGCONT)
+
     def tail(self, lines: int = _TAIL) -> str:
         """Read the end of its log."""
         printed = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []

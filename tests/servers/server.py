@@ -50,6 +50,14 @@ class Server(ABC):
         """End it as a crash does."""
         self.process.kill()
 
+    def freeze(self) -> None:
+        """Let it be silent, as if cut off, until `thaw`; one that forks goes on in its children."""
+        self.process.freeze()
+
+    def thaw(self) -> None:
+        """Let it go on where it was."""
+        self.process.thaw()
+
     def discard(self) -> None:
         """End all its processes for good, the last one first."""
         for process in reversed(self.processes):

@@ -148,13 +148,16 @@ class Outbox:
         failed = {"failed_at": database_now(), "last_error": error[:_ERROR_LENGTH]}
         return await self._write_leased(connection, row, failed | {"next_attempt_at": database_time(retry_in_s)})
 
-    async def release(self, connection: AsyncConnection, row: OutboxRow) -> bool:
-        """Give a row back untried, at a stop; False if it is not ours any more."""
-        return await self._write_leased(connection, row, {"attempts": OUTBOX.c.attempts - 1})
+    async def release(self, connection: AsyncConnection, rows: Iterable[OutboxRow]) -> None:
+        """Give rows back at a stop, as far as they are still ours and are not being settled.
+
+        The attempt counts: the send was cut, and what was cut may have been sent.
+        """
+        await connection.execute(update(OUTBOX).where(_is_in_hand(rows)).values(_UNLEASED))
 
     async def renew(self, connection: AsyncConnection, rows: Iterable[OutboxRow], lease_s: float) -> None:
         """Lengthen the leases of rows that are still being sent, as far as they are still ours."""
-        await connection.execute(update(OUTBOX).where(_is_leased(rows)).values(leased_until=database_time(lease_s)))
+        await connection.execute(update(OUTBOX).where(_is_in_hand(rows)).values(leased_until=database_time(lease_s)))
 
     async def backlog(self, connection: AsyncConnection) -> Backlog:
         """Tell how much is unsent and for how long, for metrics and readiness."""
@@ -204,6 +207,11 @@ def _is_leased(rows: Iterable[OutboxRow]) -> ColumnElement[bool]:
     tokens = {row.id: row.lease_token for row in rows}
     ours = OUTBOX.c.id.in_(tokens) & OUTBOX.c.lease_token.in_(set(tokens.values()))
     return ours & OUTBOX.c.sent_at.is_(None)
+
+
+def _is_in_hand(rows: Iterable[OutboxRow]) -> ColumnElement[bool]:
+    """Still ours, and locked by nobody: waiting for a row that is being settled could end in a deadlock with that."""
+    return OUTBOX.c.id.in_(select(OUTBOX.c.id).where(_is_leased(rows)).with_for_update(skip_locked=True))
 
 
 def _claimable() -> ColumnElement[bool]:

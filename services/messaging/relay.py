@@ -246,8 +246,7 @@ class Relay:
     async def _give_back(self) -> None:
         """End the leases of what was not sent, so that the next relay need not wait for them to run out."""
         async with self._database.transaction(Write.OUTBOX_RELEASE) as connection:
-            for row in self._in_flight.values():
-                await self._outbox.release(connection, row)
+            await self._outbox.release(connection, self._in_flight.values())
 
     async def _abandon_sends(self) -> None:
         for send in self._sends:

@@ -87,7 +87,7 @@ async def test_a_stale_lease_can_finish_nothing(database: Database, outbox: Outb
         writes = {
             "sent": outbox.mark_sent(connection, [stale]),
             "failed": outbox.mark_failed(connection, stale, "late", 3600),
-            "released": outbox.release(connection, stale),
+            "released": outbox.release(connection, [stale]),
         }
         wanted = writes.pop(finish)
         for other in writes.values():
@@ -113,13 +113,30 @@ async def test_a_failed_row_blocks_its_key_until_it_is_due(database: Database, o
 
 
 async def test_a_released_row_can_be_claimed_at_once(database: Database, outbox: Outbox) -> None:
-    """A row given back at a stop waits for nobody, and its attempt does not count."""
+    """A row given back at a stop waits for nobody; its attempt counts, because what was cut may have been sent."""
     await put(database, outbox, "a")
     (row,) = await outbox.claim(1, _LEASE_S)
     async with database.transaction() as connection:
-        assert await outbox.release(connection, row)
+        await outbox.release(connection, [row])
     (again,) = await outbox.claim(1, _LEASE_S)
-    assert again.attempts == 1
+    assert again.attempts == 2
+
+
+@pytest.mark.parametrize("write", ["renewed", "released"])
+async def test_a_row_that_is_being_settled_is_not_waited_for(database: Database, outbox: Outbox, write: str) -> None:
+    """Leases are renewed, or given back, without waiting for a row that another transaction holds."""
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time: no row is held by another")
+    await put(database, outbox, "a", "b")
+    one, other = await outbox.claim(2, _LEASE_S)
+    async with database.transaction() as settling:
+        assert await outbox.mark_sent(settling, [one]) == [one]
+        async with asyncio.timeout(5), database.transaction() as connection:
+            if write == "renewed":
+                await outbox.renew(connection, [one, other], _LEASE_S)
+            else:
+                await outbox.release(connection, [one, other])
+    assert [(fate.sent, fate.leased) for fate in await fates(database)] == [(True, False), (False, write == "renewed")]
 
 
 async def test_a_row_that_commits_late_is_not_passed_over(database: Database, outbox: Outbox) -> None:

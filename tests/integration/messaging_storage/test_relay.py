@@ -3,9 +3,10 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -379,3 +380,35 @@ async def test_the_send_of_a_row_that_was_claimed_before_says_so(database: Datab
         "a": 2,
         "b": None,
     }
+
+
+async def test_a_row_may_be_settled_while_others_are_given_back(database: Database) -> None:
+    """A send that ends while a stop gives rows back is recorded, and the stop is an orderly one."""
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time: nothing is settled meanwhile")
+    publisher = KeepingPublisher()
+    publisher.block("first")
+    publisher.block("second")
+    giving_back = asyncio.Event()
+
+    class Returning(Outbox):
+        async def mark_sent(self, connection: AsyncConnection, *what: Any) -> Any:
+            await giving_back.wait()
+            return await super().mark_sent(connection, *what)
+
+        async def release(self, connection: AsyncConnection, rows: Iterable[OutboxRow]) -> None:
+            giving_back.set()
+            await eventually(the_last_is_sent)
+            await super().release(connection, rows)
+
+    def the_last_is_sent() -> asyncio.Future[bool]:
+        async def check() -> bool:
+            return (await fates(database))[-1].sent
+
+        return asyncio.ensure_future(check())
+
+    outbox = Returning(database)
+    async with running(Relay(database, outbox, publisher, settings=_STUCK)):
+        await put(database, outbox, "first", "second", "late")
+        await eventually(lambda: publisher.keys == ["late"] and len(publisher.most_in_flight) == 3)
+    assert [(fate.sent, fate.leased) for fate in await fates(database)] == [(False, False)] * 2 + [(True, False)]

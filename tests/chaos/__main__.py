@@ -12,12 +12,17 @@ import asyncio
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+from tests.chaos.killers import Killers
 from tests.chaos.nursery import Nursery
 from tests.chaos.processes import Spawned
-from tests.chaos.run import Report, chaos
-from tests.chaos.system import real_parts, system
+from tests.chaos.report import Report, report
+from tests.chaos.run import play
+from tests.chaos.system import System, real_parts, system
+
+_TELL_S = 5.0
 
 
 def main() -> int:
@@ -29,17 +34,32 @@ def main() -> int:
     with real_parts(folder) as parts, Nursery() as nursery:
         start = Spawned if options.spawn else nursery.start
         with system(folder, parts, start, instances=options.instances) as services:
-            report = asyncio.run(chaos(services, options.kills, options.seed, _tell))
-    document = json.dumps(report.document(), indent=1)
+            counted = asyncio.run(_chaos(services, options.kills, options.seed))
+    document = json.dumps(counted.document(), indent=1)
     print(document)
     if options.report:
         options.report.write_text(document + "\n")
-    return _verdict(report)
+    _tell("no event lost, each effect once, each saga one trace" if counted.is_good else "the guarantee did not hold")
+    return 0 if counted.is_good else 1
 
 
-def _verdict(report: Report) -> int:
-    _tell("no event lost, each effect once, each saga one trace" if report.is_good else "the guarantee did not hold")
-    return 0 if report.is_good else 1
+async def _chaos(services: System, kills: int, seed: int) -> Report:
+    killers = Killers(services.instances, kills, seed)
+    telling = asyncio.create_task(_tell_on(killers))
+    try:
+        left = await play(services, seed, killers.run)
+    finally:
+        telling.cancel()
+    for line in (*left.faults(), *(f"died by itself: {death}" for death in killers.deaths)):
+        _tell(line)
+    return report(killers, left)
+
+
+async def _tell_on(killers: Killers) -> None:
+    began = time.monotonic()
+    while True:
+        await asyncio.sleep(_TELL_S)
+        _tell(f"{time.monotonic() - began:6.0f} s  {killers.standing()}")
 
 
 def _tell(line: str) -> None:

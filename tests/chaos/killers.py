@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from services.messaging.crash_points import CrashPoint, Side
+from tests.chaos.customers import Customers
 from tests.chaos.points import RARE, WRITES
 from tests.chaos.processes import READY, READY_S, Instance
 from tests.support.eventually import eventually
@@ -69,25 +70,37 @@ class Killers:
         instances: Whom.
         kills: How many in all.
         seed: What the plans follow from.
-        moves: Tells how often any saga has moved.
     """
 
     instances: list[Instance]
     kills: int
     seed: int
-    moves: Callable[[], int]
     done: int = 0
     pauses: int = 0
     #: Processes that ended although nobody had killed them.
     deaths: list[str] = field(default_factory=list)
     _begun: int = 0
+    _customers: Customers | None = None
 
-    async def run(self) -> None:
-        """Kill, each instance by its own plan, all at the same time."""
+    async def run(self, customers: Customers) -> None:
+        """Kill, each instance by its own plan, all at the same time.
+
+        Raises:
+            ExceptionGroup: of AssertionError: an instance was not ready in time.
+        """
+        self._customers = customers
         async with asyncio.TaskGroup() as tasks:
             for instance in self.instances:
                 chance = random.Random(f"{self.seed}/{instance.name}")
                 tasks.create_task(self._follow(instance, plan(instance, chance)))
+
+    def standing(self) -> str:
+        """Tell how far it is."""
+        ended = self._customers.ended if self._customers else 0
+        return f"{self.done:5} of {self.kills} kills, {ended} orders ended in {self._moves()} moves"
+
+    def _moves(self) -> int:
+        return self._customers.moves if self._customers else 0
 
     async def _follow(self, instance: Instance, blows: Iterator[Blow]) -> None:
         while self._begun < self.kills:
@@ -107,10 +120,10 @@ class Killers:
             await eventually(lambda: instance.has_said(READY) or instance.has_ended(), READY_S)
         for _ in range(blow.pauses):
             await self._pause(instance)
-        goal = self.moves() + blow.moves
+        goal = self._moves() + blow.moves
         # Where nothing moves any more it is killed all the same; what is stuck is found at the end.
         with suppress(AssertionError):
-            await eventually(lambda: self.moves() >= goal or instance.has_ended(), _PROGRESS_S)
+            await eventually(lambda: self._moves() >= goal or instance.has_ended(), _PROGRESS_S)
         self._look_at(instance, blow)
         instance.send(signal.SIGKILL)
         await eventually(instance.has_ended, _END_S)

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from services.cli.run import Service
 from services.messaging.crash_points import Write
 
-_CONSUMER = (Write.MIGRATION, Write.OFFSETS, Write.DEAD_LETTER, Write.PRUNING)
+_CONSUMER = (
+    Write.MIGRATION,
+    Write.OFFSETS,
+    Write.PRUNING,
+    Write.DEAD_LETTER,
+    Write.DEAD_LETTER_ROW,
+    Write.DEAD_LETTER_CLOSED,
+)
 _RELAY = (
     Write.OUTBOX_CLAIM,
     Write.OUTBOX_RENEW,
@@ -40,6 +47,12 @@ WRITES: Mapping[Service, tuple[Write, ...]] = {
 }
 """Every durable write of each service."""
 
+OPERATOR = frozenset({Write.REDRIVE_BEGUN, Write.REDRIVE_TAKEN_BACK, Write.DISCARD})
+"""The writes of an operator's commands, which are no services."""
+
+POISONED = frozenset({Write.DEAD_LETTER, Write.DEAD_LETTER_ROW})
+"""What a record leads to that nobody can read."""
+
 # Seconds. A lease that is renewed often; a timer that is shorter than a late answer; a stop that waits for nothing.
 NEEDS: Mapping[Write, Mapping[str, str]] = {
     Write.OUTBOX_RENEW: {"SAGATRACE_RELAY_LEASE": "0.1"},
@@ -49,5 +62,5 @@ NEEDS: Mapping[Write, Mapping[str, str]] = {
 }
 """What a process has to be told, so that it soon comes to a write."""
 
-RARE = frozenset({Write.DEAD_LETTER, Write.OUTBOX_RELEASE, *NEEDS})
-"""What the ordinary load does not lead to, or seldom: poison, a stop, a timer that runs out."""
+RARE = frozenset({*POISONED, Write.DEAD_LETTER_CLOSED, Write.OUTBOX_RELEASE, *NEEDS})
+"""What the ordinary load does not lead to, or seldom: poison, a re-drive, a stop, a timer that runs out."""

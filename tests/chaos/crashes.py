@@ -1,0 +1,138 @@
+"""Every service dies at each of its durable writes, before and after, and is started again: all services in parallel.
+
+A service goes through its writes one after the other, and each of its processes is armed with the next point. So what a
+process left behind is taken up by one that will die too, until the last point is passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from sqlalchemy import select
+
+from services.cli.run import Service
+from services.contracts.topics import (
+    AUDIT_GROUP,
+    INVENTORY_COMMANDS,
+    INVENTORY_GROUP,
+    NOTIFICATION_GROUP,
+    ORCHESTRATOR_GROUP,
+    ORDER_EVENTS,
+    PAYMENT_COMMANDS,
+    PAYMENT_GROUP,
+    SAGA_EVENTS,
+    SAGA_REPLIES,
+    retry_topic,
+)
+from services.messaging.crash_points import CrashPoint, Side, Write
+from services.messaging.database import Database
+from services.messaging.dead_letter_story import ORIGINAL
+from services.messaging.tables import OUTBOX
+from tests.chaos.points import NEEDS, POISONED, WRITES
+from tests.chaos.processes import READY, READY_S, Instance
+from tests.chaos.system import System
+from tests.support.eventually import eventually
+
+READS = {
+    Service.OMS: (ORCHESTRATOR_GROUP, SAGA_REPLIES),
+    Service.INVENTORY: (INVENTORY_GROUP, INVENTORY_COMMANDS),
+    Service.PAYMENT: (PAYMENT_GROUP, PAYMENT_COMMANDS),
+    Service.AUDIT: (AUDIT_GROUP, SAGA_EVENTS),
+    Service.NOTIFICATION: (NOTIFICATION_GROUP, ORDER_EVENTS),
+}
+"""The group of each service, and one of the topics that it reads."""
+
+_REACHED_S = 60.0
+_LOOK_S = 0.001
+
+
+@dataclass
+class Crashes:
+    """Lets each service die everywhere.
+
+    Args:
+        system: The services, one instance of each; none runs yet.
+    """
+
+    system: System
+    #: Which instance died where, in order.
+    met: list[tuple[Service, CrashPoint]] = field(default_factory=list)
+    #: The values that nobody can read, by the topic that they were sent to.
+    poison: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Go through all writes of all services.
+
+        Raises:
+            ExceptionGroup: of AssertionError: a process did not come to its point, or ended elsewhere.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            for instance in self.system.instances:
+                tasks.create_task(self._die_everywhere(instance))
+
+    async def _die_everywhere(self, instance: Instance) -> None:
+        for write in WRITES[instance.service]:
+            for side in Side:
+                await self._die(instance, CrashPoint(write, side))
+        # The others still need it.
+        instance.start()
+
+    async def _die(self, instance: Instance, point: CrashPoint) -> None:
+        instance.start(point, NEEDS.get(point.write))
+        group, topic = READS[instance.service]
+        if point.write in POISONED:
+            await self._send_poison(topic, f"{point} of {instance.service}".encode())
+        if point.write is Write.DEAD_LETTER_CLOSED:
+            await self._drive_again(group, topic)
+        if point.write is Write.OUTBOX_RELEASE:
+            await eventually(lambda: instance.has_said(READY), READY_S)
+            async with self._rows_in_hand(instance.service):
+                instance.send(signal.SIGTERM)
+                await eventually(lambda: instance.has_said("outbox.drain_timeout"), READY_S)
+        await eventually(instance.has_ended, _REACHED_S)
+        assert instance.crashed_at() == point, f"{instance.name} was to die at {point}: {instance.output()[-2000:]}"
+        self.met.append((instance.service, point))
+
+    async def _send_poison(self, topic: str, value: bytes) -> None:
+        """Send what no service can read, under a key of its own."""
+        self.poison.append((topic, value))
+        await self._send(topic, value, key=value)
+
+    async def _drive_again(self, group: str, topic: str) -> None:
+        """Send a record of a topic to the group's retry topic, as if it had failed: the group has had its effect."""
+        async with AIOKafkaConsumer(
+            topic, bootstrap_servers=self.system.parts.brokers, auto_offset_reset="earliest"
+        ) as consumer:
+            async with asyncio.timeout(_REACHED_S):
+                while (record := await consumer.getone()).value in {value for _, value in self.poison}:
+                    pass
+        origin = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        headers = [(f"{ORIGINAL}{name}", str(value).encode()) for name, value in origin.items()]
+        await self._send(retry_topic(group), record.value, key=record.key, headers=headers)
+
+    async def _send(
+        self, topic: str, value: bytes | None, *, key: bytes | None, headers: Sequence[tuple[str, bytes]] = ()
+    ) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=self.system.parts.brokers) as producer:
+            await producer.send_and_wait(topic, value, key=key, headers=list(headers))
+
+    @asynccontextmanager
+    async def _rows_in_hand(self, service: Service) -> AsyncIterator[None]:
+        """Hold rows that a relay has claimed and not settled, so that a stop finds it with something in its hands."""
+        database = Database(self.system.parts.database, schema=service.value)
+        claimed = select(OUTBOX.c.id).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.lease_token.is_not(None))
+        try:
+            async with asyncio.timeout(_REACHED_S):
+                while True:
+                    async with database.transaction() as connection:
+                        if (await connection.execute(claimed.with_for_update(skip_locked=True))).first() is not None:
+                            yield
+                            return
+                    await asyncio.sleep(_LOOK_S)
+        finally:
+            await database.close()

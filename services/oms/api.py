@@ -16,6 +16,7 @@ from services.contracts.envelope import Identifier, Value
 from services.messaging.readiness import Readiness
 from services.oms import problems
 from services.oms.desk import OrderDesk
+from services.oms.records import Wanted
 from services.oms.saga import Status
 from services.oms.views import OrderView, Placed, SagaHistoryView, SagaView
 
@@ -102,7 +103,7 @@ def _add_sagas(app: FastAPI, desk: OrderDesk) -> None:
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
     ) -> list[SagaView]:
         """List sagas, the one that has not moved for longest first."""
-        return await desk.sagas(status, limit)
+        return await desk.sagas(Wanted(statuses=(status,) if status else ()), limit)
 
     @app.get("/sagas/{saga_id}")
     async def get_saga(saga_id: Annotated[Identifier, InPath(description="The saga's id")]) -> SagaHistoryView:

@@ -20,8 +20,8 @@ from services.oms import order as rules
 from services.oms import store
 from services.oms.mover import Mover
 from services.oms.problems import Conflict, NotFound, Problem
-from services.oms.records import Order, Saga, new_saga
-from services.oms.saga import IllegalMove, Input, Status, step
+from services.oms.records import Order, Saga, Wanted, new_saga
+from services.oms.saga import IllegalMove, Input, step
 from services.oms.views import HistoryEntry, OrderView, Placed, SagaHistoryView, SagaView
 from tracing import semconv
 
@@ -65,14 +65,14 @@ class OrderDesk:
                 await self._mover.move(connection, held, Input.START)
         return _placed(held.saga)
 
-    async def cancel(self, order_id: str) -> Placed:
-        """Turn an order back before it is paid.
+    async def cancel(self, order_id: str, *, actor: str | None = None) -> Placed:
+        """Turn an order back before it is paid; `actor` is the operator who asks, if one does.
 
         Raises:
             NotFound: there is no such order.
             Conflict: the charge's answer was applied, or the saga is ending for another reason.
         """
-        return await self._request(order_id, Input.CANCEL)
+        return await self._request(order_id, Input.CANCEL, actor)
 
     async def refund(self, order_id: str) -> Placed:
         """Turn a completed order back.
@@ -82,6 +82,15 @@ class OrderDesk:
             Conflict: the order is not completed.
         """
         return await self._request(order_id, Input.REFUND)
+
+    async def retry(self, order_id: str, *, actor: str | None = None) -> Placed:
+        """Take a saga on that asks for attention: its command is sent once more, and its attempts begin anew.
+
+        Raises:
+            NotFound: there is no such order.
+            Conflict: the saga does not ask for attention, so it needs no help.
+        """
+        return await self._request(order_id, Input.RETRY, actor)
 
     async def order(self, order_id: str) -> OrderView:
         """Tell how an order stands.
@@ -103,10 +112,10 @@ class OrderDesk:
                 updated_at=saga.updated_at,
             )
 
-    async def sagas(self, status: Status | None, limit: int) -> list[SagaView]:
+    async def sagas(self, wanted: Wanted, limit: int) -> list[SagaView]:
         """List sagas, the one that has not moved for longest first."""
         async with self._database.reading() as connection:
-            return [_view(saga) for saga in await store.list_sagas(connection, status, limit)]
+            return [_view(saga) for saga in await store.list_sagas(connection, wanted, limit)]
 
     async def saga(self, saga_id: str) -> SagaHistoryView:
         """Show a saga and its history.
@@ -123,7 +132,7 @@ class OrderDesk:
             history = tuple(HistoryEntry.model_validate(entry) for entry in entries)
             return SagaHistoryView(**dict(_view(saga)), history=history)
 
-    async def _request(self, order_id: str, request: Input) -> Placed:
+    async def _request(self, order_id: str, request: Input, actor: str | None = None) -> Placed:
         async with self._database.transaction(Write.ORDER_REQUEST) as connection:
             held = await store.hold_saga_of(connection, order_id)
             if held is None:
@@ -134,7 +143,7 @@ class OrderDesk:
                     return _placed(saga)
                 _check(saga, request)
                 with _in_the_sagas_trace(saga, request):
-                    await self._mover.move(connection, held, request)
+                    await self._mover.move(connection, held, request, actor=actor)
         return _placed(saga)
 
 
@@ -159,6 +168,8 @@ def _fingerprint(order: Order) -> str:
 
 
 def _check(saga: Saga, request: Input) -> None:
+    if request is Input.RETRY and not saga.needs_attention:
+        raise Conflict(f"the saga is {saga.status}: only one that needs attention is retried")
     try:
         step(saga.definition, saga.state, request)
     except IllegalMove:
@@ -168,7 +179,8 @@ def _check(saga: Saga, request: Input) -> None:
 @contextmanager
 def _in_the_sagas_trace(saga: Saga, request: Input) -> Iterator[None]:
     """Continue the saga's trace with a span that links to the request, which keeps a trace of its own."""
-    links = [Link(trace.get_current_span().get_span_context())]
+    asking = trace.get_current_span().get_span_context()
+    links = [Link(asking)] if asking.is_valid else []
     tracer = trace.get_tracer(__name__)
     with (
         tracing.use_context(restore(saga.trace_context)),

@@ -30,8 +30,18 @@ class Mover:
         self._outbox = outbox
         self._figures = Figures()
 
-    async def move(self, connection: AsyncConnection, held: Held, by: Input, *, reason: str | None = None) -> Saga:
+    async def move(
+        self,
+        connection: AsyncConnection,
+        held: Held,
+        by: Input,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> Saga:
         """Apply an input to a saga, and write all that it causes: its row, its history, what it sends.
+
+        `reason` is a participant's for its refusal, `actor` the operator who asked for the move.
 
         Raises:
             IllegalMove: the saga's table has no row for it; nothing is written.
@@ -51,6 +61,7 @@ class Mover:
             moved_by=by,
             verdict=APPLIED,
             state_from=saga.state,
+            actor=actor,
         )
         await self._cause(connection, facts_of(moved, held.order), moved, move.effects)
         self._show(connection, saga, moved, by)

@@ -19,6 +19,15 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which sagas: of any of these statuses and states (all if there are none), that have not moved for `idle_s`."""
+
+    statuses: tuple[Status, ...] = ()
+    states: tuple[State, ...] = ()
+    idle_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What was ordered; it never changes."""
 

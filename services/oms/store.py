@@ -15,7 +15,7 @@ from services.contracts import Item, Money
 from services.messaging.clock import database_now, database_time
 from services.messaging.database import insert_once
 from services.messaging.errors import Transient
-from services.oms.records import Held, Order, Saga
+from services.oms.records import Held, Order, Saga, Wanted
 from services.oms.saga import DEFINITIONS, Input, State, Status
 from services.oms.tables import history, idempotency_keys, orders, reply_progress, sagas
 
@@ -79,11 +79,15 @@ async def read_saga_of(connection: AsyncConnection, order_id: str) -> Saga | Non
     return _saga((await connection.execute(select(sagas).where(sagas.c.order_id == order_id))).one_or_none())
 
 
-async def list_sagas(connection: AsyncConnection, status: Status | None, limit: int) -> list[Saga]:
+async def list_sagas(connection: AsyncConnection, wanted: Wanted, limit: int) -> list[Saga]:
     """Read sagas, the one that has not moved for longest first."""
     query = select(sagas).order_by(sagas.c.updated_at, sagas.c.saga_id).limit(limit)
-    if status is not None:
-        query = query.where(sagas.c.status == status)
+    if wanted.statuses:
+        query = query.where(sagas.c.status.in_(wanted.statuses))
+    if wanted.states:
+        query = query.where(sagas.c.state.in_(wanted.states))
+    if wanted.idle_s:
+        query = query.where(sagas.c.updated_at <= database_time(-wanted.idle_s))
     return [saga for row in await connection.execute(query) if (saga := _saga(row))]
 
 
@@ -121,13 +125,14 @@ async def sagas_of_the_last(connection: AsyncConnection, seconds: float) -> list
     return [saga for row in await connection.execute(query) if (saga := _saga(row))]
 
 
-async def add_history(
+async def add_history(  # noqa: PLR0913  one parameter a column
     connection: AsyncConnection,
     saga: Saga,
     *,
     moved_by: Input,
     verdict: str,
     state_from: State,
+    actor: str | None = None,
 ) -> None:
     """Append to a saga's history, with the span in which it happens."""
     span = trace.get_current_span().get_span_context()
@@ -137,6 +142,7 @@ async def add_history(
         "at": database_now(),
         "input": moved_by,
         "verdict": verdict,
+        "actor": actor,
         "state_from": state_from,
         "state": saga.state,
         "attempt": saga.attempt,

@@ -82,6 +82,8 @@ history = Table(
     Column("attempt", Integer, nullable=False),
     Column("trace_id", String(32)),
     Column("span_id", String(16)),
+    #: The operator who asked for it; absent where nobody at a command line did.
+    Column("actor", String(64)),
 )
 
 idempotency_keys = Table(

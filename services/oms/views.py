@@ -50,6 +50,7 @@ class HistoryEntry(Value):
     attempt: int
     trace_id: str | None
     span_id: str | None
+    actor: str | None
 
 
 class SagaHistoryView(SagaView):

@@ -8,6 +8,7 @@ from services.messaging.errors import ConfigurationError, Unavailable
 from services.messaging.readiness import Readiness
 from services.oms.definitions import check_definitions
 from services.oms.main import parts
+from services.oms.records import Wanted
 from services.oms.saga import DEFINITIONS, TABLE, Effect, Input, Move, State, Status, Table
 from tests.support.orders import OrderService, order_service, reply
 
@@ -102,7 +103,7 @@ async def test_an_older_instance_leaves_a_newer_saga_alone(oms: OrderService, de
             ("timed_out", "applied"),
         ]
         assert (await oms.desk.saga(known.saga_id)).attempt == 2
-        assert len(await oms.desk.sagas(None, 10)) == 2
+        assert len(await oms.desk.sagas(Wanted(), 10)) == 2
     await oms.replies(charged)
     assert (await oms.verdicts())[-1] == ("payment.charged", "applied", "reserving")
 

@@ -7,6 +7,7 @@ from opentelemetry import trace
 
 from services.contracts.events import Reason
 from services.oms.problems import Conflict
+from services.oms.records import Wanted
 from services.oms.saga import Status
 from services.oms.settings import TimeoutSettings
 from tests.support.orders import OrderService, order_service, reply
@@ -113,7 +114,9 @@ async def test_no_answer_at_all_turns_back_and_asks_for_attention(database_url: 
             ("timed_out", "failing_release"),
             ("gave_up", "failing_release"),
         ]
-        assert [saga.order_id for saga in await oms.desk.sagas(Status.NEEDS_ATTENTION, 10)] == [placed.order_id]
+        assert [saga.order_id for saga in await oms.desk.sagas(Wanted(statuses=(Status.NEEDS_ATTENTION,)), 10)] == [
+            placed.order_id
+        ]
         await oms.answer("inventory.released")
         assert (await oms.desk.order(placed.order_id)).status is Status.FAILED
 

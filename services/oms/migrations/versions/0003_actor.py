@@ -1,0 +1,14 @@
+"""Who asked for a move."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Add the operator to a saga's history."""
+    op.add_column("saga_history", sa.Column("actor", sa.String(64)))

@@ -80,8 +80,10 @@ class Stack:
         return self.children.start(service, arguments, environment_of(self._variables(service, brokers, port)))
 
     def _variables(self, service: Service, brokers: str, port: int) -> Mapping[str, str]:
+        # The embedded broker speaks plain text, whatever the shell says of another one.
+        plain = {} if self.settings.kafka_bootstrap_servers else {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"}
         file = self.scratch / service / f"{service}.sqlite"
-        return {
+        return plain | {
             "KAFKA_BOOTSTRAP_SERVERS": brokers,
             "DATABASE_URL": self.settings.database_url or f"sqlite+aiosqlite:///{file}",
             "SAGATRACE_API_HOST": HOST,

@@ -23,6 +23,7 @@ from services.messaging.offsets import OffsetsWentBack
 from services.messaging.producer import Producer
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
+from services.messaging.security import KafkaSecurity
 from services.messaging.settings import ConsumerSettings
 from services.messaging.tally import Cooldown, Limits
 
@@ -39,6 +40,7 @@ class Consumer:
         topics: What to read.
         handler: Called with each parsed message, inside its process span.
         settings: Times and sizes; from the environment if not given.
+        security: TLS and SASL; from the environment if not given.
         producer: Sends the dead letters; one of its own if not given.
         readiness: Told while the consumer can't do its work.
         on_unknown: Called with a record of an event topic whose type is not known; by default it is only counted.
@@ -60,6 +62,7 @@ class Consumer:
         handler: Handler,
         *,
         settings: ConsumerSettings | None = None,
+        security: KafkaSecurity | None = None,
         producer: Producer | None = None,
         readiness: Readiness | None = None,
         on_unknown: OnUnknown | None = None,
@@ -71,7 +74,8 @@ class Consumer:
         self._group = group
         self._topics = _several(topics)
         self._settings = settings or ConsumerSettings.read()
-        self._producer = producer or Producer(brokers, client_id=group)
+        self._security = security or KafkaSecurity.read()
+        self._producer = producer or Producer(brokers, client_id=group, security=self._security)
         self._owns_producer = producer is None
         self._readiness = readiness or Readiness()
         self._ladder = _ladder(self._settings)
@@ -209,6 +213,7 @@ class Consumer:
             self._topics,
             self._delivery.deliver,
             self._settings,
+            security=self._security,
             breaker=self._breaker,
             careful=self._careful,
             on_assigned=self._ledger.forget,

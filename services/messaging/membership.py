@@ -34,6 +34,7 @@ from services.messaging.errors import Unavailable
 from services.messaging.intake import Intake
 from services.messaging.partition import Deliver, Partition
 from services.messaging.progress import Progress
+from services.messaging.security import KafkaSecurity
 from services.messaging.settings import ConsumerSettings
 from tracing import semconv
 
@@ -50,6 +51,7 @@ class Membership:
         topics: What to read.
         deliver: Handles one record; returns when it is done with.
         settings: Times and sizes.
+        security: TLS and SASL.
         breaker: Says when nothing may be handled.
         careful: Whether a record that can't be read is expected.
         on_assigned: Called at each assignment, before any of its records is handled.
@@ -63,6 +65,7 @@ class Membership:
         deliver: Deliver,
         settings: ConsumerSettings,
         *,
+        security: KafkaSecurity,
         breaker: Breaker,
         careful: bool = False,
         on_assigned: Callable[[], None] = lambda: None,
@@ -74,7 +77,7 @@ class Membership:
         self._settings = settings
         self._on_assigned = on_assigned
         self._breaker = breaker
-        self._client = _client(brokers, group, settings)
+        self._client = _client(brokers, group, settings, security)
         self._intake = Intake(self._client, settings, careful=careful)
         self._partitions: dict[TopicPartition, Partition] = {}
         self._progress: dict[TopicPartition, Progress] = {}
@@ -293,7 +296,7 @@ class _Listener(ConsumerRebalanceListener):
         self._membership.assign(list(assigned))
 
 
-def _client(brokers: str, group: str, settings: ConsumerSettings) -> AIOKafkaConsumer:
+def _client(brokers: str, group: str, settings: ConsumerSettings, security: KafkaSecurity) -> AIOKafkaConsumer:
     session_ms = round(settings.session_timeout * 1000)
     return AIOKafkaConsumer(
         bootstrap_servers=brokers,
@@ -308,4 +311,5 @@ def _client(brokers: str, group: str, settings: ConsumerSettings) -> AIOKafkaCon
         rebalance_timeout_ms=session_ms + round((settings.drain + settings.commit_timeout) * 1000),
         fetch_max_wait_ms=round(settings.fetch_max_wait * 1000),
         metadata_max_age_ms=_METADATA_AGE_MS,
+        **security.client_options(),
     )

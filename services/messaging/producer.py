@@ -36,6 +36,7 @@ from aiokafka.structs import RecordMetadata
 from services.contracts import Message, encode
 from services.messaging.closing import close_producer
 from services.messaging.errors import MessageTooLarge, SendFailed, Unavailable
+from services.messaging.security import KafkaSecurity
 from services.messaging.settings import ProducerSettings
 
 _POISONED = (
@@ -67,6 +68,10 @@ class Producer:
         brokers: `host:port`, or several separated by commas.
         client_id: How the broker's logs name this client.
         settings: Attempts, times and sizes; from the environment if not given.
+        security: TLS and SASL; from the environment if not given.
+
+    Raises:
+        ConfigurationError: a variable is wrong, or a certificate can't be read.
     """
 
     def __init__(
@@ -75,8 +80,10 @@ class Producer:
         *,
         client_id: str = "sagatrace",
         settings: ProducerSettings | None = None,
+        security: KafkaSecurity | None = None,
     ) -> None:
         self._brokers = brokers
+        self._secured = (security or KafkaSecurity.read()).client_options()
         self._client_id = client_id
         self._settings = settings or ProducerSettings.read()
         #: The client, once it is connected; all who need it wait for the same connection.
@@ -201,13 +208,15 @@ class Producer:
             compression_type="snappy",
             max_request_size=self._settings.max_bytes + _TRACE_BYTES,
             request_timeout_ms=round(self._settings.send_timeout * 1000),
+            **self._secured,
         )
         try:
             async with asyncio.timeout(self._settings.start_timeout):
                 await client.start()
         except (KafkaError, OSError, TimeoutError) as error:
             await close_producer(client, self._settings.stop_timeout, flush=False)
-            text = f"no Kafka broker answers at KAFKA_BOOTSTRAP_SERVERS={self._brokers}: {type(error).__name__}"
+            where = f"KAFKA_BOOTSTRAP_SERVERS={self._brokers} ({self._secured['security_protocol']})"
+            text = f"no Kafka broker answers at {where}: {type(error).__name__}"
             raise Unavailable(text) from error
         except asyncio.CancelledError:
             await close_producer(client, self._settings.stop_timeout, flush=False)

@@ -37,12 +37,16 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            prefix = cls.model_config.get("env_prefix", "")
-            rules = (
-                f"{prefix}{'_'.join(str(part) for part in detail['loc'])}".upper() + f": {detail['msg']}"
-                for detail in error.errors(include_input=False, include_url=False, include_context=False)
-            )
-            raise ConfigurationError("; ".join(rules)) from None
+            details = error.errors(include_input=False, include_url=False, include_context=False)
+            raise ConfigurationError("; ".join(cls._rule(detail["loc"], detail["msg"]) for detail in details)) from None
+
+    @classmethod
+    def _rule(cls, location: tuple[int | str, ...], message: str) -> str:
+        """Name the variable that breaks a rule; a rule of several names them itself."""
+        if not location:
+            return message.removeprefix("Value error, ")
+        prefix = cls.model_config.get("env_prefix", "")
+        return f"{prefix}{'_'.join(map(str, location))}".upper() + f": {message}"
 
 
 class KafkaSettings(Settings):

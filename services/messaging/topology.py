@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, NotControllerError, TopicAlreadyExistsEr
 
 from services.contracts.topics import PARTITIONS, READERS, dead_letter_topic, retry_topic
 from services.messaging.errors import Unavailable
+from services.messaging.security import KafkaSecurity
 
 # Kafka's default `max.message.bytes`, and what a dead letter adds at most.
 MAX_BYTES = 1_048_588
@@ -44,24 +45,34 @@ def all_topics() -> list[Topic]:
     ]
 
 
-async def create_topics(brokers: str, *, replicas: int = 1, timeout_s: float = 60.0) -> list[str]:
+async def create_topics(
+    brokers: str,
+    *,
+    replicas: int = 1,
+    timeout_s: float = 60.0,
+    security: KafkaSecurity | None = None,
+) -> list[str]:
     """Make the topics that are missing, with four partitions each, and name them.
 
     Args:
         brokers: `host:port`, or several separated by commas.
         replicas: The replication factor of a new topic.
         timeout_s: The longest wait for the brokers, in seconds.
+        security: TLS and SASL; from the environment if not given.
 
     Raises:
+        ConfigurationError: a variable is wrong, or a certificate can't be read.
         Unavailable: no broker answers in time, or it refuses to make a topic.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers, client_id="sagatrace-topics")
+    secured = (security or KafkaSecurity.read()).client_options()
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers, client_id="sagatrace-topics", **secured)
     try:
         async with asyncio.timeout(timeout_s):
             await _connect(admin)
             answers = await _asked(admin, [_new(topic, replicas) for topic in all_topics()])
     except (KafkaError, OSError, TimeoutError) as error:
-        reason = f"topics can't be made at KAFKA_BOOTSTRAP_SERVERS={brokers}: {type(error).__name__}"
+        where = f"KAFKA_BOOTSTRAP_SERVERS={brokers} ({secured['security_protocol']})"
+        reason = f"topics can't be made at {where}: {type(error).__name__}"
         raise Unavailable(reason) from error
     finally:
         await admin.close()

@@ -13,6 +13,7 @@ from uuid import uuid4
 from tests.servers.installed import java
 from tests.servers.ports import HOST
 from tests.servers.process import ServerFailed, ServerProcess
+from tests.servers.secured import Secured
 from tests.servers.server import Server, running
 
 LIKE_THE_EMBEDDED_BROKER = {"auto.create.topics.enable": "true", "num.partitions": "4"}
@@ -56,11 +57,15 @@ class KafkaServer(Server):
 
     Args:
         bootstrap: its address, `host:port`.
+        with_user: its address for clients with TLS and a SCRAM user, where it is secured.
+        with_certificate: its address for clients with TLS and a certificate of theirs, where it is secured.
         zookeeper: ZooKeeper's process.
         keeper: ZooKeeper's port.
     """
 
     bootstrap: str
+    with_user: str = ""
+    with_certificate: str = ""
     zookeeper: ServerProcess | None = None
     keeper: int = 0
 
@@ -92,13 +97,19 @@ class KafkaServer(Server):
 
 
 @contextmanager
-def kafka(jars: Path, folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[KafkaServer]:
+def kafka(
+    jars: Path,
+    folder: Path,
+    settings: Mapping[str, str] | None = None,
+    secured: Secured | None = None,
+) -> Iterator[KafkaServer]:
     """Run Kafka 4 for the length of the block.
 
     Args:
         jars: the folder that `make servers` filled.
         folder: an empty folder for its data, configuration and log.
         settings: broker properties that differ; topics do not appear by use unless these say so.
+        secured: gives it listeners of their own for clients that prove who they are.
 
     Raises:
         ServerFailed: it did not start.
@@ -106,15 +117,18 @@ def kafka(jars: Path, folder: Path, settings: Mapping[str, str] | None = None) -
     cluster = base64.urlsafe_b64encode(uuid4().bytes).rstrip(b"=").decode()
 
     def make(ports: list[int]) -> KafkaServer:
-        address, controller = (f"{HOST}:{port}" for port in ports)
-        properties = _write(folder / "kafka.properties", _kraft(address, controller, folder) | dict(settings or {}))
-        _format(jars, properties, cluster)
+        address, controller, with_user, with_certificate = (f"{HOST}:{port}" for port in ports)
+        own = _kraft(address, controller, folder)
+        if secured is not None:
+            own |= secured.properties(address, controller, with_user, with_certificate)
+        properties = _write(folder / "kafka.properties", own | dict(settings or {}))
+        _format(jars, properties, cluster, *(secured.format_arguments if secured else ()))
         # Log4j's own default configuration writes to standard output, from this level on.
         level = "-Dorg.apache.logging.log4j.level=INFO"
         process = _java("kafka", (*_JVM, level), jars, "kafka.Kafka", properties)
-        return KafkaServer(bootstrap=address, process=process)
+        return KafkaServer(bootstrap=address, with_user=with_user, with_certificate=with_certificate, process=process)
 
-    with running(2, make) as server:
+    with running(4, make) as server:
         yield server
 
 
@@ -208,9 +222,9 @@ def _write(path: Path, properties: Mapping[str, str]) -> Path:
     return path
 
 
-def _format(jars: Path, properties: Path, cluster: str) -> None:
+def _format(jars: Path, properties: Path, cluster: str, *arguments: str) -> None:
     tool = [java(), *_JVM, "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "--ignore-formatted"]
-    command = [*tool, "-t", cluster, "-c", str(properties)]
+    command = [*tool, "-t", cluster, "-c", str(properties), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_S, check=False)
     if result.returncode != 0:
         raise ServerFailed(f"kafka: the data folder could not be formatted\n{result.stdout}{result.stderr}")

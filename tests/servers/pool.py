@@ -15,6 +15,7 @@ from tests.servers.kafka import KafkaServer, kafka, kafka35
 from tests.servers.postgres import PostgresServer, postgres
 from tests.servers.process import ServerProcess
 from tests.servers.prometheus import PrometheusServer, prometheus
+from tests.servers.secured import Secured
 from tests.servers.server import Server
 from tests.support import parts
 
@@ -37,9 +38,9 @@ class Servers:
         self._folder = folder
         self._stack = ExitStack()
 
-    def kafka(self, settings: Mapping[str, str] | None = None) -> KafkaServer:
-        """Start Kafka 4, with these broker properties."""
-        return self._start("kafka", lambda programs, folder: kafka(programs, folder, settings))
+    def kafka(self, settings: Mapping[str, str] | None = None, secured: Secured | None = None) -> KafkaServer:
+        """Start Kafka 4, with these broker properties, and with listeners for clients that prove who they are."""
+        return self._start("kafka", lambda programs, folder: kafka(programs, folder, settings, secured))
 
     def kafka35(self, settings: Mapping[str, str] | None = None) -> KafkaServer:
         """Start Kafka 3.5 with ZooKeeper, with these broker properties."""

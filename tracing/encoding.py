@@ -1,0 +1,197 @@
+"""OTLP for spans without the official encoder: the same bytes, at a fraction of its cost.
+
+`encode_span` writes one Span; `encode_request` puts such bytes under their resource and scope, into the request that an
+exporter posts. What comes out is what `opentelemetry-exporter-otlp-proto-common` writes, byte for byte, and what that
+leaves out (the trace state of a link) is left out: a property test holds one against the other.
+
+The tags below are the fields of opentelemetry/proto/trace/v1/trace.proto, in their order.
+
+The SDK keeps a span's attributes, events and links in containers whose every look inside takes a lock and a copy. Of a
+finished span that is exactly the SDK's, what is inside is read directly; any other is asked through its properties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+from struct import Struct
+from typing import Any, Final
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode, TraceState
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE
+
+from tracing.protobuf import Remembered, attributes, sized, text, varint
+
+#: trace_id = 1 and span_id = 2, of a Span as of a Link.
+_IDS: Final = Struct("<2s16s2s8s")
+#: kind = 6, start_time_unix_nano = 7, end_time_unix_nano = 8.
+_TIMES: Final = Struct("<BBBQBQ")
+_FIXED64: Final = Struct("<cQ")
+#: SpanFlags, a fixed32: it is known whether the other span is remote (bit 8), and it is (bit 9).
+_LOCAL_PARENT, _REMOTE_PARENT = b"\x85\x01\x00\x01\x00\x00", b"\x85\x01\x00\x03\x00\x00"
+_LOCAL_LINK, _REMOTE_LINK = b"\x35\x00\x01\x00\x00", b"\x35\x00\x03\x00\x00"
+
+#: What `encode_span` reads of a span, from inside or through its properties.
+_READ: Final = (
+    "context",
+    "parent",
+    "name",
+    "kind",
+    "start_time",
+    "end_time",
+    "attributes",
+    "events",
+    "links",
+    "status",
+)
+_INSIDE: Final = attrgetter(*(f"_{name}" for name in _READ))
+_OUTSIDE: Final = attrgetter(*_READ)
+
+_names: Final = Remembered()
+
+
+#: The bytes of a span, and what they belong under.
+EncodedSpan = tuple[Resource, InstrumentationScope | None, bytes]
+
+
+def encode_span(span: ReadableSpan) -> bytes:
+    """Return a finished span as one `opentelemetry.proto.trace.v1.Span`, without the tag and the length of its field.
+
+    Raises:
+        Exception: the span holds what the official encoder fails on as well, such as a name that is no Unicode.
+    """
+    if type(span) in transparent:
+        context, parent, name, kind, start, end, described, events, links, status = _INSIDE(span)
+        described, lost = _open(described)
+        events, lost_events = _open(events)
+        links, lost_links = _open(links)
+    else:
+        context, parent, name, kind, start, end, described, events, links, status = _OUTSIDE(span)
+        lost, lost_events, lost_links = span.dropped_attributes, span.dropped_events, span.dropped_links
+    trace_id, span_id, _, _, state, _ = context
+    written = [_IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id.to_bytes(8))]
+    if state is not DEFAULT_TRACE_STATE:
+        written.append(_trace_state(state))
+    if parent is not None:
+        written.append(b"\x22\x08" + parent.span_id.to_bytes(8))
+    written.append(_names.get(name) or _names.add(name, text(b"\x2a", name)))
+    written.append(_times(kind, start, end))
+    if described or lost:
+        written.append(_described(b"\x4a", described, b"\x50", lost))
+    if events or lost_events:
+        written.append(b"".join(map(_event, events)) + _count(b"\x60", lost_events))
+    if links or lost_links:
+        written.append(b"".join(map(_link, links)) + _count(b"\x70", lost_links))
+    written.append(_status(status))
+    written.append(_REMOTE_PARENT if parent is not None and parent.is_remote else _LOCAL_PARENT)
+    return b"".join(written)
+
+
+def _open(held: Any) -> tuple[Any, int]:  # noqa: ANN401 - of the SDK's types or not
+    """Return what one of the SDK's containers holds, and what it dropped; anything else holds itself."""
+    kind = type(held)
+    if kind is BoundedList:
+        return held._dq, held.dropped  # noqa: SLF001 - see above; checked once by `_as_known`
+    if kind is BoundedAttributes:
+        return held._dict, held.dropped  # noqa: SLF001
+    return held or (), 0
+
+
+def _trace_state(state: TraceState | None) -> bytes:
+    return text(b"\x1a", ",".join([f"{key}={value}" for key, value in state.items()])) if state else b""
+
+
+def _times(kind: SpanKind, start: int | None, end: int | None) -> bytes:
+    if start and end:
+        return _TIMES.pack(0x30, kind.value + 1, 0x39, start, 0x41, end)
+    return bytes((0x30, kind.value + 1)) + _time(b"\x39", start) + _time(b"\x41", end)
+
+
+def _time(tag: bytes, time: int | None) -> bytes:
+    return _FIXED64.pack(tag, time) if time else b""
+
+
+def _count(tag: bytes, number: int) -> bytes:
+    return tag + varint(number) if number else b""
+
+
+def _event(event: Event) -> bytes:
+    """Write an Event: time_unix_nano = 1, name = 2, attributes = 3, dropped_attributes_count = 4."""
+    written = _time(b"\x09", event.timestamp) + text(b"\x12", event.name)
+    held, lost = _open(event.attributes)
+    return b"\x5a" + sized(written + _described(b"\x1a", held, b"\x20", lost))
+
+
+def _link(link: Link) -> bytes:
+    """Write a Link: trace_id = 1, span_id = 2, attributes = 4, dropped_attributes_count = 5, flags = 6."""
+    trace_id, span_id, remote, _, _, _ = link.context
+    ids = _IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id.to_bytes(8))
+    flags = _REMOTE_LINK if remote else _LOCAL_LINK
+    held, lost = _open(link.attributes)
+    if not held and not lost:
+        return b"\x6a\x21" + ids + flags
+    return b"\x6a" + sized(ids + _described(b"\x22", held, b"\x28", lost) + flags)
+
+
+def _described(tag: bytes, held: Mapping[str, object], count_tag: bytes, lost: int) -> bytes:
+    """Write attributes, and how many were dropped."""
+    return (attributes(tag, held.items()) if held else b"") + _count(count_tag, lost)
+
+
+def _status(status: Status | None) -> bytes:
+    """Write status = 15, a message that is there also when nothing is set: message = 2, code = 3."""
+    if status is None:
+        return b""
+    code, description = status.status_code, status.description
+    if code is StatusCode.UNSET and not description:
+        return b"\x7a\x00"
+    return b"\x7a" + sized(text(b"\x12", description) + _count(b"\x18", code.value))
+
+
+def encode_request(spans: Iterable[EncodedSpan]) -> bytes:
+    """Return an `ExportTraceServiceRequest` of encoded spans, by resource and scope in the order in which they come."""
+    groups: dict[Resource, dict[InstrumentationScope | None, list[bytes]]] = {}
+    group: list[bytes] = []
+    last: tuple[Any, Any] = (groups, groups)  # nothing that a span has
+    for resource, scope, body in spans:
+        # Mostly the same as before; to look for a resource in a mapping is to write it as JSON.
+        if resource is not last[0] or scope is not last[1]:
+            group = groups.setdefault(resource, {}).setdefault(scope or None, [])
+            last = resource, scope
+        group += (b"\x12", varint(len(body)), body)
+    return b"".join([b"\x0a" + sized(_resource_spans(resource, scopes)) for resource, scopes in groups.items()])
+
+
+def _resource_spans(resource: Resource, scopes: dict[InstrumentationScope | None, list[bytes]]) -> bytes:
+    """Write ResourceSpans: resource = 1, scope_spans = 2, schema_url = 3."""
+    written = [b"\x0a", sized(attributes(b"\x0a", resource.attributes.items()))]
+    written += [b"\x12" + sized(_scope_spans(scope, spans)) for scope, spans in scopes.items()]
+    return b"".join([*written, text(b"\x1a", resource.schema_url)])
+
+
+def _scope_spans(scope: InstrumentationScope | None, spans: list[bytes]) -> bytes:
+    """Write ScopeSpans: scope = 1, spans = 2, schema_url = 3."""
+    if scope is None:
+        return b"".join([b"\x0a\x00", *spans])
+    named = text(b"\x0a", scope.name) + text(b"\x12", scope.version)
+    named += attributes(b"\x1a", (scope.attributes or {}).items())
+    return b"".join([b"\x0a", sized(named), *spans, text(b"\x1a", scope.schema_url)])
+
+
+def _as_known() -> bool:
+    """Tell whether the SDK's finished spans are built as they are read here."""
+    try:
+        span = ReadableSpan("a", attributes=BoundedAttributes(attributes={"b": "c"}), resource=Resource({}))
+        inside = dict(zip(_READ, _INSIDE(span), strict=True))
+        return inside["name"] == "a" and _open(inside["attributes"]) == ({"b": "c"}, 0) and not _open(BoundedList(1))[1]
+    except AttributeError:
+        return False
+
+
+#: The classes of spans whose inside `encode_span` reads.
+transparent: Final[set[type]] = {ReadableSpan} if _as_known() else set()

@@ -18,6 +18,8 @@ from services.contracts.topics import (
     READERS,
     SAGA_EVENTS,
     SAGA_REPLIES,
+    dead_letter_topic,
+    retry_topic,
 )
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -84,6 +86,16 @@ class Telling:
         processed = [self._process(send, topic, group, about) for group in READERS[topic]]
         return processed[0]
 
+    def send_aside(self, topic: str, cause: Span, failed: Span) -> Span:
+        """Add the send of a message that failed to a dead-letter or a retry topic."""
+        about = {
+            "messaging.operation.name": "send",
+            "messaging.destination.name": topic,
+            "messaging.message.id": failed.attributes["messaging.message.id"],
+            "sagatrace.message.type": failed.attributes["sagatrace.message.type"],
+        }
+        return self.span(f"send {topic}", cause, cause.service, Kind.PRODUCER, attributes=about)
+
     def _process(self, send: Span, topic: str, group: str, about: dict[str, str]) -> Span:
         does = {"messaging.operation.name": "process", "messaging.consumer.group.name": group}
         links = [Link(send.trace_id, send.span_id)]
@@ -135,6 +147,37 @@ def refunded(saga_id: str = "saga-1") -> Telling:
     telling.message(released, SAGA_EVENTS, "saga.refunded")
     telling.summary("refund order", "refunded", request)
     return telling
+
+
+def buried(saga_id: str = "saga-1") -> Telling:
+    """Tell of a saga of which one group could not process a message: it is among the group's dead letters."""
+    telling = completed(saga_id)
+    failed = which(telling.spans, _of_notification)
+    telling.spans[telling.spans.index(failed)] = failed = replace(failed, is_error=True)
+    telling.send_aside(dead_letter_topic(NOTIFICATION_GROUP), failed, failed)
+    return telling
+
+
+def redriven(saga_id: str = "saga-1") -> Telling:
+    """Tell of such a saga after a re-drive: the message was processed after all."""
+    telling = buried(saga_id)
+    failed = which(telling.spans, _of_notification)
+    send = telling.send_aside(retry_topic(NOTIFICATION_GROUP), telling.spans[-1], failed)
+    links = (Link(send.trace_id, send.span_id), Link(failed.trace_id, failed.span_id, {"link.type": "retry_of"}))
+    topic = {"messaging.destination.name": retry_topic(NOTIFICATION_GROUP)}
+    telling.span(
+        f"process {retry_topic(NOTIFICATION_GROUP)}",
+        send,
+        failed.service,
+        Kind.CONSUMER,
+        attributes={**failed.attributes, **topic},
+        links=links,
+    )
+    return telling
+
+
+def _of_notification(span: Span) -> bool:
+    return span.attributes.get("messaging.consumer.group.name") == NOTIFICATION_GROUP
 
 
 def declined(saga_id: str = "saga-1") -> Telling:

@@ -7,7 +7,8 @@ Each rule is a function from a saga's story to its findings, and `RULES` is all 
 - every message was acknowledged, once for each claim of its outbox row: a relay that died between the broker's
   acknowledgement and the record of it leaves the row to another claim, which sends it again;
 - every group that reads its topic has one process span with an effect, which is the child of a send and linked to it;
-  attempts that failed, and duplicates, may stand beside it;
+  attempts that failed, and duplicates, may stand beside it; a message among the group's dead letters has none yet;
+- a process span of a re-driven message links to one that failed;
 - a compensating span links to its participant's span of the step it undoes, if that step was ever processed;
 - one `saga order` span covers the life, and a refund after completion adds one `refund order`;
 - a saga that ended has sent what its end says.
@@ -22,9 +23,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.cli.traces.model import Kind, Span, once
-from services.cli.traces.story import Story, claim, message_type, serves_many
+from services.cli.traces.story import Story, claim, group, message_type, serves_many
 from services.contracts.commands import UNDOES
-from services.contracts.topics import ORCHESTRATOR_GROUP, READERS
+from services.contracts.topics import ORCHESTRATOR_GROUP, READERS, retry_topic
 from tracing import semconv
 
 
@@ -38,6 +39,7 @@ class Rule(StrEnum):
     SEND = "every message is sent once a claim"
     EFFECT = "every group has one effect a message"
     CAUSE = "a process span is the child of its send, and linked to it"
+    RETRY = "a re-driven message links to the attempt that failed"
     COMPENSATION = "a compensation links to what it undoes"
     LIFE = "one span covers the life"
     END = "a saga that ended has said so"
@@ -160,7 +162,7 @@ def _effects(story: Story) -> Iterator[Finding]:
             continue
         for reader in READERS[topic]:
             effects = story.effects.get((message_id, reader), ())
-            if not effects:
+            if not effects and (message_id, reader) not in story.buried:
                 text = f"sent {_message(send, message_id)}, which group {reader} has not processed with an effect"
                 yield Finding(Rule.EFFECT, text, send)
             for span in effects[1:]:
@@ -175,6 +177,16 @@ def _causes(story: Story) -> Iterator[Finding]:
                 yield Finding(Rule.CAUSE, "is not the child of its message's send", span)
             if not senders.intersection(link.span_id for link in span.links):
                 yield Finding(Rule.CAUSE, "is not linked to its message's send", span)
+
+
+def _retries(story: Story) -> Iterator[Finding]:
+    for (topic, message_id), spans in story.processes.items():
+        for span in spans:
+            if topic != retry_topic(group(span) or ""):
+                continue
+            failed = {one.span_id for one in story.failures(message_id, group(span) or "") if one is not span}
+            if not failed.intersection(link.span_id for link in span.links):
+                yield Finding(Rule.RETRY, "is not linked to the attempt that failed", span)
 
 
 def _compensations(story: Story) -> Iterator[Finding]:
@@ -250,6 +262,7 @@ RULES: tuple[Callable[[Story], Iterator[Finding]], ...] = (
     _sends,
     _effects,
     _causes,
+    _retries,
     _compensations,
     _life,
     _end,

@@ -11,11 +11,12 @@ A trace may hold more than one saga, and spans of a caller outside this system. 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from services.cli.traces.model import Kind, Span
+from services.contracts.topics import dead_letter_topic
 from tracing import semconv
 
 MessageKey = tuple[str, str]
@@ -112,6 +113,23 @@ class Story:
                 if not span.is_error and not is_duplicate(span):
                     tries[message_id, group(span) or ""].append(span)
         return {key: _prefer_finished(spans) for key, spans in tries.items()}
+
+    @cached_property
+    def buried(self) -> frozenset[tuple[str, str]]:
+        """The messages, by id and group, that the group has written to its dead letters."""
+        return frozenset(
+            (failed.text(semconv.MESSAGING_MESSAGE_ID) or "", group(failed) or "")
+            for (topic, _), spans in self.sends.items()
+            for span in spans
+            if not span.is_error and (failed := self.by_id.get(span.parent_id or "")) is not None
+            if topic == dead_letter_topic(group(failed) or "")
+        )
+
+    def failures(self, message_id: str, reader: str) -> Iterator[Span]:
+        """Give the process spans of a message that failed for a group, from whatever topic it came."""
+        for (_, one), spans in self.processes.items():
+            if one == message_id:
+                yield from (span for span in spans if span.is_error and group(span) == reader)
 
     def processed(self, kind: str) -> list[Span]:
         """Give the process spans with an effect of one type of message, in the order in which they started."""

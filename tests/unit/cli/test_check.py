@@ -7,7 +7,19 @@ import pytest
 
 from services.cli.traces.check import Rule, check
 from services.cli.traces.model import AttributeValue, Kind, Span, once
-from tests.support.stories import MS, TRACE_ID, Telling, changed, completed, declined, doing, refunded, which
+from tests.support.stories import (
+    MS,
+    TRACE_ID,
+    Telling,
+    buried,
+    changed,
+    completed,
+    declined,
+    doing,
+    redriven,
+    refunded,
+    which,
+)
 
 Break = Callable[[list[Span]], list[Span]]
 
@@ -171,6 +183,21 @@ def test_a_row_that_was_left_by_a_dead_relay_may_be_sent_by_another_claim() -> N
         completed().spans, doing(completed().spans, "send", "saga.started"), attributes={"sagatrace.interrupted": True}
     )
     assert _found(_sent_again(interrupted, "saga.started")) == []
+
+
+def test_a_message_among_the_dead_letters_is_missed_by_nobody() -> None:
+    """A group that could not process a message has no effect of it, if it says where the message is."""
+    spans = buried().spans
+    assert check(spans, saga_id="saga-1", trace_id=TRACE_ID) == []
+    assert _found(spans[:-1]) == [Rule.EFFECT]
+
+
+def test_a_redriven_message_has_its_effect_and_links_to_what_failed() -> None:
+    """A message that was re-driven is in the same trace, and its new process span links to the failed one."""
+    spans = redriven().spans
+    assert check(spans, saga_id="saga-1", trace_id=TRACE_ID) == []
+    assert _found(changed(spans, spans[-1], links=spans[-1].links[:1])) == [Rule.RETRY]
+    assert _found([*spans, replace(spans[-1], span_id="f" * 16)]) == [Rule.EFFECT]
 
 
 def test_what_was_sent_again_has_no_second_effect() -> None:

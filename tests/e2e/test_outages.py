@@ -3,12 +3,10 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +16,7 @@ from services.messaging.topology import create_topics
 from tests.servers.pool import Servers
 from tests.servers.server import Server
 from tests.support.books import Books, out_of_order
-from tests.support.customers import Customers
+from tests.support.customers import Customers, ordering
 from tests.support.databases import postgresql_database
 from tests.support.eventually import eventually
 from tests.support.running import Runner, runner
@@ -83,18 +81,6 @@ def system(tmp_path: Path, servers: Servers, outage_s: float) -> Iterator[System
             yield System({"broker": broker, "database": database}, starts, spare, books, customers)
 
 
-@asynccontextmanager
-async def orders_come_in(customers: Customers) -> AsyncIterator[None]:
-    """Let customers order for the length of the block, and finish the orders that they are at."""
-    shopping = asyncio.create_task(customers.shop())
-    try:
-        yield
-        customers.close()
-        await shopping
-    finally:
-        shopping.cancel()
-
-
 async def ends_in_time(child: Child) -> float:
     """Tell a service to stop, and what that took, in seconds."""
     began = time.monotonic()
@@ -115,7 +101,7 @@ async def test_an_outage_costs_nothing_but_time(
     """
     server = system.servers[away]
     customers, books = system.customers, system.books
-    async with orders_come_in(customers):
+    async with ordering(customers):
         await eventually(lambda: len(customers.accepted) > 10, timeout_s=30)
         await asyncio.to_thread(server.kill)
         gone = time.monotonic()
@@ -125,14 +111,14 @@ async def test_an_outage_costs_nothing_but_time(
         await asyncio.to_thread(server.start)
         await eventually(system.is_ready, timeout_s=_DRAINED_S)
     assert set(customers.answers) == answered, customers.answers
-    accepted = customers.accepted.values()
+    accepted = {placed.order_id for placed in customers.accepted.values()}
 
     async def all_ended() -> bool:
         assert await books.outcomes() == dict.fromkeys(accepted, "completed")
         return await books.unsent() == 0
 
     await eventually(all_ended, timeout_s=_DRAINED_S)
-    await _assert_the_books_balance(books, set(accepted))
+    await _assert_the_books_balance(books, accepted)
 
 
 async def _is_unready(system: System) -> bool:
@@ -140,8 +126,7 @@ async def _is_unready(system: System) -> bool:
 
 
 async def _assert_the_books_balance(books: Books, orders: set[str]) -> None:
-    effects: dict[Any, int] = {(order, kind): 1 for order in orders for kind in ("reserve", "charge")}
-    assert await books.effects() == effects
+    assert await books.effects() == {(order, kind): 1 for order in orders for kind in ("reserve", "charge")}
     assert await books.dead_letters() == 0
     assert out_of_order(await books.written(), await books.arrived()) == []
     inputs = await books.inputs()

@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -10,9 +12,9 @@ from uuid import uuid4
 
 import httpx2
 
+from services.cli.order_api import Placed
 from services.cli.scenarios import SCENARIOS
 
-_THINKS_S = 0.4
 # More than any answer may take; who waits so long was not answered.
 _PATIENCE_S = 60.0
 
@@ -23,13 +25,15 @@ class Customers:
 
     Args:
         url: Where the API is.
+        thinks_s: How long each waits between two requests, in seconds.
     """
 
     url: str
-    #: How often each status was answered.
+    thinks_s: float = 0.4
+    #: How often each status was answered; 0 is no answer.
     answers: Counter[int] = field(default_factory=Counter)
-    #: The order that each key was accepted for.
-    accepted: dict[str, str] = field(default_factory=dict)
+    #: The order that was accepted for each key.
+    accepted: dict[str, Placed] = field(default_factory=dict)
     #: What the slowest answer took, in seconds.
     slowest_s: float = 0.0
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,13 +53,29 @@ class Customers:
             key = str(uuid4())
             while key not in self.accepted:
                 await self._order(client, key)
-                await asyncio.sleep(_THINKS_S)
+                await asyncio.sleep(self.thinks_s)
 
     async def _order(self, client: httpx2.AsyncClient, key: str) -> None:
         began = time.monotonic()
-        answer = await client.post("/orders", json=SCENARIOS[0].order, headers={"Idempotency-Key": key})
+        try:
+            answer = await client.post("/orders", json=SCENARIOS[0].order, headers={"Idempotency-Key": key})
+        except httpx2.TransportError:
+            self.answers[0] += 1
+            return
         self.slowest_s = max(self.slowest_s, time.monotonic() - began)
         self.answers[answer.status_code] += 1
         if answer.status_code == HTTPStatus.ACCEPTED:
             told: dict[str, Any] = answer.json()
-            self.accepted[key] = told["order_id"]
+            self.accepted[key] = Placed(told["order_id"], told["saga_id"], told["trace_id"])
+
+
+@asynccontextmanager
+async def ordering(customers: Customers) -> AsyncIterator[None]:
+    """Let customers order for the length of the block, and finish the orders that they are at."""
+    shopping = asyncio.create_task(customers.shop())
+    try:
+        yield
+        customers.close()
+        await shopping
+    finally:
+        shopping.cancel()

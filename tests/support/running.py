@@ -1,17 +1,20 @@
 """Every service as a process of its own, on a broker and a back end that a test chooses."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.cli.children import Child, Children
+from services.cli.errors import CannotRun
 from services.cli.order_api import OrderApi
 from services.cli.run import Service
 from services.cli.settings import environment_of
 from services.cli.stack import HOST, take_port
 
 _READY_S = 90.0
+_POLL_S = 0.05
 # How soon what a service measures and records is exported, in milliseconds.
 _EXPORT_MS = "500"
 
@@ -46,13 +49,17 @@ class Runner:
         return self.children.start(name or service, arguments, environment_of(own | dict(self.shared)))
 
     def wait_until_ready(self, *started: Child) -> None:
-        """Wait until services work.
+        """Wait until services work; others may have ended.
 
         Raises:
-            CannotRun: one does not come up within 90 seconds; the text names its log.
+            CannotRun: one does not come up within 90 seconds, or ends; the text names its log.
         """
+        deadline = time.monotonic() + _READY_S
         for child in started:
-            self.children.wait_for(child, lambda child=child: child.said("service.ready"), _READY_S)  # type: ignore[misc]
+            while not child.said("service.ready"):
+                if child.process.poll() is not None or time.monotonic() > deadline:
+                    raise CannotRun(f"{child.name} is not ready: {child.last_words()}: see {child.log}")
+                time.sleep(_POLL_S)
 
 
 @contextmanager

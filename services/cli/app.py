@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from services.cli.errors import CannotRun
+from services.cli import sagas
+from services.cli.durations import seconds
+from services.cli.exits import one_line
 from services.cli.run import Service
-from services.messaging.errors import ConfigurationError
-
-CANNOT_RUN = 2
-INTERRUPTED = 130
 
 _ROOT = """Event-driven order sagas on Kafka, each one connected trace.
 
@@ -26,6 +21,7 @@ Examples:
   sagatrace demo                  five sagas on an embedded broker, and their traces
   sagatrace demo --output DIR     and where traces.json, trace.html and report.json go
   sagatrace run oms               one service, on the broker of KAFKA_BOOTSTRAP_SERVERS
+  sagatrace saga list             the sagas that have not ended, the one that has not moved for longest first
 """
 
 _RUN = """Run one service until SIGTERM or Ctrl-C, which lets it finish what it has begun.
@@ -48,10 +44,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=_ROOT,
     epilog=(
-        "Exit codes: 0 done; 1 a saga is not one connected trace, or ended otherwise than it should; "
-        "2 it could not run (one line says why); 130 interrupted."
+        "Exit codes: 0 done; 1 a saga is not one connected trace, or ended otherwise than it should, or what was asked "
+        "is refused; 2 it could not run (one line says why); 130 interrupted."
     ),
 )
+
+
+app.add_typer(sagas.app)
 
 
 @app.callback(invoke_without_command=True)
@@ -93,7 +92,7 @@ def demo(
     from services.cli import demo as demonstration
     from services.cli import remote
 
-    with _one_line():
+    with one_line():
         is_whole = remote.run(output, api, jaeger, page or ()) if api else demonstration.run(output, port)
     raise typer.Exit(0 if is_whole else 1)
 
@@ -103,7 +102,7 @@ def run(service: Service) -> None:
     """Run one service."""
     from services.cli import run as running
 
-    with _one_line():
+    with one_line():
         running.run(service)
 
 
@@ -117,7 +116,7 @@ def topics(
     """
     from services.cli import prepare
 
-    with _one_line():
+    with one_line():
         print(*prepare.topics(replicas), sep="\n")
 
 
@@ -129,7 +128,7 @@ def migrate() -> None:
     """
     from services.cli import prepare
 
-    with _one_line():
+    with one_line():
         print(*prepare.migrate(), sep="\n")
 
 
@@ -151,20 +150,7 @@ def verify(  # noqa: PLR0913  one parameter an option
     """
     from services.cli import verify as verifying
 
-    with _one_line():
-        wanted = verifying.Wanted(verifying.seconds(since), saga, order)
+    with one_line():
+        wanted = verifying.Wanted(seconds(since, "--since"), saga, order)
         is_whole = verifying.run(wanted, jaeger, wait, as_json=as_json)
     raise typer.Exit(0 if is_whole else 1)
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Turn what the user can mend into one line and exit code 2, and an interrupt into 130."""
-    try:
-        yield
-    except (CannotRun, ConfigurationError) as error:
-        print(f"sagatrace: {error}", file=sys.stderr)
-        raise typer.Exit(CANNOT_RUN) from None
-    except KeyboardInterrupt:
-        print("sagatrace: interrupted", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None

@@ -44,6 +44,30 @@ class DemoSettings(Settings):
         return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
 
 
+class OperatorSettings(Settings):
+    """Who acts at the command line (`SAGATRACE_OPERATOR`), and whether the act's spans are recorded anywhere.
+
+    They are if `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_TRACES_EXPORTER` is set.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
+
+    operator: Annotated[
+        str | None,
+        Field(validation_alias=AliasChoices("SAGATRACE_OPERATOR")),
+        StringConstraints(pattern=r"^[A-Za-z0-9._:@+-]{1,64}$"),
+    ] = None
+    otel_exporter_otlp_endpoint: str | None = None
+    otel_exporter_otlp_traces_endpoint: str | None = None
+    otel_traces_exporter: str | None = None
+
+    def records_spans(self) -> bool:
+        """Tell whether spans go anywhere."""
+        return any(
+            (self.otel_exporter_otlp_endpoint, self.otel_exporter_otlp_traces_endpoint, self.otel_traces_exporter)
+        )
+
+
 def environment_of(variables: Mapping[str, str]) -> dict[str, str]:
     """Make a service's environment: that of this process, without what the demo decides, and with `variables`."""
     inherited = {name: value for name, value in os.environ.items() if not _OURS.fullmatch(name)}

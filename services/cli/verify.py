@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ from services.oms import store
 from services.oms.records import Saga
 from services.oms.saga import ENDS
 
-_DURATION = re.compile(r"(\d{1,9})([smhd])")
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _INTERVAL_S = 1.0
 _MOST_FINDINGS = 20
 
@@ -61,18 +58,6 @@ class Wanted:
     since_s: float = 3600.0
     saga_id: str | None = None
     order_id: str | None = None
-
-
-def seconds(duration: str) -> float:
-    """Read a duration: a number, and s, m, h or d.
-
-    Raises:
-        CannotRun: it is none.
-    """
-    read = _DURATION.fullmatch(duration)
-    if read is None:
-        raise CannotRun(f"--since takes a duration such as 90s, 15m, 1h or 2d, not {duration!r}")
-    return float(read[1]) * _UNITS[read[2]]
 
 
 def run(wanted: Wanted, jaeger: str, wait_s: float, *, as_json: bool) -> bool:

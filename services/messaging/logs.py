@@ -10,7 +10,7 @@ import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from opentelemetry import trace
@@ -19,8 +19,8 @@ from services.contracts import ContractError
 from services.messaging.errors import MessagingError
 
 
-def configure(service: str, *, level: int = logging.INFO) -> None:
-    """Make structlog and the standard library's logging write JSON lines, once a process."""
+def configure(service: str, *, level: int = logging.INFO, stream: TextIO | None = None) -> None:
+    """Make structlog and the standard library's logging write JSON lines, once a process, on stdout by default."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -35,7 +35,7 @@ def configure(service: str, *, level: int = logging.INFO) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

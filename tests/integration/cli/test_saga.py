@@ -1,0 +1,131 @@
+"""`sagatrace saga`, as an operator runs it: what it shows, what it does, what it refuses, and how it exits."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.trace import get_tracer
+
+from services.oms.saga import Status
+from services.oms.settings import TimeoutSettings
+from services.oms.views import Placed
+from tests.support.databases import sqlite_url
+from tests.support.orders import OrderService, order_service
+from tracing.testing import RecordedSpans
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """The store."""
+    return sqlite_url(tmp_path, "oms")
+
+
+@pytest.fixture
+async def oms(url: str) -> AsyncIterator[OrderService]:
+    """The order service on the store, which asks once for everything."""
+    with RecordedSpans(instrumented=False):
+        async with order_service(url, TimeoutSettings(attempts_forward=1, attempts_back=1)) as service:
+            yield service
+
+
+def saga(store: str, *arguments: str) -> tuple[int, str, str]:
+    """Run the command as ada; give its exit code and what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli", "saga", *arguments],
+        env=os.environ | {"DATABASE_URL": store, "SAGATRACE_OPERATOR": "ada@ops"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+async def place(oms: OrderService) -> Placed:
+    """Place an order in a trace of its own."""
+    with get_tracer("test").start_as_current_span("POST /orders"):
+        return await oms.place()
+
+
+async def give_up(oms: OrderService) -> None:
+    """Let all sagas ask for attention."""
+    oms.read_replies()
+    for _ in range(2):
+        await oms.run_out()
+        await oms.timeouts.sweep()
+
+
+async def test_what_has_not_ended_is_listed_stalest_first(oms: OrderService, url: str) -> None:
+    """The list has the open sagas, stalest first; its filters narrow it, and `--all` adds those that have ended."""
+    first, second, ended = [await place(oms) for _ in range(3)]
+    await oms.answer("inventory.rejected", reason="out_of_stock")
+    code, out, _ = saga(url, "list")
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["SAGA", first.saga_id, second.saga_id])
+    code, out, _ = saga(url, "list", "--all", "--json")
+    assert (code, len(json.loads(out))) == (0, 3)
+    code, out, _ = saga(url, "list", "--status", "failed", "--json")
+    assert [one["saga_id"] for one in json.loads(out)] == [ended.saga_id]
+    assert saga(url, "list", "--state", "charging")[:2] == (0, "no sagas\n")
+    assert saga(url, "list", "--unmoved", "1h", "--all")[:2] == (0, "no sagas\n")
+    assert len(saga(url, "list", "--limit", "1")[1].splitlines()) == 2
+
+
+async def test_a_saga_is_shown_by_either_id_with_its_history_and_its_page(oms: OrderService, url: str) -> None:
+    """`show` takes the saga's id or the order's, and names trace, history and the page in Jaeger."""
+    placed = await place(oms)
+    for one in (placed.saga_id, placed.order_id):
+        code, out, _ = saga(url, "show", one, "--jaeger", "http://jaeger:16686/")
+        assert code == 0
+        assert f"http://jaeger:16686/trace/{placed.trace_id}\n" in out
+        assert "start" in out.splitlines()[-1]
+        told = json.loads(saga(url, "show", one, "--json")[1])
+        assert (told["trace_id"], told["history"][0]["input"]) == (placed.trace_id, "start")
+
+
+async def test_a_retry_takes_a_saga_on_and_says_who(oms: OrderService, url: str) -> None:
+    """A retry resumes what needs attention, in its trace; a second one is refused and changes nothing."""
+    placed = await place(oms)
+    await give_up(oms)
+    assert saga(url, "retry", placed.saga_id) == (0, f"saga {placed.saga_id} asks once more\n", "")
+    entry = (await oms.desk.saga(placed.saga_id)).history[-1]
+    assert (entry.input, entry.actor, entry.trace_id) == ("retry", "ada@ops", placed.trace_id)
+    before = await oms.messages()
+    code, out, err = saga(url, "retry", placed.saga_id)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "only one that needs attention" in err
+    assert await oms.messages() == before
+    await oms.answer("inventory.released")
+    assert (await oms.desk.order(placed.order_id)).status is Status.FAILED
+
+
+async def test_a_cancel_is_the_apis(oms: OrderService, url: str) -> None:
+    """A cancel turns the saga back, a repeated one gets the same answer, and after the end it is refused."""
+    placed, ended = await place(oms), await place(oms)
+    await oms.answer("inventory.rejected", reason="out_of_stock")
+    for _ in range(2):
+        assert saga(url, "cancel", placed.order_id) == (0, f"saga {placed.saga_id} turns back\n", "")
+    assert (await oms.desk.order(placed.order_id)).status is Status.COMPENSATING
+    assert [entry.input for entry in (await oms.desk.saga(placed.saga_id)).history] == ["start", "cancel"]
+    assert saga(url, "cancel", ended.order_id)[0] == 1
+
+
+async def test_what_is_not_there_is_one_line(oms: OrderService, url: str, tmp_path: Path) -> None:
+    """An unknown saga, a store that is away, empty or not made is exit code 2 and one line that says what to mend."""
+    await place(oms)
+    (tmp_path / "empty.sqlite").touch()
+    for store, hint in (
+        (url, "DATABASE_URL"),
+        (sqlite_url(tmp_path, "nowhere"), "DATABASE_URL"),
+        (sqlite_url(tmp_path, "empty"), "sagatrace migrate"),
+        ("postgresql+asyncpg://nobody:secret@127.0.0.1:9/none", "DATABASE_URL"),
+    ):
+        code, out, err = saga(store, "show", "nobody")
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert hint in err
+        assert "secret" not in err
+    assert not (tmp_path / "nowhere.sqlite").exists()
+    assert "--unmoved" in saga(url, "list", "--unmoved", "1y")[2]

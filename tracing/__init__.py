@@ -14,6 +14,7 @@ The package needs the standard library, OpenTelemetry and aiokafka. Importing it
 
 from tracing import semconv
 from tracing.binding import bind, use_context
+from tracing.exposure import expose
 from tracing.headers import Header, Headers
 from tracing.instrument import KafkaInstrumentor, instrument, uninstrument
 from tracing.messages import Record
@@ -37,6 +38,7 @@ __all__ = [
     "bind",
     "configure",
     "dropped_spans",
+    "expose",
     "extract",
     "fail",
     "inject",

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import atexit
 import math
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.context import Context, get_current
@@ -26,11 +28,14 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 
-from tracing import faults
+from tracing import exposure, faults
 from tracing.binding import bound
 from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE
 from tracing.settings import InvalidSetting, Settings
 from tracing.telemetry import version
+
+if TYPE_CHECKING:
+    from tracing.journal import Journal
 
 #: Where the OTLP exporters are; imported when they are chosen, because gRPC alone takes a tenth of a second.
 _OTLP: Final = {
@@ -119,6 +124,7 @@ class _Configured:
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
         self.processors: list[CountingBatchSpanProcessor] = []
+        self.journal: Journal | None = None
 
 
 _lock: Final = threading.Lock()
@@ -130,6 +136,7 @@ def configure(
     *,
     resource_attributes: Mapping[str, str] | None = None,
     span_processors: Sequence[SpanProcessor] = (),
+    journal: Path | None = None,
 ) -> None:
     """Set up tracing, metrics and propagation from the OTEL_* variables; a second call does nothing.
 
@@ -137,6 +144,9 @@ def configure(
         service_name: `service.name` where OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES do not give one.
         resource_attributes: further attributes of the resource; the environment wins.
         span_processors: called for each span before it is exported.
+        journal: a folder that outlives the process; a folder in it, by the service's name, has the span journal, which
+            ships what a killed process had not exported when the next one starts. SAGATRACE_JOURNAL_DIR wins, and
+            `none` there means that there is no journal. None is kept for a provider that somebody else has set.
 
     Raises:
         InvalidSetting: a variable has a value that it cannot have, or names something that is not installed.
@@ -153,7 +163,8 @@ def configure(
         resource = _resource(service_name, resource_attributes or {})
         # Metrics first: the span processor counts its drops there.
         meter_provider = _set_up_metrics(settings, resource)
-        _configured = _set_up_tracing(settings, resource, span_processors)
+        folder = journal if settings.journal is None else Path(settings.journal) if settings.journal else None
+        _configured = _set_up_tracing(settings, resource, span_processors, folder)
         _configured.meter_provider = meter_provider
         atexit.register(shutdown)
 
@@ -176,6 +187,7 @@ def _propagator(settings: Settings) -> TextMapPropagator:
         if entry is None:
             raise InvalidSetting(f"OTEL_PROPAGATORS names {name!r}, for which no propagator is installed")
         found.append(entry.load()())
+    found.append(exposure.EXPOSING)
     return CompositePropagator(found)
 
 
@@ -206,7 +218,9 @@ def _set_up_metrics(settings: Settings, resource: Resource) -> MeterProvider | N
     return provider
 
 
-def _set_up_tracing(settings: Settings, resource: Resource, processors: Sequence[SpanProcessor]) -> _Configured:
+def _set_up_tracing(
+    settings: Settings, resource: Resource, processors: Sequence[SpanProcessor], folder: Path | None
+) -> _Configured:
     foreign = trace.get_tracer_provider()
     if isinstance(foreign, TracerProvider):
         for processor in (BoundAttributesSpanProcessor(), *processors):
@@ -217,12 +231,29 @@ def _set_up_tracing(settings: Settings, resource: Resource, processors: Sequence
     configured = _Configured(provider, None)
     for processor in (BoundAttributesSpanProcessor(), *processors):
         provider.add_span_processor(processor)
-    for name in settings.traces_exporters:
-        batches = CountingBatchSpanProcessor(_exporter("traces", name, settings.traces_protocol), settings)
+    exporters = [_exporter("traces", name, settings.traces_protocol) for name in settings.traces_exporters]
+    if exporters and folder is not None:
+        configured.journal = _journal(folder, resource)
+        provider.add_span_processor(configured.journal)
+        # What the first one has taken is safe; the second is the console, if there is one.
+        exporters[0] = configured.journal.exporting(exporters[0])
+    for exporter in exporters:
+        batches = CountingBatchSpanProcessor(exporter, settings)
         configured.processors.append(batches)
         provider.add_span_processor(batches)
+    if configured.journal is not None:
+        configured.journal.recover(configured.processors[0].on_end)
+        exposure.listen(configured.journal.expose)
     trace.set_tracer_provider(provider)
     return configured
+
+
+def _journal(folder: Path, resource: Resource) -> Journal:
+    """Open the journal of a service, in a folder by its name."""
+    from tracing.journal import Journal  # noqa: PLC0415 - for POSIX, and for who asks for it
+
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", str(resource.attributes.get(SERVICE_NAME, ""))).strip(".")
+    return Journal(folder / (name or "service"))
 
 
 def dropped_spans() -> int:
@@ -252,6 +283,9 @@ def shutdown(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
         processor.deadline = deadline
     if tracer_provider is not None:
         _close(tracer_provider.shutdown)
+    if configured.journal is not None:
+        exposure.listen(None)
+        _close(configured.journal.close)
     if meter_provider is not None:
         _close(lambda: meter_provider.shutdown(timeout_millis=_milliseconds_until(deadline)))
     return monotonic() < deadline

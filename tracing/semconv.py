@@ -153,6 +153,10 @@ SAGA_MOVES: Final = "sagatrace.saga.moves"
 SAGA_DURATION: Final = "sagatrace.saga.duration"
 SAGAS_OPEN: Final = "sagatrace.saga.open"
 SAGA_OLDEST_OPEN: Final = "sagatrace.saga.oldest_open"
+#: Of the span journal: how often the disk refused it, spans that it had no room for, spans of a dead process.
+JOURNAL_FAILURES: Final = "sagatrace.journal.failures"
+JOURNAL_EVICTED: Final = "sagatrace.journal.evicted"
+JOURNAL_RECOVERED: Final = "sagatrace.journal.recovered"
 
 SECONDS: Final = "s"
 ATTEMPTS: Final = "{attempt}"

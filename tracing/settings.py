@@ -55,6 +55,8 @@ class Settings:
     schedule_delay_ms: int
     export_timeout_ms: int
     metric_interval_ms: int
+    #: The folder of span journals; None if the environment does not say, empty if it says that there is to be none.
+    journal: str | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -88,6 +90,7 @@ class Settings:
             schedule_delay_ms=read.whole("OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS),
             export_timeout_ms=read.whole("OTEL_BSP_EXPORT_TIMEOUT", EXPORT_TIMEOUT_MS),
             metric_interval_ms=read.whole("OTEL_METRIC_EXPORT_INTERVAL", METRIC_INTERVAL_MS),
+            journal=read.folder("SAGATRACE_JOURNAL_DIR"),
         )
 
 
@@ -109,6 +112,10 @@ class _Reader:
         if value not in choices:
             raise InvalidSetting(f"{variable} must be one of {', '.join(choices)}, not {value!r}")
         return value
+
+    def folder(self, variable: str) -> str | None:
+        given = self.text(variable, "")
+        return "" if given.lower() == "none" else given or None
 
     def exporters(self, variable: str) -> tuple[str, ...]:
         chosen = tuple(name.lower() for name in self.names(variable, ("otlp",)))

@@ -26,6 +26,7 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from tracing.exposure import EXPOSING, exposed
 from tracing.headers import TRACEPARENT, Header, HeaderGetter, Headers, HeaderSetter, drop, text
 
 _GETTER: Final = HeaderGetter()
@@ -114,7 +115,7 @@ class Propagation:
         propagator = self._configured or propagate.get_global_textmap()
         if propagator is self._resolved:
             return
-        self._leaves = tuple(_leaves(propagator))
+        self._leaves = tuple(leaf for leaf in _leaves(propagator) if leaf is not EXPOSING)
         kinds = {type(leaf) for leaf in self._leaves}
         self._w3c = TraceContextTextMapPropagator in kinds and kinds <= {
             TraceContextTextMapPropagator,
@@ -131,10 +132,11 @@ class Propagation:
         `span_context` is that of a span that is not current in `context` but shall be the message's.
         """
         self._resolve()
-        if not self._w3c:
-            return self._inject_any(headers, context, span_context)
         if span_context is None:
             span_context = trace.get_current_span(context).get_span_context()
+        exposed(span_context)
+        if not self._w3c:
+            return self._inject_any(headers, context, span_context)
         injected = self._inject_span(headers, span_context)
         if self._baggage is not None and baggage.get_all(context):
             return self._inject_leaf(self._baggage, injected, context)
@@ -152,8 +154,8 @@ class Propagation:
             written.append(("tracestate", span_context.trace_state.to_header().encode()))
         return written
 
-    def _inject_any(self, headers: Headers | None, context: Context, span_context: SpanContext | None) -> list[Header]:
-        if span_context is not None:
+    def _inject_any(self, headers: Headers | None, context: Context, span_context: SpanContext) -> list[Header]:
+        if span_context is not trace.get_current_span(context).get_span_context():
             context = trace.set_span_in_context(NonRecordingSpan(span_context), context)
         injected = list(headers or ())
         for leaf in self._leaves:

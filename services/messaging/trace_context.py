@@ -13,13 +13,15 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+import tracing
 from tracing import semconv
 
 _W3C = TraceContextTextMapPropagator()
 
 
 def capture(context: Context | None = None) -> dict[str, str]:
-    """Write down the current span's context; empty without a span."""
+    """Write down the current span's context, for a row that is about to be committed; empty without a span."""
+    tracing.expose(context)
     carrier: dict[str, str] = {}
     _W3C.inject(carrier, context)
     return carrier

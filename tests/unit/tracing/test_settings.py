@@ -21,6 +21,7 @@ def test_the_defaults_are_those_of_the_specification_with_a_larger_queue() -> No
         schedule_delay_ms=5_000,
         export_timeout_ms=30_000,
         metric_interval_ms=60_000,
+        journal=None,
     )
 
 

@@ -14,6 +14,8 @@ _CONSUMER = (
     Write.DEAD_LETTER,
     Write.DEAD_LETTER_ROW,
     Write.DEAD_LETTER_CLOSED,
+    Write.BREAKER_TRIPPED,
+    Write.BREAKER_CLOSED,
 )
 _RELAY = (
     Write.OUTBOX_CLAIM,
@@ -47,18 +49,27 @@ WRITES: Mapping[Service, tuple[Write, ...]] = {
 }
 """Every durable write of each service."""
 
-OPERATOR = frozenset({Write.REDRIVE_BEGUN, Write.REDRIVE_TAKEN_BACK, Write.DISCARD})
+OPERATOR = frozenset({Write.REDRIVE_BEGUN, Write.REDRIVE_TAKEN_BACK, Write.DISCARD, Write.RESUME})
 """The writes of an operator's commands, which are no services."""
 
-POISONED = frozenset({Write.DEAD_LETTER, Write.DEAD_LETTER_ROW})
+POISONED = frozenset({Write.DEAD_LETTER, Write.DEAD_LETTER_ROW, Write.BREAKER_TRIPPED})
 """What a record leads to that nobody can read."""
 
-# Seconds. A lease that is renewed often; a timer that is shorter than a late answer; a stop that waits for nothing.
+_TOUCHY = {
+    "SAGATRACE_CONSUMER_BREAKER_IN_A_ROW": "1",
+    "SAGATRACE_CONSUMER_BREAKER_COOLDOWN": "0.1",
+    "SAGATRACE_CONSUMER_BREAKER_PROBES": "1",
+}
+
+# Seconds. A lease that is renewed often; a timer that is shorter than a late answer; a stop that waits for nothing. A
+# breaker that trips at once, and closes with the first record that works.
 NEEDS: Mapping[Write, Mapping[str, str]] = {
     Write.OUTBOX_RENEW: {"SAGATRACE_RELAY_LEASE": "0.1"},
     Write.OUTBOX_RELEASE: {"SAGATRACE_RELAY_DRAIN": "0.000001"},
     Write.REPLY_PROGRESS: {"SAGATRACE_STEP_TIMEOUT": "0.2"},
     Write.TIMEOUT: {"SAGATRACE_STEP_TIMEOUT": "0.2"},
+    Write.BREAKER_TRIPPED: _TOUCHY,
+    Write.BREAKER_CLOSED: _TOUCHY,
 }
 """What a process has to be told, so that it soon comes to a write."""
 

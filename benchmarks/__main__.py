@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from benchmarks.modes import Mode
 from benchmarks.processes import Failed
 from benchmarks.report import Report
 from benchmarks.rounds import Plan
+from benchmarks.system import pipeline
 
 _EXAMPLES: Final = """\
 examples:
@@ -25,6 +27,10 @@ no figure is ever a failure.
 #: What a shell reports of a program that Ctrl-C ended.
 _INTERRUPTED: Final = 130
 _QUICK: Final = Plan(rounds=1, messages=400)
+
+
+#: The benchmarks of the whole system, by the first argument.
+_OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"pipeline": pipeline.main}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,9 +66,12 @@ def _tell(number: int, total: int, mode: Mode) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark and return the exit code."""
+    """Run the benchmark that the first argument names, or that of tracing, and return the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in _OTHERS:
+        return _OTHERS[given[0]](given[1:])
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     usual = _QUICK if options.quick else Plan()
     plan = Plan(options.rounds or usual.rounds, options.messages or usual.messages)
     if options.json is not None and not options.json.parent.is_dir():

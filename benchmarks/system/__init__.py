@@ -1,0 +1,1 @@
+"""The whole system under load, on the real Kafka and PostgreSQL that `make servers` brings."""

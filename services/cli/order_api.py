@@ -8,6 +8,8 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
+from pydantic import SecretStr
+
 from services.cli.scenarios import Request
 
 _TIMEOUT_S = 10.0
@@ -32,11 +34,13 @@ class OrderApi:
     Args:
         host: Where the API is.
         port: Its port.
+        token: Its bearer token, if it wants one.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, token: SecretStr | None = None) -> None:
         self._host = host
         self._port = port
+        self._headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
 
     def is_ready(self) -> bool:
         """Tell whether the order service can work."""
@@ -79,8 +83,9 @@ class OrderApi:
     def _ask(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
         connection = HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
         content = None if body is None else json.dumps(body)
+        headers = self._headers | ({"Content-Type": "application/json"} if content else {})
         try:
-            connection.request(method, path, content, {"Content-Type": "application/json"} if content else {})
+            connection.request(method, path, content, headers)
             response = connection.getresponse()
             return response.status, json.load(response)
         except (OSError, HTTPException, ValueError) as error:

@@ -18,6 +18,7 @@ from services.cli.progress import Progress
 from services.cli.report import Account
 from services.cli.scenarios import SCENARIOS
 from services.cli.traces.recording import Recording
+from services.oms.settings import ApiSettings
 
 READY_S = 60.0
 TRACES_S = 60.0
@@ -63,7 +64,7 @@ def _ready(api: str, progress: Progress) -> OrderApi:
     address = urlsplit(api)
     if address.scheme != "http" or not address.hostname:
         raise CannotRun(f"--api takes a URL such as http://localhost:8000, not {api!r}")
-    orders = OrderApi(address.hostname, address.port or 80)
+    orders = OrderApi(address.hostname, address.port or 80, ApiSettings.read().token)
     progress.tell("order API", f"waiting for {api}")
     deadline = time.monotonic() + READY_S
     while not orders.is_ready():

@@ -15,6 +15,7 @@ from services.cli.order_api import OrderApi
 from services.cli.progress import Progress
 from services.cli.run import Service
 from services.cli.settings import DemoSettings, environment_of
+from services.oms.settings import ApiSettings
 
 HOST = "127.0.0.1"
 READY_S = 90.0
@@ -55,7 +56,7 @@ class Stack:
         self.progress.tell("services", "starting, and joining their consumer groups")
         # All at once: what takes longest is what each imports.
         started = [self._start_service(service, brokers, port) for service in Service]
-        api = OrderApi(HOST, port)
+        api = OrderApi(HOST, port, ApiSettings.read().token)
         for child in started:
             self.children.wait_for(child, lambda child=child: child.said(_READY), READY_S)  # type: ignore[misc]
         self.children.wait_for(started[0], api.is_ready, READY_S)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import FastAPI, Header, Query, Response
+from fastapi import FastAPI, Header, Query, Response, Security
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi.security import HTTPBearer
+from pydantic import Field, SecretStr
+from starlette.types import ASGIApp
 
 from services.contracts import Item
 from services.contracts.envelope import Identifier, Value
 from services.messaging.readiness import Readiness
 from services.oms import problems
 from services.oms.desk import OrderDesk
+from services.oms.door import HEALTH, with_token, without_baggage
+from services.oms.order import MOST_LINES
 from services.oms.records import Wanted
 from services.oms.saga import Status
 from services.oms.views import OrderView, Placed, SagaHistoryView, SagaView
 
 MAX_BODY_BYTES = 256 * 1024
-_HEALTH = frozenset({"/healthz", "/readyz"})
+
+_UNKNOWN = HTTPStatus.NOT_FOUND
+_BAD_BODY = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 OrderId = Annotated[Identifier, InPath(description="The order's id")]
 IdempotencyKey = Annotated[
@@ -34,41 +39,37 @@ class PlaceOrder(Value):
     """What a customer orders, and the token of the payment method."""
 
     customer_id: Identifier
-    items: tuple[Item, ...]
+    # The order's own rule refuses other numbers; this is for the reader of the document.
+    items: Annotated[tuple[Item, ...], Field(json_schema_extra={"minItems": 1, "maxItems": MOST_LINES})]
     payment_method: Identifier
 
 
-def create_app(desk: OrderDesk, readiness: Readiness) -> ASGIApp:
+def create_app(desk: OrderDesk, readiness: Readiness, token: SecretStr | None = None) -> ASGIApp:
     """Build the API over an order desk.
 
     The caller's `traceparent` is continued and its `baggage` is dropped: what a stranger sends must not travel on.
+
+    Args:
+        desk: Who does what is asked.
+        readiness: What `/readyz` tells.
+        token: The bearer token that every request needs, but those for the health.
     """
     app = FastAPI(
         title="Sagatrace order API",
+        # Documents the token; `with_token` asks for it, where there is one.
+        dependencies=[Security(HTTPBearer(auto_error=False, description="SAGATRACE_API_TOKEN, where it is set"))],
         max_body_size=MAX_BODY_BYTES,
-        telemetry={"operation_spans": False, "exclude": lambda scope: scope["path"] in _HEALTH},
+        telemetry={"operation_spans": False, "exclude": lambda scope: scope["path"] in HEALTH},
     )
     problems.install(app)
     _add_orders(app, desk)
     _add_sagas(app, desk)
     _add_health(app, readiness)
-    return without_baggage(app)
-
-
-def without_baggage(app: ASGIApp) -> Callable[[Scope, Receive, Send], Any]:
-    """Wrap an application so that a request's `baggage` header is gone before anything reads it."""
-
-    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
-        if "headers" in scope:
-            kept = [(name, value) for name, value in scope["headers"] if name.lower() != b"baggage"]
-            scope = {**scope, "headers": kept}
-        await app(scope, receive, send)
-
-    return outer
+    return without_baggage(with_token(app, token) if token else app)
 
 
 def _add_orders(app: FastAPI, desk: OrderDesk) -> None:
-    @app.post("/orders", status_code=HTTPStatus.ACCEPTED)
+    @app.post("/orders", status_code=HTTPStatus.ACCEPTED, responses=problems.documented(*_BAD_BODY))
     async def place_order(order: PlaceOrder, response: Response, idempotency_key: IdempotencyKey = None) -> Placed:
         """Accept an order; its saga goes on behind this answer."""
         placed = await desk.place(
@@ -80,24 +81,26 @@ def _add_orders(app: FastAPI, desk: OrderDesk) -> None:
         response.headers["location"] = f"/orders/{placed.order_id}"
         return placed
 
-    @app.get("/orders/{order_id}")
+    @app.get("/orders/{order_id}", responses=problems.documented(_UNKNOWN))
     async def get_order(order_id: OrderId) -> OrderView:
         """Tell where an order and its saga are."""
         return await desk.order(order_id)
 
-    @app.post("/orders/{order_id}/cancel", status_code=HTTPStatus.ACCEPTED)
+    asked = problems.documented(_UNKNOWN, HTTPStatus.CONFLICT)
+
+    @app.post("/orders/{order_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=asked)
     async def cancel_order(order_id: OrderId) -> Placed:
         """Cancel an order that is not paid yet; a repeated request gets the first answer."""
         return await desk.cancel(order_id)
 
-    @app.post("/orders/{order_id}/refund", status_code=HTTPStatus.ACCEPTED)
+    @app.post("/orders/{order_id}/refund", status_code=HTTPStatus.ACCEPTED, responses=asked)
     async def refund_order(order_id: OrderId) -> Placed:
         """Take a completed order back; a repeated request gets the first answer."""
         return await desk.refund(order_id)
 
 
 def _add_sagas(app: FastAPI, desk: OrderDesk) -> None:
-    @app.get("/sagas")
+    @app.get("/sagas", responses=problems.documented())
     async def list_sagas(
         status: Status | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
@@ -105,7 +108,7 @@ def _add_sagas(app: FastAPI, desk: OrderDesk) -> None:
         """List sagas, the one that has not moved for longest first."""
         return await desk.sagas(Wanted(statuses=(status,) if status else ()), limit)
 
-    @app.get("/sagas/{saga_id}")
+    @app.get("/sagas/{saga_id}", responses=problems.documented(_UNKNOWN))
     async def get_saga(saga_id: Annotated[Identifier, InPath(description="The saga's id")]) -> SagaHistoryView:
         """Show one saga with its whole history."""
         return await desk.saga(saga_id)

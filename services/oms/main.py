@@ -42,7 +42,8 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
     database = Database(url, schema=NAME)
     inbox, outbox = Inbox(ORCHESTRATOR_GROUP), Outbox(database)
     mover = Mover(database, outbox)
-    api = ApiServer(create_app(OrderDesk(database, mover), readiness), ApiSettings.read())
+    listening = ApiSettings.read()
+    api = ApiServer(create_app(OrderDesk(database, mover), readiness, listening.token), listening)
     try:
         await check_definitions(database)
         async with Producer(brokers, client_id=NAME) as producer:

@@ -48,6 +48,36 @@ class Conflict(Problem):
         super().__init__(HTTPStatus.CONFLICT, detail)
 
 
+_SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "const": "about:blank"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "rule"],
+                "properties": {"field": {"type": "string"}, "rule": {"type": "string"}},
+            },
+        },
+    },
+}
+"""What every problem looks like, as JSON schema."""
+
+_EVERYWHERE = (HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """Describe for the OpenAPI document the problems that an operation may answer with, and those that all may."""
+    content = {MEDIA_TYPE: {"schema": _SCHEMA}}
+    return {int(status): {"description": status.phrase, "content": content} for status in (*_EVERYWHERE, *statuses)}
+
+
 def install(app: FastAPI) -> None:
     """Make the application answer every error as a problem."""
     app.add_exception_handler(Problem, _problem)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.messaging.settings import Seconds, Settings
@@ -12,6 +13,9 @@ from services.messaging.settings import Seconds, Settings
 Attempts = Annotated[int, Field(ge=1, le=100)]
 
 _LONGEST_BACKOFF = 64
+_SHORTEST_TOKEN = 16
+# What a bearer token consists of (RFC 6750, section 2.1).
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 class TimeoutSettings(Settings):
@@ -35,9 +39,20 @@ class TimeoutSettings(Settings):
 
 
 class ApiSettings(Settings):
-    """Where the order API listens: `SAGATRACE_API_HOST` and `SAGATRACE_API_PORT`."""
+    """Where the order API listens, `SAGATRACE_API_HOST` and `SAGATRACE_API_PORT`, and to whom: `SAGATRACE_API_TOKEN`.
+
+    Without a token it listens to all who reach it, which by default are those on this machine.
+    """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_API_")
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    token: Annotated[SecretStr | None, Field(min_length=_SHORTEST_TOKEN)] = None
+
+    @field_validator("token")
+    @classmethod
+    def _is_sendable(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not _TOKEN.fullmatch(token.get_secret_value()):
+            raise ValueError("it consists of letters, digits and -._~+/=")
+        return token

@@ -40,8 +40,15 @@ class Refusing:
 class Group:
     """One member of a group; several may share a database."""
 
-    def __init__(self, database: Database, *, answer: Answer | None = None, **options: Any) -> None:
-        self.handler = Refusing(database)
+    def __init__(
+        self,
+        database: Database,
+        *,
+        handler: Refusing | None = None,
+        answer: Answer | None = None,
+        **options: Any,
+    ) -> None:
+        self.handler = handler or Refusing(database)
         self.letters = Letters()
         self.retries = Letters()
         self.desk = DeadLetterDesk(database, GROUP)

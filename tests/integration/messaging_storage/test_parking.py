@@ -1,6 +1,7 @@
 """Dead letters park their key, on a real database: nothing of the key overtakes them, and a re-drive drains them."""
 
 import asyncio
+import random
 
 import pytest
 from sqlalchemy import select
@@ -18,7 +19,7 @@ from services.messaging.outbox import Outbox
 from services.messaging.redrive import Reason
 from services.messaging.tables import OUTBOX
 from services.messaging.tally import Cooldown, Limits
-from tests.support.parking import Group
+from tests.support.parking import Group, Refusing
 from tests.support.records import message, record
 from tests.support.spans import attributes_of
 from tracing.testing import RecordedSpans
@@ -302,3 +303,39 @@ async def test_an_unknown_event_is_skipped_after_a_redrive_too(group: Group) -> 
     await group.receive_retries()
     assert len(group.topic) == 2
     assert {entry.outcome for entry in (await group.desk.entries()).values()} == {"processed"}
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_order_per_key_survives_any_history(database: Database, seed: int) -> None:
+    """Whatever fails, is re-driven, comes twice or restarts: each message has one effect, in the order of its key.
+
+    One member reads the topic and another the retry topic, as the group may have it.
+    """
+    source = random.Random(seed)
+    handler = Refusing(database)
+    of_topic, of_retries = (Group(database, retries=0, handler=handler) for _ in range(2))
+    of_retries.letters, of_retries.retries = of_topic.letters, of_topic.retries
+    sent: dict[str, list[int]] = {order: [] for order in "abc"}
+    last = None
+    for number in range(40):
+        handler.refused = {refused for refused in range(40) if source.randrange(4) == 0}
+        match source.randrange(8):
+            case 0:
+                await of_topic.redrive()
+            case 1 | 2:
+                await of_retries.receive_retries()
+            case 3 if last is not None:
+                await of_topic.receive(last)
+            case 4:
+                of_topic.ledger.forget()
+            case _:
+                order = source.choice("abc")
+                sent[order].append(number)
+                last = of_topic.new(order, number)
+                await of_topic.receive(last)
+    handler.refused = set()
+    for _ in range(3):
+        await of_topic.redrive()
+        await of_retries.receive_retries()
+    handled = {order: [sequence for of, sequence in handler.handled if of == order] for order in sent}
+    assert handled == sent

@@ -44,6 +44,13 @@ class PlaceOrder(Value):
     payment_method: Identifier
 
 
+class ListSagas(Value):
+    """Which sagas to list; a parameter that is not among these is refused, and not taken for "all"."""
+
+    status: Status | None = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+
+
 def create_app(desk: OrderDesk, readiness: Readiness, token: SecretStr | None = None) -> ASGIApp:
     """Build the API over an order desk.
 
@@ -101,12 +108,9 @@ def _add_orders(app: FastAPI, desk: OrderDesk) -> None:
 
 def _add_sagas(app: FastAPI, desk: OrderDesk) -> None:
     @app.get("/sagas", responses=problems.documented())
-    async def list_sagas(
-        status: Status | None = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    ) -> list[SagaView]:
+    async def list_sagas(listed: Annotated[ListSagas, Query()]) -> list[SagaView]:
         """List sagas, the one that has not moved for longest first."""
-        return await desk.sagas(Wanted(statuses=(status,) if status else ()), limit)
+        return await desk.sagas(Wanted(statuses=(listed.status,) if listed.status else ()), listed.limit)
 
     @app.get("/sagas/{saga_id}", responses=problems.documented(_UNKNOWN))
     async def get_saga(saga_id: Annotated[Identifier, InPath(description="The saga's id")]) -> SagaHistoryView:

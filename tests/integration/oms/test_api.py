@@ -164,6 +164,12 @@ async def test_a_saga_is_found_with_its_history(client: httpx2.AsyncClient, oms:
     assert (order["status"], order["order_status"]) == ("failed", "canceled")
 
 
+async def test_a_misspelt_filter_is_refused(client: httpx2.AsyncClient) -> None:
+    """A parameter that the list does not know is a 422 that names it: else a typo would list everything."""
+    answer = await client.get("/sagas?staus=failed")
+    assert (answer.status_code, answer.json()["errors"]) == (422, [{"field": "staus", "rule": "extra_forbidden"}])
+
+
 @pytest.mark.parametrize("path", ["/orders/none", "/sagas/none", "/nowhere"])
 async def test_what_is_not_there_is_a_problem_too(client: httpx2.AsyncClient, path: str) -> None:
     """An unknown order, saga or path is a 404 problem."""

@@ -10,7 +10,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from tests.support.api_server import running_api
 from tests.support.databases import sqlite_url
@@ -18,8 +18,12 @@ from tests.support.sizes import size
 
 EXAMPLES = size("SAGATRACE_API_EXAMPLES", 20)
 TOKEN = "a-token-of-the-tests"
-# That all lines of an order have one currency, and what they may add up to, no JSON schema says.
-NOT_IN_A_SCHEMA = [positive_data_acceptance]
+NOT_IN_A_SCHEMA = {
+    # That all lines of an order have one currency, and what they may add up to, no JSON schema says.
+    "/orders": [positive_data_acceptance],
+    # A parameter without a name or a value never reaches the application: the server's parser drops it.
+    "/sagas": [negative_data_rejection],
+}
 OPERATIONS = [
     ("POST", "/orders"),
     ("GET", "/orders/{order_id}"),
@@ -49,12 +53,12 @@ def test_the_document_has_every_operation(schema: Any) -> None:
 def test_every_answer_is_as_documented(schema: Any, mode: GenerationMode, method: str, path: str) -> None:
     """Whatever is asked, the status, its content type and its body are in the document, and it is no server error."""
 
-    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
         case.call_and_validate(
             headers={"Authorization": f"Bearer {TOKEN}"},
-            excluded_checks=NOT_IN_A_SCHEMA if path == "/orders" else [],
+            excluded_checks=NOT_IN_A_SCHEMA.get(path, []),
         )
 
     ask()

@@ -139,6 +139,8 @@ HANDLER_FAILURES: Final = "sagatrace.consumer.failures"
 RETRIES: Final = "sagatrace.consumer.retries"
 DEAD_LETTERS: Final = "sagatrace.consumer.dead_letters"
 UNKNOWN_MESSAGES: Final = "sagatrace.consumer.unknown"
+#: Of a group: how many keys wait for a dead letter of theirs.
+PARKED_KEYS: Final = "sagatrace.consumer.parked_keys"
 #: Of a group's breaker: how often it tripped here, and whether it is open (1) or closed (0).
 BREAKER_TRIPS: Final = "sagatrace.consumer.breaker.trips"
 BREAKER_OPEN: Final = "sagatrace.consumer.breaker.open"
@@ -165,6 +167,7 @@ SAGAS: Final = "{saga}"
 MOVES: Final = "{move}"
 ASSIGNED: Final = "{assignment}"
 TRIPS: Final = "{trip}"
+KEYS: Final = "{key}"
 BREAKERS: Final = "{breaker}"
 
 #: Advised by the convention for both durations (messaging-metrics.md), in seconds.

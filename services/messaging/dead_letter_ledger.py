@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
+from opentelemetry import metrics
 from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,6 +28,7 @@ from services.messaging.database import Database, insert_once
 from services.messaging.dead_letter_story import Place
 from services.messaging.ledger import FREE, Burial, Standing
 from services.messaging.tables import DEAD_LETTERS
+from tracing import semconv
 
 Answer = Callable[[AsyncConnection, Message], Awaitable[None]]
 """Answers a message that became a dead letter, in the transaction of its row."""
@@ -52,6 +54,7 @@ class DeadLetterLedger:
         self._open: set[bytes] | None = None
         self._read_at = 0.0
         self._reading = asyncio.Lock()
+        self._parked = metrics.get_meter("sagatrace.messaging").create_gauge(semconv.PARKED_KEYS, unit=semconv.KEYS)
 
     def forget(self) -> None:
         """Read the open keys anew before the next record: other partitions were assigned."""
@@ -127,6 +130,7 @@ class DeadLetterLedger:
                 self._read_at = time.monotonic()
                 async with self._database.reading() as connection:
                     self._open = set((await connection.execute(query)).scalars())
+                self._parked.set(len(self._open), {semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group})
             return digest in self._open
 
     async def _row(self, connection: AsyncConnection, which: ColumnElement[bool]) -> Row[Any] | None:

@@ -26,7 +26,7 @@ def _ours() -> set[str]:
     counted = {
         name for name in names if name.startswith(("sagatrace.consumer.", "sagatrace.saga.", "sagatrace.outbox."))
     }
-    return counted - {semconv.SAGATRACE_OUTBOX_WAIT} | {
+    return counted - {semconv.SAGATRACE_OUTBOX_WAIT, semconv.SAGATRACE_OUTBOX_ATTEMPT} | {
         semconv.OPERATION_DURATION,
         semconv.SENT_MESSAGES,
         semconv.CONSUMED_MESSAGES,

@@ -16,6 +16,7 @@ from tracing import semconv
 from tracing.binding import bind, use_context
 from tracing.exposure import expose
 from tracing.headers import Header, Headers
+from tracing.identity import known_as
 from tracing.instrument import KafkaInstrumentor, instrument, uninstrument
 from tracing.messages import Record
 from tracing.options import ConsumeHook, InvalidOption, Options, ProduceHook
@@ -43,6 +44,7 @@ __all__ = [
     "fail",
     "inject",
     "instrument",
+    "known_as",
     "process",
     "semconv",
     "shutdown",

@@ -26,9 +26,10 @@ from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExport
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 
-from tracing import exposure, faults
+from tracing import exposure, faults, identity
 from tracing.binding import bound
 from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE
 from tracing.settings import InvalidSetting, Settings
@@ -77,6 +78,15 @@ class BoundAttributesSpanProcessor(SpanProcessor):
             scope = span.instrumentation_scope
             if scope is None or scope.name != SCOPE:
                 span.set_attributes(attributes)
+
+
+class FactIdGenerator(RandomIdGenerator):
+    """Random ids, and the one that `tracing.known_as` asks for."""
+
+    def generate_span_id(self) -> int:
+        """Give the id of a new span."""
+        wanted = identity.wanted()
+        return super().generate_span_id() if wanted is None else wanted
 
 
 class CountingBatchSpanProcessor(BatchSpanProcessor):
@@ -227,7 +237,8 @@ def _set_up_tracing(
             foreign.add_span_processor(processor)
         return _Configured(None, None)
     sampler = _SAMPLERS[settings.sampler](settings.sampling_ratio)
-    provider = TracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
+    ids = FactIdGenerator()
+    provider = TracerProvider(sampler=sampler, resource=resource, id_generator=ids, shutdown_on_exit=False)
     configured = _Configured(provider, None)
     for processor in (BoundAttributesSpanProcessor(), *processors):
         provider.add_span_processor(processor)

@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
 
 from tracing.instrument import KafkaInstrumentor, instrument, uninstrument
-from tracing.provider import BoundAttributesSpanProcessor
+from tracing.provider import BoundAttributesSpanProcessor, FactIdGenerator
 from tracing.semconv import ERROR_TYPE
 
 #: How long `wait_for` looks, and how often, in seconds.
@@ -64,7 +64,10 @@ class RecordedSpans:
         self._exporter = InMemorySpanExporter()
         self._reader = InMemoryMetricReader()
         self.tracer_provider = TracerProvider(
-            sampler=sampler or ParentBased(ALWAYS_ON), resource=resource, shutdown_on_exit=False
+            sampler=sampler or ParentBased(ALWAYS_ON),
+            resource=resource,
+            id_generator=FactIdGenerator(),
+            shutdown_on_exit=False,
         )
         for processor in (BoundAttributesSpanProcessor(), *span_processors, SimpleSpanProcessor(self._exporter)):
             self.tracer_provider.add_span_processor(processor)

@@ -10,7 +10,7 @@ from services.contracts.replies import Answer, Refusal
 from services.messaging.crash_points import Write
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
-from services.oms import store
+from services.oms import store, summary
 from services.oms.mover import APPLIED, Mover
 from services.oms.records import Held, Saga
 from services.oms.saga import IllegalMove, Input
@@ -48,6 +48,7 @@ class ReplyHandler:
 
     async def _apply(self, connection: AsyncConnection, reply: Message) -> str:
         if not await self._inbox.first_delivery(connection, reply.event_id):
+            await self._show_again(connection, reply)
             return DUPLICATE
         held = await store.hold_saga(connection, reply.saga_id)
         if held is None:
@@ -68,6 +69,12 @@ class ReplyHandler:
         except IllegalMove:
             return ILLEGAL
         return APPLIED
+
+    async def _show_again(self, connection: AsyncConnection, reply: Message) -> None:
+        """Show the life that this answer ended, if it ended one: whoever applied it may have died before it did."""
+        ended = await store.read_end(connection, reply.saga_id, Input(reply.event_type))
+        if ended is not None:
+            summary.show(ended)
 
     async def _record(self, connection: AsyncConnection, saga: Saga, reply: Message, verdict: str) -> None:
         await store.add_history(

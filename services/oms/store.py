@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from services.messaging.clock import database_now, database_time
 from services.messaging.database import insert_once
 from services.messaging.errors import Transient
 from services.oms.records import Held, Order, Saga, Wanted
-from services.oms.saga import DEFINITIONS, Input, State, Status
+from services.oms.saga import DEFINITIONS, ENDS, Input, State, Status
 from services.oms.tables import history, idempotency_keys, orders, reply_progress, sagas
 
 # By status, which has an index.
@@ -77,6 +77,20 @@ async def read_saga(connection: AsyncConnection, saga_id: str) -> Saga | None:
 async def read_saga_of(connection: AsyncConnection, order_id: str) -> Saga | None:
     """Read the row of an order's saga."""
     return _saga((await connection.execute(select(sagas).where(sagas.c.order_id == order_id))).one_or_none())
+
+
+async def read_end(connection: AsyncConnection, saga_id: str, moved_by: Input) -> Saga | None:
+    """Read a saga as it was when an input ended it: its life, or a refund's; None if that input ended nothing."""
+    moved = (history.c.input == moved_by) & (history.c.state != history.c.state_from)
+    ended = (history.c.saga_id == saga_id) & moved & history.c.state.in_(list(ENDS))
+    query = select(sagas, history.c.state.label("end"), history.c.at).join_from(sagas, history).where(ended)
+    row = (await connection.execute(query.order_by(history.c.id.desc()).limit(1))).one_or_none()
+    saga = _saga(row)
+    if row is None or saga is None:
+        return None
+    end = State(row.end)
+    began = saga.phase_began_at if end is State.REFUNDED else saga.created_at
+    return replace(saga, state=end, updated_at=row.at, phase_began_at=began, ended_at=row.at)
 
 
 async def list_sagas(connection: AsyncConnection, wanted: Wanted, limit: int) -> list[Saga]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from opentelemetry import trace
 from opentelemetry.trace import Span, StatusCode
 
+import tracing
 from services.messaging.trace_context import restore
 from services.oms.records import Saga
 from services.oms.saga import State
@@ -17,7 +18,8 @@ def show(saga: Saga) -> Span:
     """Write `saga order` for a saga that first ended, or `refund order` for a refund after completion, and give it.
 
     It is a child of the order's entry span, with explicit start and end, and is written after the commit that ended
-    the saga, so that no span tells of an end that was rolled back.
+    the saga, so that no span tells of an end that was rolled back. A process that dies in between leaves that to
+    whoever gets the same answer again; its id follows from the saga, so that written twice it is one span.
     """
     began, end = _nanoseconds(saga.phase_began_at), _nanoseconds(saga.updated_at)
     attributes = {
@@ -30,7 +32,8 @@ def show(saga: Saga) -> Span:
         attributes[semconv.ERROR_TYPE] = failure
     name = semconv.SPAN_REFUND_ORDER if saga.state is State.REFUNDED else semconv.SPAN_SAGA_ORDER
     tracer = trace.get_tracer(__name__)
-    span = tracer.start_span(name, context=restore(saga.trace_context), start_time=began, attributes=attributes)
+    with tracing.known_as(saga.saga_id, name):
+        span = tracer.start_span(name, context=restore(saga.trace_context), start_time=began, attributes=attributes)
     if failure:
         span.set_status(StatusCode.ERROR, failure)
     span.end(end_time=max(began, end))

@@ -157,6 +157,28 @@ async def test_one_span_shows_the_whole_life(oms: OrderService, spans: RecordedS
     assert spans.one(semconv.SPAN_SAGA_ORDER).context == life.context
 
 
+async def test_a_life_is_shown_though_its_process_died_before_it_could(oms: OrderService) -> None:
+    """An answer that ended a saga, and comes again, shows the life that it ended, and only that one."""
+    with (
+        RecordedSpans(instrumented=False) as recorded,
+        recorded.tracer_provider.get_tracer("t").start_as_current_span("o"),
+    ):
+        placed = await oms.place()
+    reserved = await oms.answer("inventory.reserved")
+    charged = await oms.answer("payment.charged")
+    await oms.desk.refund(placed.order_id)
+    paid_back = await oms.answer("payment.refunded")
+    released = await oms.answer("inventory.released")
+    with RecordedSpans(instrumented=False) as recorded:
+        for reply_ in (reserved, charged, paid_back, released, charged):
+            await oms.replies(reply_)
+    assert [span.name for span in recorded.finished] == ["saga order", "saga order", "refund order"], recorded.tree()
+    life, again, refund = recorded.finished
+    assert life.context == again.context != refund.context
+    assert [attributes_of(span)[semconv.SAGA_OUTCOME] for span in (life, refund)] == ["completed", "refunded"]
+    assert (life.end_time or 0) <= (refund.start_time or 0) < (refund.end_time or 0)
+
+
 @pytest.mark.parametrize("reason", ["out_of_stock", "undone"])
 async def test_the_reason_reaches_the_customer(oms: OrderService, reason: str) -> None:
     """Why an order failed is said by the participant, and told by the event and by the API."""

@@ -63,8 +63,10 @@ class Nursery:
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(10)
+        self._process.stdout.close()
 
     def start(self, service: Service, environment: Mapping[str, str], log: Path) -> Forked:
         """Start a service; what it writes is appended to its log.

@@ -173,5 +173,5 @@ def _variables(service: Service, journal: Path, parts: Parts, port: int) -> dict
         "OTEL_SERVICE_NAME": service,
         "SAGATRACE_API_HOST": HOST,
         "SAGATRACE_API_PORT": str(port),
-        "SAGATRACE_JOURNAL": str(journal),
+        "SAGATRACE_JOURNAL_DIR": str(journal),
     }

@@ -12,6 +12,7 @@ from opentelemetry import trace
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+import tracing
 from services.messaging.clock import database_now, database_time
 from services.messaging.database import insert_once
 from services.messaging.tables import INBOX
@@ -31,7 +32,10 @@ class Inbox:
         """
         values = {"consumer_group": self.group, "event_id": event_id, "processed_at": database_now()}
         first = await insert_once(connection, INBOX, **values)
-        if not first:
+        if first:
+            # Its commit says that the message has had its effect: the span in which it had it must not be lost.
+            tracing.expose()
+        else:
             trace.get_current_span().set_attribute(semconv.SAGATRACE_DUPLICATE, value=True)
         return first
 

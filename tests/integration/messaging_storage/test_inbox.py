@@ -3,10 +3,12 @@
 import asyncio
 
 import pytest
+from opentelemetry.trace import SpanContext
 
 from services.contracts import new_id
 from services.messaging.database import Database
 from services.messaging.inbox import Inbox
+from tracing import exposure
 from tracing.testing import RecordedSpans
 
 
@@ -69,3 +71,23 @@ async def test_pruning_forgets_old_messages_of_the_group_only(database: Database
         assert await Inbox("one").prune(connection, retention_s=3600) == 0
         assert await Inbox("one").prune(connection, retention_s=-1) == 1
         assert await Inbox("one").prune(connection, retention_s=-1) == 0
+
+
+async def test_the_span_that_had_the_effect_is_kept_before_its_commit(database: Database) -> None:
+    """The first delivery's span is known to the journal before anybody can see that the message was processed."""
+    event_id = new_id()
+    seen: list[SpanContext] = []
+    exposure.listen(seen.append)
+    try:
+        with RecordedSpans(instrumented=False) as spans:
+            tracer = spans.tracer_provider.get_tracer("test")
+            with tracer.start_as_current_span("process") as first:
+                async with database.transaction() as connection:
+                    await Inbox("one").first_delivery(connection, event_id)
+                    assert seen == [first.get_span_context()]
+            with tracer.start_as_current_span("process"):
+                async with database.transaction() as connection:
+                    await Inbox("one").first_delivery(connection, event_id)
+    finally:
+        exposure.listen(None)
+    assert seen == [first.get_span_context()]

@@ -3,13 +3,11 @@
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from opentelemetry import trace
 from sqlalchemy import Column, MetaData, String, Table, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
@@ -30,7 +28,8 @@ from tests.support.outboxes import (
     mark_all_sent,
     put,
 )
-from tests.support.publishers import Acknowledged, KeepingPublisher
+from tests.support.publishers import KeepingPublisher
+from tests.support.relays import Sending, all_sent, running
 from tests.support.statements import counting
 from tracing.testing import RecordedSpans
 
@@ -42,33 +41,6 @@ _STUCK = RelaySettings(poll_interval=0.02, first_backoff=_NEVER_S, longest_backo
 _SENT = Table("sent_rows", MetaData(), Column("event_id", String(36), primary_key=True))
 
 
-class Sending(KeepingPublisher):
-    """Takes records in a span, as a producer does."""
-
-    async def publish(self, topic: str, *, key: bytes | None, value: bytes | None) -> Acknowledged:
-        """Take one record."""
-        with trace.get_tracer("test").start_as_current_span("send"):
-            return await super().publish(topic, key=key, value=value)
-
-
-@asynccontextmanager
-async def running(relay: Relay) -> AsyncIterator[None]:
-    """Run a relay, and stop it at the end."""
-    task = asyncio.create_task(relay.run())
-    try:
-        yield
-    finally:
-        await relay.stop()
-        await asyncio.wait_for(task, 10)
-
-
-def _all_sent(database: Database) -> Callable[[], asyncio.Future[bool]]:
-    async def check() -> bool:
-        return all(fate.sent for fate in await fates(database))
-
-    return lambda: asyncio.ensure_future(check())
-
-
 async def test_everything_is_sent_in_order_per_key(database: Database, outbox: Outbox) -> None:
     """Each row is sent once, a key's rows one after the other, and what the broker said of it is on record."""
     keys = [f"key-{number}" for number in range(12)]
@@ -76,7 +48,7 @@ async def test_everything_is_sent_in_order_per_key(database: Database, outbox: O
     async with running(Relay(database, outbox, publisher, settings=_SETTINGS)):
         for _ in range(5):
             await put(database, outbox, *keys, *keys)
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
     assert Counter(publisher.keys) == dict.fromkeys(keys, 10)
     for key in keys:
         first, second = keys.index(key), keys.index(key) + len(keys)
@@ -90,7 +62,7 @@ async def test_what_was_there_before_the_start_is_sent(database: Database, outbo
     await put(database, outbox, "a", "b")
     publisher = KeepingPublisher()
     async with running(Relay(database, outbox, publisher, settings=_SETTINGS)):
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
     assert sorted(publisher.keys) == ["a", "b"]
 
 
@@ -102,7 +74,7 @@ async def test_rows_of_another_process_are_found_by_the_poll(database: Database,
     silent.has_relay = True
     async with running(Relay(database, outbox, publisher, settings=settings)):
         await put(database, silent, "a")
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
     assert publisher.keys == ["a"]
 
 
@@ -113,7 +85,7 @@ async def test_rows_of_another_process_are_announced(database: Database, outbox:
     async with running(Relay(database, outbox, publisher, settings=_SETTINGS)):
         await eventually(lambda: _listeners(database))
         await put(database, Outbox(database), "a")
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
         async with database.transaction() as connection:
             await Outbox(database).add(connection, "events", event("b"))
             assert publisher.keys == ["a"]
@@ -131,7 +103,7 @@ async def test_a_lost_listener_comes_back(database: Database, outbox: Outbox) ->
                 # Committed when nobody hears it: found by whoever listens next.
                 await Outbox(database).add(connection, "events", event("a"))
                 await connection.execute(select(func.pg_terminate_backend(first)))
-            await eventually(_all_sent(database))
+            await eventually(all_sent(database))
             (second,) = await eventually(lambda: _listeners(database))
             await put(database, Outbox(database), "b")
             await eventually(lambda: publisher.keys == ["a", "b"])
@@ -145,10 +117,10 @@ async def test_a_process_whose_relay_runs_announces_nothing(database: Database, 
     with counting(database) as alone:
         await put(database, outbox, "a")
     async with running(relay):
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
         with counting(database) as beside:
             await put(database, outbox, "b")
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
     assert any("pg_notify" in text for text in alone.texts) is not database.is_sqlite
     assert not any("pg_notify" in text for text in beside.texts)
 
@@ -188,7 +160,7 @@ async def test_a_send_that_hangs_blocks_only_its_key(database: Database, outbox:
         await put(database, outbox, "stuck", "stuck", "free", "free")
         await eventually(lambda: publisher.keys == ["free", "free"])
         publisher.blocked["stuck"].set()
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
     assert publisher.sequences["stuck"] == [0, 1]
 
 
@@ -201,7 +173,7 @@ async def test_a_send_has_a_bound(database: Database, outbox: Outbox) -> None:
         await put(database, outbox, "slow")
         await eventually(lambda: publisher.most_in_flight["slow"] == 1)
         publisher.blocked["slow"].set()
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
     assert publisher.most_in_flight["slow"] == 1
 
 
@@ -215,7 +187,7 @@ async def test_a_failed_row_is_sent_when_the_broker_is_back(database: Database, 
             await eventually(lambda: publisher.most_in_flight["a"])
             publisher.refused.clear()
             await make_due(database)
-            await eventually(_all_sent(database))
+            await eventually(all_sent(database))
     assert publisher.sequences["a"] == [0, 1, 2]
 
 
@@ -228,7 +200,7 @@ async def test_two_relays_send_each_row_once(database: Database, outbox: Outbox)
     async with running(relays[0]), running(relays[1]):
         for _ in range(3):
             await put(database, outbox, *keys)
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
     assert Counter(publisher.keys) == dict.fromkeys(keys, 3)
     assert set(publisher.most_in_flight.values()) == {1}
 
@@ -246,7 +218,7 @@ async def test_on_sent_is_part_of_the_marking_transaction(database: Database, ou
     relay = Relay(database, outbox, KeepingPublisher(), on_sent=on_sent, settings=_SETTINGS)
     async with running(relay):
         ids = await put(database, outbox, "a", "a", "b")
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
     async with database.reading() as connection:
         noted = list((await connection.execute(select(_SENT.c.event_id))).scalars())
     assert sorted(noted) == sorted(str(each) for each in ids)
@@ -284,7 +256,7 @@ async def test_a_lease_is_renewed_while_a_row_is_sent(database: Database, outbox
 
         await eventually(renewed_past_its_claim)
         publisher.blocked["a"].set()
-        await eventually(_all_sent(database))
+        await eventually(all_sent(database))
     assert publisher.keys == ["a"]
 
 
@@ -338,7 +310,7 @@ async def test_what_was_sent_is_recorded_once_the_database_is_back(database: Dat
                 publisher.blocked["a"].set()
                 await eventually(lambda: [log["event"] for log in logs].count("outbox.unrecorded"))
                 other.execute("ROLLBACK")
-            await eventually(_all_sent(database))
+            await eventually(all_sent(database))
     await quick.close()
     assert publisher.keys == ["a"]
 
@@ -352,7 +324,7 @@ async def test_a_send_runs_in_the_context_of_the_span_that_wrote_the_row(databas
         ):
             (event_id,) = await put(database, outbox, "a")
         async with running(Relay(database, outbox, Sending(), settings=_SETTINGS)):
-            await eventually(_all_sent(database))
+            await eventually(all_sent(database))
     send, handler = spans.one("send"), spans.one("handler")
     assert spans.children(handler) == [send]
     attributes = dict(send.attributes or {})
@@ -364,51 +336,3 @@ async def test_a_send_runs_in_the_context_of_the_span_that_wrote_the_row(databas
         "messaging.message.conversation_id": "saga-of-a",
         "sagatrace.message.type": "saga.started",
     }
-
-
-async def test_the_send_of_a_row_that_was_claimed_before_says_so(database: Database, outbox: Outbox) -> None:
-    """A row that a dead relay may have sent already bears the number of its claim on its send; no other row does."""
-    await put(database, outbox, "a")
-    await outbox.claim(1, 60.0)
-    await expire_leases(database)
-    await put(database, outbox, "b")
-    with RecordedSpans(instrumented=False) as spans:
-        async with running(Relay(database, outbox, Sending(), settings=_SETTINGS)):
-            await eventually(_all_sent(database))
-    sent = {(send.attributes or {})["order.id"]: send for send in spans.finished}
-    assert {key: (send.attributes or {}).get("sagatrace.outbox.attempt") for key, send in sent.items()} == {
-        "a": 2,
-        "b": None,
-    }
-
-
-async def test_a_row_may_be_settled_while_others_are_given_back(database: Database) -> None:
-    """A send that ends while a stop gives rows back is recorded, and the stop is an orderly one."""
-    if database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time: nothing is settled meanwhile")
-    publisher = KeepingPublisher()
-    publisher.block("first")
-    publisher.block("second")
-    giving_back = asyncio.Event()
-
-    class Returning(Outbox):
-        async def mark_sent(self, connection: AsyncConnection, *what: Any) -> Any:
-            await giving_back.wait()
-            return await super().mark_sent(connection, *what)
-
-        async def release(self, connection: AsyncConnection, rows: Iterable[OutboxRow]) -> None:
-            giving_back.set()
-            await eventually(the_last_is_sent)
-            await super().release(connection, rows)
-
-    def the_last_is_sent() -> asyncio.Future[bool]:
-        async def check() -> bool:
-            return (await fates(database))[-1].sent
-
-        return asyncio.ensure_future(check())
-
-    outbox = Returning(database)
-    async with running(Relay(database, outbox, publisher, settings=_STUCK)):
-        await put(database, outbox, "first", "second", "late")
-        await eventually(lambda: publisher.keys == ["late"] and len(publisher.most_in_flight) == 3)
-    assert [(fate.sent, fate.leased) for fate in await fates(database)] == [(False, False)] * 2 + [(True, False)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import Row, Select, delete, insert, literal_column, select, update
+from sqlalchemy import BigInteger, Row, Select, String, and_, bindparam, delete, insert, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message
@@ -16,6 +16,7 @@ from services.inventory.stock import FailurePlan, State
 from services.inventory.tables import movements, reservations, stock
 from services.messaging.clock import database_now, database_time
 from services.messaging.database import hold_or_insert, insert_once
+from services.messaging.json_rows import json_rows
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,15 @@ async def save(connection: AsyncConnection, reservation: Reservation, *, due_in_
         "command_id": reservation.command_id,
         "sequence": reservation.sequence,
         "trace_context": reservation.trace_context,
-        "due_at": None if due_in_s is None else database_time(due_in_s),
-        "updated_at": database_now(),
     }
-    await connection.execute(update(reservations).where(*_is(reservation)).values(values))
+    save = _SAVE if due_in_s is None else _SAVE.values(due_at=database_time(due_in_s))
+    await connection.execute(save, values | _key(reservation))
 
 
 async def answer_later(connection: AsyncConnection, reservation: Reservation) -> None:
     """Let a pending reservation answer another command; when it is due does not change."""
-    values = {"command_id": reservation.command_id, "sequence": reservation.sequence, "updated_at": database_now()}
-    await connection.execute(update(reservations).where(*_is(reservation)).values(values))
+    values = {"command_id": reservation.command_id, "sequence": reservation.sequence}
+    await connection.execute(_ANSWER_LATER, values | _key(reservation))
 
 
 async def is_any_due(connection: AsyncConnection) -> bool:
@@ -102,13 +102,13 @@ async def hold_due(connection: AsyncConnection) -> Reservation | None:
 
 async def hold_stock(connection: AsyncConnection, skus: Mapping[str, int], plan: FailurePlan) -> dict[str, int]:
     """Lock the stock of these SKUs, in their order, and tell how much there is; a SKU's first use puts it there."""
-    query = select(stock).where(stock.c.sku.in_(list(skus))).order_by(stock.c.sku).with_for_update()
-    held = {row.sku: row.quantity for row in await connection.execute(query)}
+    asked = {"skus": [[sku] for sku in skus]}
+    held = {row.sku: row.quantity for row in await connection.execute(_HOLD_STOCK, asked)}
     if skus.keys() <= held.keys():
         return held
     for sku in skus:
         await _seed(connection, sku, plan.first_quantity(sku))
-    return {row.sku: row.quantity for row in await connection.execute(query)}
+    return {row.sku: row.quantity for row in await connection.execute(_HOLD_STOCK, asked)}
 
 
 async def take(connection: AsyncConnection, reservation: Reservation) -> None:
@@ -130,23 +130,36 @@ async def prune(connection: AsyncConnection, retention_s: float) -> int:
 
 async def _seed(connection: AsyncConnection, sku: str, quantity: int) -> None:
     if await insert_once(connection, stock, sku=sku, quantity=quantity):
-        seed = {"sku": sku, "kind": "seed", "quantity": quantity, "at": database_now()}
-        await connection.execute(insert(movements).values(seed))
+        await connection.execute(_NOTE, {"sku": sku, "kind": "seed", "quantity": quantity})
 
 
 async def _move(connection: AsyncConnection, reservation: Reservation, kind: str, sign: int) -> None:
-    for sku, quantity in sorted(reservation.quantities.items()):
-        of_sku = stock.c.sku == sku
-        await connection.execute(update(stock).where(of_sku).values(quantity=stock.c.quantity + sign * quantity))
-        effect = {"saga_id": reservation.saga_id, "step": reservation.step, "sku": sku, "kind": kind}
-        await connection.execute(insert(movements).values(effect | {"quantity": sign * quantity, "at": database_now()}))
+    changes = [(sku, sign * quantity) for sku, quantity in sorted(reservation.quantities.items())]
+    effect = {"saga_id": reservation.saga_id, "step": reservation.step, "kind": kind}
+    await connection.execute(_CHANGE, [{"of_sku": sku, "change": change} for sku, change in changes])
+    await connection.execute(_NOTE, [effect | {"sku": sku, "quantity": change} for sku, change in changes])
 
 
-def _is(reservation: Reservation) -> tuple[Any, Any]:
-    return reservations.c.saga_id == reservation.saga_id, reservations.c.step == reservation.step
+def _key(reservation: Reservation) -> dict[str, str]:
+    return {"of_saga": reservation.saga_id, "of_step": reservation.step}
 
 
 def _due() -> Select[Any]:
     # A literal, not a parameter: SQLite must see that the partial index covers the question.
     pending = reservations.c.state == literal_column(f"'{State.PENDING}'")
     return select(reservations).where(pending, reservations.c.due_at <= database_now())
+
+
+# Built once: to build a statement costs more than to execute it.
+_IS = and_(reservations.c.saga_id == bindparam("of_saga"), reservations.c.step == bindparam("of_step"))
+_ANSWER_LATER = update(reservations).where(_IS).values(updated_at=database_now())
+_SAVE = _ANSWER_LATER.values(due_at=None)
+_HOLD_STOCK = (
+    select(stock).where(stock.c.sku.in_(select(*json_rows("skus", String)))).order_by(stock.c.sku).with_for_update()
+)
+_CHANGE = (
+    update(stock)
+    .where(stock.c.sku == bindparam("of_sku"))
+    .values(quantity=stock.c.quantity + bindparam("change", type_=BigInteger))
+)
+_NOTE = insert(movements).values(at=database_now())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import DateTime, Float, TypeDecorator, bindparam
+from sqlalchemy import ColumnElement, DateTime, Float, TypeDecorator, bindparam
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -54,13 +54,14 @@ class database_now(FunctionElement[datetime]):  # noqa: N801  SQL functions are 
 
 
 class database_time(FunctionElement[datetime]):  # noqa: N801  SQL functions are written in lower case
-    """The database's clock plus a number of seconds, which may be negative."""
+    """The database's clock plus a number of seconds, which may be negative, or plus what an expression gives."""
 
     type = UtcDateTime()
     inherit_cache = True
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(bindparam("seconds", seconds, type_=Float(), unique=True))
+    def __init__(self, seconds: float | ColumnElement[float]) -> None:
+        given = isinstance(seconds, ColumnElement)
+        super().__init__(seconds if given else bindparam("seconds", seconds, type_=Float(), unique=True))
 
 
 @compiles(database_now, "postgresql")

@@ -18,9 +18,22 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Row, RowMapping, Table, event, make_url
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    Executable,
+    Insert,
+    Row,
+    RowMapping,
+    Table,
+    bindparam,
+    event,
+    make_url,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -28,6 +41,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services.messaging import crash_points
+from services.messaging.clock import database_now
 from services.messaging.crash_points import Write
 from services.messaging.errors import Unavailable
 
@@ -105,7 +119,9 @@ class Database:
         async with self._connected(self._single) as connection:
             yield connection
 
-    async def run(self, statement: Executable, write: Write) -> Sequence[RowMapping]:
+    async def run(
+        self, statement: Executable, write: Write, parameters: Mapping[str, object] | None = None
+    ) -> Sequence[RowMapping]:
         """Execute one statement that writes, as a transaction of its own, and give the rows that it returns.
 
         Raises:
@@ -113,10 +129,10 @@ class Database:
         """
         if self.is_sqlite:
             async with self.transaction(write) as connection:
-                return (await connection.execute(statement)).mappings().all()
+                return (await connection.execute(statement, parameters)).mappings().all()
         async with self._connected(self._single) as connection:
             crash_points.before(write)
-            rows = (await connection.execute(statement)).mappings().all()
+            rows = (await connection.execute(statement, parameters)).mappings().all()
             crash_points.after(write)
             return rows
 
@@ -169,9 +185,13 @@ async def insert_once(connection: AsyncConnection, table: Table, **values: objec
     """Insert a row unless one with the same primary or unique key is there; say whether it was inserted.
 
     Two transactions that insert the same key wait for each other, so exactly one of those that commit gets True.
+    A value is a parameter, `database_now()`, or any other expression.
     """
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    result = await connection.execute(insert(table).values(**values).on_conflict_do_nothing())
+    names, now = _names(values)
+    statement = _once_insert(connection.dialect.name, table, names, now)
+    if len(values) > len(names) + len(now):
+        statement = statement.values({name: values[name] for name in values.keys() - {*names, *now}})
+    result = await connection.execute(statement, {name: values[name] for name in names})
     return result.rowcount == 1
 
 
@@ -180,21 +200,52 @@ async def hold_or_insert(
     table: Table,
     values: Mapping[str, object],
     *,
-    again: Mapping[str, object] | None = None,
+    counting: str | None = None,
 ) -> Row[Any]:
     """Lock the row with the same primary key as `values`, inserted if there is none, and give it.
 
-    One statement: what is there already gets `again`, or a column of its key written over itself, which takes the row's
-    lock. Two transactions that insert the same key wait for each other, and the second one gets what the first one has
-    committed.
+    One statement: in a row that is there the column `counting` goes up by one, or one of its key is written over
+    itself; either takes the row's lock. Two transactions that insert the same key wait for each other, and the
+    second one gets what the first one has committed.
     """
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    keys = list(table.primary_key.columns)
-    statement = insert(table).values(**values)
-    written = again or {keys[0].name: statement.excluded[keys[0].name]}
-    held = statement.on_conflict_do_update(index_elements=keys, set_=written).returning(table)
-    row: Row[Any] = (await connection.execute(held)).one()
+    names, now = _names(values)
+    statement = _holding_insert(connection.dialect.name, table, names, now, counting)
+    row: Row[Any] = (await connection.execute(statement, {name: values[name] for name in names})).one()
     return row
+
+
+# To build a statement costs more than to execute it, so those that are executed for each message are built once.
+
+
+@cache
+def _once_insert(dialect: str, table: Table, names: tuple[str, ...], now: tuple[str, ...]) -> Insert:
+    return _plain_insert(dialect, table, names, now).on_conflict_do_nothing()
+
+
+@cache
+def _holding_insert(
+    dialect: str, table: Table, names: tuple[str, ...], now: tuple[str, ...], counting: str | None
+) -> Executable:
+    statement = _plain_insert(dialect, table, names, now)
+    keys = list(table.primary_key.columns)
+    written: dict[str, ColumnElement[Any]] = {keys[0].name: statement.excluded[keys[0].name]}
+    if counting is not None:
+        written = {counting: table.c[counting] + 1}
+    return statement.on_conflict_do_update(index_elements=keys, set_=written).returning(table)
+
+
+def _plain_insert(
+    dialect: str, table: Table, names: tuple[str, ...], now: tuple[str, ...]
+) -> postgresql.Insert | sqlite.Insert:
+    insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    columns = {name: bindparam(name, type_=table.c[name].type) for name in names}
+    return insert(table).values(columns | {name: database_now() for name in now})
+
+
+def _names(values: Mapping[str, object]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Tell which columns are parameters, and which get the database's clock."""
+    now = tuple(name for name, value in values.items() if isinstance(value, database_now))
+    return tuple(name for name, value in values.items() if not isinstance(value, ClauseElement)), now
 
 
 def _checked_schema(schema: str | None) -> str | None:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, bindparam, column
+from sqlalchemy import JSON, ColumnElement, bindparam, cast, column
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 _VALUE = JSON().with_variant(JSONB(), "postgresql")
 
 
-def json_rows(rows: Sequence[Any]) -> ColumnElement[Any]:
-    """Give the one column of a table that has these JSON values as its rows."""
-    return _json_rows(rows).table_valued(column("value", _VALUE), name="given").c.value
+def json_rows(parameter: str, *types: type[TypeEngine[Any]]) -> tuple[ColumnElement[Any], ...]:
+    """Give the columns, of these types, of a table whose rows are the lists in a parameter, which is a list of them."""
+    row = _json_rows(parameter).table_valued(column("value", _VALUE), name=parameter).c.value
+    return tuple(cast(row[at].as_string(), type_) for at, type_ in enumerate(types))
 
 
 class _json_rows(FunctionElement[Any]):  # noqa: N801  SQL functions are written in lower case
     type = _VALUE
     inherit_cache = True
 
-    def __init__(self, rows: Sequence[Any]) -> None:
-        super().__init__(bindparam("rows", list(rows), type_=_VALUE, unique=True))
+    def __init__(self, parameter: str) -> None:
+        super().__init__(bindparam(parameter, type_=_VALUE))
 
 
 @compiles(_json_rows, "postgresql")

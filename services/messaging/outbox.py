@@ -21,7 +21,21 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, ColumnElement, RowMapping, cast, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Executable,
+    Float,
+    Integer,
+    RowMapping,
+    Uuid,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message, encode
@@ -122,12 +136,9 @@ class Outbox:
 
         Rows whose ids are in `besides` are left alone: a relay does not claim what it has in hand, however long ago.
         """
-        due = select(OUTBOX.c.id).where(_claimable(), OUTBOX.c.id.not_in(besides)).order_by(OUTBOX.c.id).limit(limit)
-        chosen = due.with_for_update(skip_locked=True).cte("chosen")
-        lease = {"lease_token": uuid4(), "leased_until": database_time(lease_s), "attempts": OUTBOX.c.attempts + 1}
-        claim = update(OUTBOX).where(OUTBOX.c.id.in_(select(chosen.c.id))).values(**lease)
-        returned = claim.returning(OUTBOX, database_now().label("claimed_at"))
-        rows = await self._database.run(returned, Write.OUTBOX_CLAIM)
+        in_hand = [[row_id] for row_id in besides]
+        given = {"most": limit, "lease_s": lease_s, "new_token": uuid4(), "in_hand": in_hand}
+        rows = await self._database.run(_CLAIM, Write.OUTBOX_CLAIM, given)
         return sorted((OutboxRow.of(row) for row in rows), key=lambda row: row.id)
 
     async def mark_sent(self, connection: AsyncConnection, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
@@ -135,11 +146,8 @@ class Outbox:
 
         Where a lease has passed to somebody else nothing is written.
         """
-        place = json_rows([[row.id, row.partition, row.offset] for row in rows])
-        row_id, partition, offset = (cast(place[at].as_string(), BigInteger) for at in range(3))
-        sent: dict[str, Any] = {"sent_at": database_now(), "partition": partition, "offset": offset, "last_error": None}
-        ours = (OUTBOX.c.id == row_id) & _is_leased(rows)
-        marked = await connection.execute(update(OUTBOX).where(ours).values(sent | _UNLEASED).returning(OUTBOX.c.id))
+        sent = [[row.id, row.lease_token.hex, row.partition, row.offset] for row in rows]
+        marked = await connection.execute(_MARK_SENT, {"sent": sent})
         ids = set(marked.scalars())
         return [row for row in rows if row.id in ids]
 
@@ -186,7 +194,6 @@ class Outbox:
 
 
 _UNLEASED: dict[str, Any] = {"lease_token": None, "leased_until": None}
-_INSERT = insert(OUTBOX).values(created_at=database_now(), next_attempt_at=database_now(), attempts=0)
 
 
 def _row(topic: str, message: Message, value: bytes) -> dict[str, Any]:
@@ -225,3 +232,30 @@ def _claimable() -> ColumnElement[bool]:
     )
     free = OUTBOX.c.leased_until.is_(None) | (OUTBOX.c.leased_until <= database_now())
     return OUTBOX.c.sent_at.is_(None) & (OUTBOX.c.next_attempt_at <= database_now()) & free & ~blocked
+
+
+def _claim() -> Executable:
+    in_hand = select(*json_rows("in_hand", BigInteger))
+    due = select(OUTBOX.c.id).where(_claimable(), OUTBOX.c.id.not_in(in_hand)).order_by(OUTBOX.c.id)
+    chosen = due.limit(bindparam("most", type_=Integer)).with_for_update(skip_locked=True).cte("chosen")
+    lease = {
+        "lease_token": bindparam("new_token", type_=Uuid),
+        "leased_until": database_time(bindparam("lease_s", type_=Float)),
+        "attempts": OUTBOX.c.attempts + 1,
+    }
+    claim = update(OUTBOX).where(OUTBOX.c.id.in_(select(chosen.c.id))).values(lease)
+    return claim.returning(OUTBOX, database_now().label("claimed_at"))
+
+
+def _mark_sent() -> Executable:
+    row_id, token, partition, offset = json_rows("sent", BigInteger, Uuid, Integer, BigInteger)
+    place = {"sent_at": database_now(), "partition": partition, "offset": offset, "last_error": None}
+    ours = (OUTBOX.c.id == row_id) & (OUTBOX.c.lease_token == token) & OUTBOX.c.sent_at.is_(None)
+    return update(OUTBOX).where(ours).values(place | _UNLEASED).returning(OUTBOX.c.id)
+
+
+# To build a statement costs more than to execute it, so those that are executed for each message are built once. Lists
+# are JSON: the text of the statement, by which servers keep its plan, is the same for any number of rows.
+_INSERT = insert(OUTBOX).values(created_at=database_now(), next_attempt_at=database_now(), attempts=0)
+_CLAIM = _claim()
+_MARK_SENT = _mark_sent()

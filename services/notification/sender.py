@@ -29,6 +29,8 @@ class RecordingSender:
             "order_id": letter.order_id,
             "saga_id": letter.saga_id,
             "template": letter.template,
-            "sent_at": database_now(),
         }
-        await connection.execute(insert(notifications).values(values))
+        await connection.execute(_RECORD, values)
+
+
+_RECORD = insert(notifications).values(sent_at=database_now())

@@ -8,13 +8,27 @@ from datetime import datetime
 from typing import Any
 
 from opentelemetry import trace
-from sqlalchemy import ColumnElement, Row, exists, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    Executable,
+    Float,
+    Row,
+    String,
+    Uuid,
+    bindparam,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Item, Money
 from services.messaging.clock import database_now, database_time
 from services.messaging.database import insert_once
 from services.messaging.errors import Transient
+from services.messaging.json_rows import json_rows
 from services.oms.records import Held, Order, Saga, Wanted
 from services.oms.saga import DEFINITIONS, ENDS, Input, State, Status
 from services.oms.tables import history, idempotency_keys, orders, reply_progress, sagas
@@ -36,10 +50,8 @@ async def insert_order(connection: AsyncConnection, order: Order) -> datetime:
         "total_amount": order.total.amount,
         "currency": order.total.currency,
         "payment_method": order.payment_method,
-        "created_at": database_now(),
     }
-    kept = await connection.execute(insert(orders).values(values).returning(orders.c.created_at))
-    at: datetime = kept.scalar_one()
+    at: datetime = (await connection.execute(_KEEP_ORDER, values)).scalar_one()
     return at
 
 
@@ -50,10 +62,10 @@ async def write_saga(connection: AsyncConnection, saga: Saga) -> None:
         ConcurrentUpdate: the version before is not there any more.
     """
     if saga.version == 1:
-        await connection.execute(insert(sagas).values(_columns(saga)))
+        await connection.execute(_INSERT_SAGA, _columns(saga))
         return
-    before = (sagas.c.saga_id == saga.saga_id) & (sagas.c.version == saga.version - 1)
-    result = await connection.execute(update(sagas).where(before).values(_columns(saga)))
+    before = {"of_saga": saga.saga_id, "before": saga.version - 1}
+    result = await connection.execute(_UPDATE_SAGA, _columns(saga) | before)
     if result.rowcount != 1:
         message = f"saga {saga.saga_id} was moved by another transaction"
         raise ConcurrentUpdate(message)
@@ -61,12 +73,12 @@ async def write_saga(connection: AsyncConnection, saga: Saga) -> None:
 
 async def hold_saga(connection: AsyncConnection, saga_id: str) -> Held | None:
     """Read a saga's row, with its order, and hold it until the transaction ends."""
-    return await _hold(connection, sagas.c.saga_id == saga_id)
+    return await _hold(connection, _HOLD_SAGA, saga_id)
 
 
 async def hold_saga_of(connection: AsyncConnection, order_id: str) -> Held | None:
     """Read the row of an order's saga, with the order, and hold it until the transaction ends."""
-    return await _hold(connection, sagas.c.order_id == order_id)
+    return await _hold(connection, _HOLD_SAGA_OF, order_id)
 
 
 async def read_saga(connection: AsyncConnection, saga_id: str) -> Saga | None:
@@ -153,7 +165,6 @@ async def add_history(  # noqa: PLR0913  one parameter a column
     values = {
         "saga_id": saga.saga_id,
         "sequence": saga.version,
-        "at": database_now(),
         "input": moved_by,
         "verdict": verdict,
         "actor": actor,
@@ -163,7 +174,7 @@ async def add_history(  # noqa: PLR0913  one parameter a column
         "trace_id": trace.format_trace_id(span.trace_id) if span.is_valid else None,
         "span_id": trace.format_span_id(span.span_id) if span.is_valid else None,
     }
-    await connection.execute(insert(history).values(values))
+    await connection.execute(_ADD_HISTORY, values)
 
 
 async def read_history(connection: AsyncConnection, saga_id: str) -> Sequence[Mapping[str, Any]]:
@@ -184,19 +195,17 @@ async def claim_key(connection: AsyncConnection, key: str, fingerprint: str, ord
 
 async def read_sagas(connection: AsyncConnection, saga_ids: Collection[str]) -> list[Saga]:
     """Read the rows of some sagas."""
-    found = await connection.execute(select(sagas).where(sagas.c.saga_id.in_(saga_ids)))
+    found = await connection.execute(_READ_SAGAS, {"names": [[saga_id] for saga_id in saga_ids]})
     return [saga for row in found if (saga := _saga(row))]
 
 
-async def start_deadlines(connection: AsyncConnection, awaiting: Collection[Saga], seconds: float) -> None:
-    """Let the time of commands run, as far as their answers are still awaited.
+async def start_deadlines(connection: AsyncConnection, awaiting: Sequence[tuple[Saga, float]]) -> None:
+    """Let the time of the commands that sagas await run, each for its seconds, as far as they still are awaited.
 
     The rows are found by their saga: a command's id has no index, and would be looked for in all of them.
     """
-    commands = {saga.command_id for saga in awaiting}
-    of_sagas = sagas.c.saga_id.in_([saga.saga_id for saga in awaiting])
-    awaited = of_sagas & sagas.c.command_id.in_(commands) & ~sagas.c.needs_attention
-    await connection.execute(update(sagas).where(awaited).values(deadline=database_time(seconds)))
+    rows = [[saga.saga_id, saga.command_id.hex, seconds] for saga, seconds in awaiting if saga.command_id]
+    await connection.execute(_START_DEADLINES, {"awaiting": rows})
 
 
 async def is_any_overdue(connection: AsyncConnection) -> bool:
@@ -232,9 +241,31 @@ def _columns(saga: Saga) -> dict[str, Any]:
     return asdict(saga) | {"status": saga.status}
 
 
-async def _hold(connection: AsyncConnection, which: ColumnElement[bool]) -> Held | None:
-    query = select(sagas, orders, database_now().label("now")).join_from(sagas, orders).where(which)
-    row = (await connection.execute(query.with_for_update(of=sagas))).one_or_none()
+def _holding(column: Column[Any]) -> Executable:
+    query = select(sagas, orders, database_now().label("now")).join_from(sagas, orders)
+    return query.where(column == bindparam("name")).with_for_update(of=sagas)
+
+
+# Built once: to build a statement costs more than to execute it.
+_KEEP_ORDER = insert(orders).values(created_at=database_now()).returning(orders.c.created_at)
+_INSERT_SAGA = insert(sagas)
+_UPDATE_SAGA = update(sagas).where(sagas.c.saga_id == bindparam("of_saga"), sagas.c.version == bindparam("before"))
+_HOLD_SAGA, _HOLD_SAGA_OF = _holding(sagas.c.saga_id), _holding(sagas.c.order_id)
+_ADD_HISTORY = insert(history).values(at=database_now())
+_READ_SAGAS = select(sagas).where(sagas.c.saga_id.in_(select(*json_rows("names", String))))
+
+
+def _start_deadlines() -> Executable:
+    saga_id, command_id, seconds = json_rows("awaiting", String, Uuid, Float)
+    awaited = (sagas.c.saga_id == saga_id) & (sagas.c.command_id == command_id) & ~sagas.c.needs_attention
+    return update(sagas).where(awaited).values(deadline=database_time(seconds))
+
+
+_START_DEADLINES = _start_deadlines()
+
+
+async def _hold(connection: AsyncConnection, statement: Executable, name: str) -> Held | None:
+    row = (await connection.execute(statement, {"name": name})).one_or_none()
     saga = _saga(row)
     if row is None or saga is None:
         return None

@@ -55,12 +55,10 @@ class Timeouts:
         commands = {row.event_id: row.saga_id for row in rows if row.topic in COMMAND_TOPICS}
         if not commands:
             return
-        awaiting: dict[float, list[Saga]] = {}
-        for saga in await store.read_sagas(connection, set(commands.values())):
-            if saga.command_id in commands:
-                awaiting.setdefault(self._patience_s(saga), []).append(saga)
-        for seconds, sagas in awaiting.items():
-            await store.start_deadlines(connection, sagas, seconds)
+        sagas = await store.read_sagas(connection, set(commands.values()))
+        awaiting = [(saga, self._patience_s(saga)) for saga in sagas if saga.command_id in commands]
+        if awaiting:
+            await store.start_deadlines(connection, awaiting)
 
     async def sweep(self) -> bool:
         """Move every saga that is overdue; True if there may be more."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Money
@@ -124,7 +124,7 @@ class SimulatedGateway:
     async def _hold(self, connection: AsyncConnection, key: str) -> tuple[KeyState, str | None, int]:
         """Lock a key, made if need be, and count the try."""
         values = {"state": KeyState.NEW, "tries": 1, "created_at": database_now(), "updated_at": database_now()}
-        row = await hold_or_insert(connection, keys, {"key": key, **values}, again={"tries": keys.c.tries + 1})
+        row = await hold_or_insert(connection, keys, {"key": key, **values}, counting="tries")
         return KeyState(row.state), row.reason, row.tries
 
     async def _decide(
@@ -144,10 +144,14 @@ class SimulatedGateway:
 
     @staticmethod
     async def _enter(connection: AsyncConnection, key: str, kind: str, amount: int, currency: str) -> None:
-        values = {"key": key, "kind": kind, "amount": amount, "currency": currency, "at": database_now()}
-        await connection.execute(insert(entries).values(values))
+        values = {"key": key, "kind": kind, "amount": amount, "currency": currency}
+        await connection.execute(_ENTER, values)
 
     @staticmethod
     async def _keep(connection: AsyncConnection, key: str, state: KeyState, reason: str | None) -> None:
-        values = {"state": state, "reason": reason, "updated_at": database_now()}
-        await connection.execute(update(keys).where(keys.c.key == key).values(values))
+        await connection.execute(_KEEP, {"of_key": key, "state": state, "reason": reason})
+
+
+# Built once: to build a statement costs more than to execute it.
+_ENTER = insert(entries).values(at=database_now())
+_KEEP = update(keys).where(keys.c.key == bindparam("of_key")).values(updated_at=database_now())

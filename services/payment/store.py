@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Row, and_, delete, select, update
+from sqlalchemy import Row, and_, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message, Money
@@ -45,7 +45,7 @@ class Charge:
 
 async def state_of(connection: AsyncConnection, saga_id: str, step: Step) -> State:
     """Tell where a charge stands, without a lock."""
-    state = await connection.scalar(select(charges.c.state).where(_is(saga_id, step)))
+    state = await connection.scalar(_STATE, {"of_saga": saga_id, "of_step": step})
     return State.NEW if state is None else State(state)
 
 
@@ -71,9 +71,8 @@ async def save(connection: AsyncConnection, charge: Charge) -> None:
         "amount": charge.amount and charge.amount.amount,
         "currency": charge.amount and charge.amount.currency,
         "trace_context": charge.trace_context,
-        "updated_at": database_now(),
     }
-    await connection.execute(update(charges).where(_is(charge.saga_id, charge.step)).values(values))
+    await connection.execute(_SAVE, values | {"of_saga": charge.saga_id, "of_step": charge.step})
 
 
 async def prune(connection: AsyncConnection, retention_s: float) -> int:
@@ -83,5 +82,7 @@ async def prune(connection: AsyncConnection, retention_s: float) -> int:
     return (await connection.execute(delete(charges).where(old))).rowcount
 
 
-def _is(saga_id: str, step: Step) -> ColumnElement[bool]:
-    return and_(charges.c.saga_id == saga_id, charges.c.step == step)
+# Built once: to build a statement costs more than to execute it.
+_IS = and_(charges.c.saga_id == bindparam("of_saga"), charges.c.step == bindparam("of_step"))
+_STATE = select(charges.c.state).where(_IS)
+_SAVE = update(charges).where(_IS).values(updated_at=database_now())

@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Column, MetaData, String, Table, func, insert, select, text
+from sqlalchemy import Column, MetaData, String, Table, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
@@ -20,7 +20,6 @@ from services.messaging.settings import RelaySettings
 from tests.support.eventually import eventually
 from tests.support.outboxes import (
     Fate,
-    event,
     expire_leases,
     fates,
     leased_until,
@@ -30,7 +29,6 @@ from tests.support.outboxes import (
 )
 from tests.support.publishers import KeepingPublisher
 from tests.support.relays import Sending, all_sent, running
-from tests.support.statements import counting
 from tracing.testing import RecordedSpans
 
 # Long enough that nothing here waits for a poll: what is sent was woken.
@@ -76,67 +74,6 @@ async def test_rows_of_another_process_are_found_by_the_poll(database: Database,
         await put(database, silent, "a")
         await eventually(all_sent(database))
     assert publisher.keys == ["a"]
-
-
-@pytest.mark.databases("postgres")
-async def test_rows_of_another_process_are_announced(database: Database, outbox: Outbox) -> None:
-    """On PostgreSQL a relay that waits hears of what another process has committed, and of nothing before."""
-    publisher = KeepingPublisher()
-    async with running(Relay(database, outbox, publisher, settings=_SETTINGS)):
-        await eventually(lambda: _listeners(database))
-        await put(database, Outbox(database), "a")
-        await eventually(all_sent(database))
-        async with database.transaction() as connection:
-            await Outbox(database).add(connection, "events", event("b"))
-            assert publisher.keys == ["a"]
-        await eventually(lambda: publisher.keys == ["a", "b"])
-
-
-@pytest.mark.databases("postgres")
-async def test_a_lost_listener_comes_back(database: Database, outbox: Outbox) -> None:
-    """When the connection that listens is lost, the relay goes on, and listens again as soon as it can."""
-    publisher = KeepingPublisher()
-    with capture_logs() as logs:
-        async with running(Relay(database, outbox, publisher, settings=_SETTINGS)):
-            (first,) = await eventually(lambda: _listeners(database))
-            async with database.transaction() as connection:
-                # Committed when nobody hears it: found by whoever listens next.
-                await Outbox(database).add(connection, "events", event("a"))
-                await connection.execute(select(func.pg_terminate_backend(first)))
-            await eventually(all_sent(database))
-            (second,) = await eventually(lambda: _listeners(database))
-            await put(database, Outbox(database), "b")
-            await eventually(lambda: publisher.keys == ["a", "b"])
-    assert first != second
-    assert [log["event"] for log in logs if log.get("loop") == "outbox listener"] == ["loop.unavailable"]
-
-
-async def test_a_process_whose_relay_runs_announces_nothing(database: Database, outbox: Outbox) -> None:
-    """The busy path has no NOTIFY: rows are announced only where no relay runs."""
-    relay = Relay(database, outbox, KeepingPublisher(), settings=_SETTINGS)
-    with counting(database) as alone:
-        await put(database, outbox, "a")
-    async with running(relay):
-        await eventually(all_sent(database))
-        with counting(database) as beside:
-            await put(database, outbox, "b")
-        await eventually(all_sent(database))
-    assert any("pg_notify" in text for text in alone.texts) is not database.is_sqlite
-    assert not any("pg_notify" in text for text in beside.texts)
-
-
-def _listeners(database: Database) -> asyncio.Future[list[int]]:
-    """Tell the processes of the server that listen in this database."""
-
-    async def read() -> list[int]:
-        query = text(
-            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            " AND (query LIKE 'LISTEN%' OR query = 'SELECT 1')"
-        )
-        async with database.reading() as connection:
-            return list((await connection.execute(query)).scalars())
-
-    return asyncio.ensure_future(read())
 
 
 async def test_a_refused_row_blocks_only_its_key_and_alerts(database: Database, outbox: Outbox) -> None:

@@ -46,13 +46,12 @@ class Received:
     @cached_property
     def origin(self) -> Place:
         """Where the record came from at first: what a dead letter is known by."""
-        here = Place(self.record.topic, self.record.partition, self.record.offset)
-        return origin_of(self.record) or here
+        return self._first or Place(self.record.topic, self.record.partition, self.record.offset)
 
-    @cached_property
+    @property
     def is_redriven(self) -> bool:
         """Whether the record has been a dead letter before."""
-        return origin_of(self.record) is not None
+        return self._first is not None
 
     @cached_property
     def redrives(self) -> int:
@@ -88,3 +87,7 @@ class Received:
         if not self.is_redriven:
             return None
         return {semconv.SAGATRACE_ORIGINAL_TOPIC: self.origin.topic, semconv.SAGATRACE_REDRIVES: self.redrives}
+
+    @cached_property
+    def _first(self) -> Place | None:
+        return origin_of(self.record)

@@ -27,6 +27,7 @@ from tests.support.sources import ROOT
 
 _KEYS = 200
 _EACH = 50
+_IN_A_ROW = 5
 _PARTITIONS = 8
 _BROKER = {"group.min.session.timeout.ms": "1000"}
 _VARIABLES = {
@@ -148,12 +149,13 @@ async def test_ten_thousand_messages_outlive_their_readers(
 
 
 async def _flow(brokers: str) -> None:
-    """Send the messages of all keys, a round at a time."""
+    """Send the messages of all keys, some of each in a row: side by side, they would overtake each other."""
     async with AIOKafkaProducer(bootstrap_servers=brokers, enable_idempotence=True) as producer:
-        for sequence in range(_EACH):
-            orders = [f"o-{key}" for key in range(_KEYS)]
+        for first in range(0, _EACH, _IN_A_ROW):
+            run = [(f"o-{key}", first + next_) for key in range(_KEYS) for next_ in range(_IN_A_ROW)]
             sent = [
-                await producer.send(TOPIC, encode(message(order, sequence)), key=order.encode()) for order in orders
+                await producer.send(TOPIC, encode(message(order, sequence)), key=order.encode())
+                for order, sequence in run
             ]
             await asyncio.gather(*sent)
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Instrumentation = Literal["none", "contrib", "ours"]
+Client = Literal["aiokafka", "faststream", "confluent"]
+#: "own": the tracing that is made for a client other than aiokafka.
+Instrumentation = Literal["none", "contrib", "ours", "own"]
 Workload = Literal["produce", "getone", "getmany"]
 
 WORKLOADS: Final[tuple[Workload, ...]] = ("produce", "getone", "getmany")
@@ -32,6 +34,7 @@ class Mode:
     #: Whether the parent that arrives, in the headers or as the current span, is sampled.
     sampled: bool = True
     metrics: bool = False
+    client: Client = "aiokafka"
     #: The row whose cost is 1 in this row's tax; without one it has no tax.
     reference: str | None = None
 
@@ -44,6 +47,10 @@ MODES: Final = (
     Mode("contrib_0", "contrib, 0 % sampled", "contrib", sampled=False),
     Mode("official_0", "ours, 0 % sampled", "ours", sampled=False, reference="contrib_0"),
     Mode("official_100_metrics", "ours, 100 % sampled, metrics on", "ours", metrics=True),
+    Mode("faststream", "FastStream, untraced", "none", client="faststream"),
+    Mode("faststream_100", "FastStream, own tracing, 100 % sampled", "own", client="faststream"),
+    Mode("confluent", "confluent-kafka, untraced", "none", client="confluent"),
+    Mode("confluent_100", "confluent-kafka, contrib, 100 % sampled", "own", client="confluent"),
 )
 
 
@@ -80,4 +87,13 @@ def expected_spans(mode: Mode, workload: Workload, done: Tally) -> int:
         return 0
     if mode.instrumentation == "contrib":
         return done.messages + done.polls + done.partitions
+    if mode.instrumentation == "own":
+        return _spans_of_peer(mode.client, workload, done)
     return done.messages * 2 if workload == "getone" else done.messages + done.chunks
+
+
+def _spans_of_peer(client: Client, workload: Workload, done: Tally) -> int:
+    """FastStream makes two spans a message sent or batch received; contrib for confluent-kafka two a receive."""
+    if client == "faststream":
+        return {"produce": done.messages * 2, "getone": done.messages, "getmany": done.polls * 2}[workload]
+    return done.messages if workload == "produce" else done.polls * 2

@@ -24,8 +24,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 import tracing
-from benchmarks import freight
-from benchmarks.modes import Instrumentation, Mode, Workload
+from benchmarks import freight, workloads
+from benchmarks.modes import Client, Instrumentation, Mode, Workload
 
 #: Spans that one message may have, of all rows, with room for those of the polls.
 _SPANS_A_MESSAGE: Final = 3
@@ -68,6 +68,23 @@ def instrument(mode: Mode) -> None:
         AIOKafkaInstrumentor().instrument()
     elif mode.instrumentation == "ours":
         tracing.instrument()
+    elif mode.client == "confluent" and mode.instrumentation == "own":
+        from benchmarks.peers import confluent_client
+
+        confluent_client.instrument()
+
+
+def workloads_of(client: Client) -> workloads.Workloads:
+    """Give the workloads as a client does them; what a mode does not need is not imported either."""
+    if client == "faststream":
+        from benchmarks.peers import faststream_client
+
+        return faststream_client.OPEN
+    if client == "confluent":
+        from benchmarks.peers import confluent_client
+
+        return confluent_client.OPEN
+    return workloads.OPEN
 
 
 @contextmanager
@@ -104,4 +121,5 @@ HANDLERS: Final[dict[Instrumentation, Callable[[ConsumerRecord[Any, Any]], None]
     "none": _handle,
     "contrib": _handle,
     "ours": _handle_traced,
+    "own": _handle,
 }

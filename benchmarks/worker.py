@@ -54,7 +54,9 @@ class Worker:
         self._pipeline = pipeline.Pipeline(order.sink, order.messages, collect_metrics=self._mode.metrics)
         pipeline.instrument(self._mode)
         handler = pipeline.HANDLERS[self._mode.instrumentation]
-        self._site = workloads.Site(order.brokers, freight.topic_of(self._mode), handler)
+        topic, traced = freight.topic_of(self._mode), self._mode.instrumentation == "own"
+        self._site = workloads.Site(order.brokers, topic, handler, traced=traced)
+        self._open = pipeline.workloads_of(self._mode.client)
 
     async def measure(self) -> dict[Workload, list[float]]:
         """Return microseconds of CPU a message of each workload, one value for each time that it was run.
@@ -73,7 +75,7 @@ class Worker:
     async def _run(self, workload: Workload, messages: int) -> int:
         """Run a workload and return nanoseconds of CPU."""
         before = sink.received(self._order.sink)
-        async with workloads.OPEN[workload](self._site) as run, asyncio.timeout(_LIMIT_S):
+        async with self._open[workload](self._site) as run, asyncio.timeout(_LIMIT_S):
             gc.collect()
             with pipeline.ambient(self._mode, workload):
                 started = process_time_ns()

@@ -24,8 +24,8 @@ Run = Callable[[int], Awaitable[Tally]]
 
 #: Sends between two looks at the acknowledgements.
 _WINDOW: Final = 500
-_MAX_RECORDS: Final = 500
-_POLL_MS: Final = 1_000
+MAX_RECORDS: Final = 500
+POLL_MS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Site:
     brokers: str
     topic: str
     handler: Handler
+    #: Whether a client with tracing of its own traces; aiokafka is wrapped from outside instead.
+    traced: bool = False
+
+
+Workloads = dict[Workload, Callable[[Site], AbstractAsyncContextManager[Run]]]
 
 
 @asynccontextmanager
@@ -49,13 +54,19 @@ async def _produce(producer: AIOKafkaProducer, messages: int) -> Tally:
     pending: list[asyncio.Future[RecordMetadata]] = []
     for number in range(messages):
         pending.append(await producer.send(freight.SENT_TO, freight.VALUE, freight.key(number)))
-        if len(pending) == _WINDOW:
-            await _acknowledged(pending)
-    await _acknowledged(pending)
+        await window(pending)
+    await acknowledge(pending)
     return Tally(messages=messages)
 
 
-async def _acknowledged(pending: list[asyncio.Future[RecordMetadata]]) -> None:
+async def window(pending: list[asyncio.Future[RecordMetadata]]) -> None:
+    """Look at the acknowledgements if many are due."""
+    if len(pending) == _WINDOW:
+        await acknowledge(pending)
+
+
+async def acknowledge(pending: list[asyncio.Future[RecordMetadata]]) -> None:
+    """Wait for every acknowledgement."""
     for future in pending:
         await future
     # A future that was done already gave no turn to its callbacks, which end spans.
@@ -102,8 +113,8 @@ async def _getmany(consumer: AIOKafkaConsumer, site: Site, messages: int) -> Tal
     handler = site.handler
     done = Tally()
     while done.messages < messages:
-        room = min(_MAX_RECORDS, messages - done.messages)
-        batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=room)
+        room = min(MAX_RECORDS, messages - done.messages)
+        batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=room)
         for batch in batches.values():
             for record in batch:
                 handler(record)
@@ -111,7 +122,7 @@ async def _getmany(consumer: AIOKafkaConsumer, site: Site, messages: int) -> Tal
     return done
 
 
-OPEN: Final[dict[Workload, Callable[[Site], AbstractAsyncContextManager[Run]]]] = {
+OPEN: Final[Workloads] = {
     "produce": producing,
     "getone": getting_one,
     "getmany": getting_many,

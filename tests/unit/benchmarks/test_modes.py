@@ -34,6 +34,9 @@ def test_a_tally_counts_what_determines_spans(done: Tally) -> None:
         ("official_100_metrics", "getone", 2000),
         ("contrib_0", "produce", 0),
         ("official_0", "getone", 0),
+        ("faststream", "produce", 0),
+        ("faststream_100", "produce", 2000),
+        ("confluent_100", "produce", 1000),
     ],
 )
 def test_every_message_has_its_spans(row: str, workload: Workload, spans: int) -> None:
@@ -48,6 +51,12 @@ def test_every_message_has_its_spans(row: str, workload: Workload, spans: int) -
 def test_a_poll_of_many_adds_its_own_spans(row: str, spans: int, done: Tally) -> None:
     """Contrib adds one for the call and one for each partition, ours one for every 128 messages of a call."""
     assert expected_spans(_BY_NAME[row], "getmany", done) == spans
+
+
+@pytest.mark.parametrize("row", ["faststream_100", "confluent_100"])
+def test_a_peer_makes_two_spans_for_a_batch(row: str, done: Tally) -> None:
+    """However many messages a batch has: neither peer says which message came from where."""
+    assert expected_spans(_BY_NAME[row], "getmany", done) == 4
 
 
 def test_the_order_of_modes_moves_on_with_each_round() -> None:

@@ -1,0 +1,1 @@
+"""What else people use: FastStream and confluent-kafka, each untraced and with the tracing made for it."""

@@ -43,6 +43,8 @@ def _clean_environment() -> Iterator[None]:
         for name in list(os.environ):
             if _SCRUBBED.fullmatch(name):
                 environment.delenv(name)
+        # A service that a test kills must not tell the next test's back end.
+        environment.setenv("SAGATRACE_JOURNAL_DIR", "none")
         yield
 
 

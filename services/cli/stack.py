@@ -94,6 +94,7 @@ class Stack:
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             # Milliseconds: spans are shown as soon as an order is done.
             "OTEL_BSP_SCHEDULE_DELAY": "200",
+            "SAGATRACE_JOURNAL_DIR": str(self.scratch / service / "journal"),
             # The demo shows no metrics: they are only made where they go on to somebody.
             "OTEL_METRICS_EXPORTER": "otlp" if self.settings.otlp_endpoint else "none",
         }

@@ -1,5 +1,7 @@
 """The life of a service process: telemetry, parts, signals, drain.
 
+What a process that was killed had not exported is in the span journal, and the next one ships it before it does
+anything else.
 A service is a list of parts, each with `run` and `stop`. All run side by side; one that dies stops the process with its
 error, because a service with a dead loop only looks alive. SIGTERM and SIGINT stop the parts one after the other in the
 order of the list, all within one budget; then the spans are flushed. While the service is still opening what it needs,
@@ -21,7 +23,7 @@ import tracing
 from services.messaging import crash_points, logs
 from services.messaging.consumer import Consumer
 from services.messaging.readiness import Readiness
-from services.messaging.settings import RuntimeSettings
+from services.messaging.settings import JOURNAL, RuntimeSettings
 
 _FORCED = 130
 # What a part that was cancelled may take to end, in seconds.
@@ -54,7 +56,7 @@ async def run_service(name: str, parts: Parts) -> None:
     settings = RuntimeSettings.read()
     crash_points.arm(settings.crash_at)
     logs.configure(name)
-    tracing.configure(service_name=name)
+    tracing.configure(service_name=name, journal=JOURNAL)
     tracing.instrument()
     log = structlog.get_logger(__name__)
     stopping = asyncio.Event()

@@ -6,6 +6,7 @@ A wrong value is reported by the variable's name, never by the value.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, field_validator
@@ -18,6 +19,8 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Retained = Annotated[float, Field(gt=0, le=10 * 366 * 86_400)]
 _DAY_S = 86_400.0
+#: The folder of the span journals, beside the SQLite files; `SAGATRACE_JOURNAL_DIR` names another, or `none`.
+JOURNAL = Path(".sagatrace/journal")
 # A name, an IPv4 address or an IPv6 address in brackets; the port may be left out.
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 

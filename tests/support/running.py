@@ -40,13 +40,21 @@ class Runner:
         """The order API, once its service runs."""
         return OrderApi(HOST, self.port)
 
-    def start(self, service: Service, name: str | None = None) -> Child:
-        """Start a service under a name, its own if none is given; a database of its own is a SQLite file."""
+    def start(self, service: Service, name: str | None = None, variables: Mapping[str, str] | None = None) -> Child:
+        """Start a service under a name, its own if none is given; a database of its own is a SQLite file.
+
+        What it finds under its name is that of the process before it, if that was killed.
+        """
         data = self.folder / (name or service)
-        data.mkdir()
-        own = {"DATABASE_URL": f"sqlite+aiosqlite:///{data / 'service.sqlite'}"}
+        data.mkdir(exist_ok=True)
+        own = {
+            "DATABASE_URL": f"sqlite+aiosqlite:///{data / 'service.sqlite'}",
+            "SAGATRACE_JOURNAL_DIR": str(data / "journal"),
+        }
         arguments = ["services.cli.lifeline", str(data), "run", service]
-        return self.children.start(name or service, arguments, environment_of(own | dict(self.shared)))
+        return self.children.start(
+            name or service, arguments, environment_of({**own, **self.shared, **(variables or {})})
+        )
 
     def wait_until_ready(self, *started: Child) -> None:
         """Wait until services work; others may have ended.

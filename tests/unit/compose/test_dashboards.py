@@ -23,9 +23,8 @@ _PANELS = {
 def _ours() -> set[str]:
     """Every metric that the code has a name for."""
     names = [value for name, value in vars(semconv).items() if name.isupper() and isinstance(value, str)]
-    counted = {
-        name for name in names if name.startswith(("sagatrace.consumer.", "sagatrace.saga.", "sagatrace.outbox."))
-    }
+    of_ours = ("sagatrace.consumer.", "sagatrace.saga.", "sagatrace.outbox.", "sagatrace.journal.")
+    counted = {name for name in names if name.startswith(of_ours)}
     return counted - {semconv.SAGATRACE_OUTBOX_WAIT, semconv.SAGATRACE_OUTBOX_ATTEMPT} | {
         semconv.OPERATION_DURATION,
         semconv.SENT_MESSAGES,

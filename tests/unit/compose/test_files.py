@@ -43,6 +43,7 @@ _DATA = {
     "otel-collector": "collector-queue:/var/lib/otelcol",
     "prometheus": "prometheus-data:/prometheus",
     "grafana": "grafana-data:/var/lib/grafana",
+    **{service.value: "span-journals:/var/lib/sagatrace" for service in Service},
 }
 
 
@@ -121,6 +122,12 @@ def test_data_is_where_the_volumes_are() -> None:
         "directories"
     ] == {"keys": "/badger/keys", "values": "/badger/values"}
     assert composed(MAIN)["volumes"].keys() == {volume.partition(":")[0] for volume in _DATA.values()}
+    for service in Service:
+        assert _SERVICES[service.value]["environment"]["SAGATRACE_JOURNAL_DIR"] == "/var/lib/sagatrace"
+    # A new volume belongs to root.
+    owned = {volume.partition(":")[2] for volume in _SERVICES["volumes"]["volumes"]}
+    assert owned == set(_SERVICES["volumes"]["command"][2:])
+    assert owned >= {"/badger", "/var/lib/otelcol", "/var/lib/sagatrace"}
     # A volume of one Kafka is of no use to the other.
     assert _KAFKA35["kafka"]["volumes"] == ["kafka35-data:/var/lib/kafka/data"]
 

@@ -16,7 +16,9 @@ from services.messaging.settings import Settings
 Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
 
 #: What the demo decides itself, whatever the shell says. Resource attributes of the user's stay.
-_OURS = re.compile(r"OTEL_(?!RESOURCE_ATTRIBUTES$).*|SAGATRACE_API_(HOST|PORT)|KAFKA_BOOTSTRAP_SERVERS|DATABASE_URL")
+_OURS = re.compile(
+    r"OTEL_(?!RESOURCE_ATTRIBUTES$).*|SAGATRACE_(API_HOST|API_PORT|JOURNAL_DIR)|KAFKA_BOOTSTRAP_SERVERS|DATABASE_URL"
+)
 
 
 class DemoSettings(Settings):

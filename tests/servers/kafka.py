@@ -224,7 +224,8 @@ def _write(path: Path, properties: Mapping[str, str]) -> Path:
 
 def _format(jars: Path, properties: Path, cluster: str, *arguments: str) -> None:
     tool = [java(), *_JVM, "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "--ignore-formatted"]
-    command = [*tool, "-t", cluster, "-c", str(properties), *arguments]
+    # In one word: an id may begin with a hyphen.
+    command = [*tool, f"--cluster-id={cluster}", "-c", str(properties), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_S, check=False)
     if result.returncode != 0:
         raise ServerFailed(f"kafka: the data folder could not be formatted\n{result.stdout}{result.stderr}")

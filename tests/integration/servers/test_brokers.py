@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from uuid import UUID
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -56,3 +57,9 @@ async def test_a_broker_comes_back_with_its_records(servers: Servers, part: str,
     await asyncio.to_thread(server.start)
     async with AIOKafkaConsumer("kept", bootstrap_servers=server.bootstrap, auto_offset_reset="earliest") as consumer:
         assert (await asyncio.wait_for(consumer.getone(), 20)).value == b"value"
+
+
+def test_a_cluster_id_may_begin_with_a_hyphen(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka starts whatever id it is given: one in 64 begins with what looks like an option."""
+    monkeypatch.setattr("tests.servers.kafka.uuid4", lambda: UUID(int=0xF8 << 120))
+    assert servers.kafka().process.is_running

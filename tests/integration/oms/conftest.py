@@ -3,6 +3,9 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from tests.support.orders import OrderService, order_service
 from tracing.testing import RecordedSpans
@@ -20,3 +23,13 @@ def spans() -> Iterator[RecordedSpans]:
     """All spans of the test."""
     with RecordedSpans(instrumented=False) as recorded:
         yield recorded
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
+    """What the meters measure while the test runs; the global provider can be set once only, so it is not used."""
+    memory = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[memory], shutdown_on_exit=False)
+    monkeypatch.setattr(metrics, "get_meter", provider.get_meter)
+    yield memory
+    provider.shutdown()

@@ -1,31 +1,17 @@
 """The orchestrator's metrics on a real database: open sagas, moves, and how long sagas took."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-from opentelemetry import metrics
-from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from services.oms.figures import open_saga_gauges
 from services.oms.saga import ENDS, State
 from services.oms.settings import TimeoutSettings
 from tests.support.eventually import eventually
+from tests.support.measured import Points, points
 from tests.support.orders import OrderService, order_service
-
-Points = dict[tuple[str, ...], Any]
-
-
-@pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
-    """What the meters measure while the test runs; the global provider can be set once only, so it is not used."""
-    memory = InMemoryMetricReader()
-    provider = MeterProvider(metric_readers=[memory], shutdown_on_exit=False)
-    monkeypatch.setattr(metrics, "get_meter", provider.get_meter)
-    yield memory
-    provider.shutdown()
 
 
 @pytest.fixture
@@ -36,28 +22,14 @@ async def measured(reader: InMemoryMetricReader, database_url: str) -> AsyncIter
         yield service
 
 
-def _points(reader: InMemoryMetricReader, name: str) -> Points:
-    """Read a metric: the values of its attributes -> its value, or its count."""
-    data: Any = reader.get_metrics_data()
-    found = [
-        metric for resource in data.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics
-    ]
-    return {
-        tuple(map(str, point.attributes.values())): getattr(point, "value", None) or getattr(point, "count", 0)
-        for metric in found
-        if metric.name == name
-        for point in metric.data.data_points
-    }
-
-
 async def _gauges(oms: OrderService, reader: InMemoryMetricReader) -> Points:
     """Let the gauges be read from the store once."""
     loop = open_saga_gauges(oms.database, interval_s=3600.0)
     task = asyncio.create_task(loop.run())
-    await eventually(lambda: reader.get_metrics_data() and _points(reader, "sagatrace.saga.oldest_open"))
+    await eventually(lambda: reader.get_metrics_data() and points(reader, "sagatrace.saga.oldest_open"))
     await loop.stop()
     await asyncio.wait_for(task, 10)
-    return _points(reader, "sagatrace.saga.open")
+    return points(reader, "sagatrace.saga.open")
 
 
 async def test_open_sagas_are_counted_where_they_are(measured: OrderService, reader: InMemoryMetricReader) -> None:
@@ -70,7 +42,7 @@ async def test_open_sagas_are_counted_where_they_are(measured: OrderService, rea
     counts = await _gauges(measured, reader)
     assert {key for key, count in counts.items() if count} == {("reserving", "running"), ("charging", "running")}
     assert {state for state, _ in counts} == {str(state) for state in State if state not in ENDS}
-    assert 0 < _points(reader, "sagatrace.saga.oldest_open")[()] < 30
+    assert 0 < points(reader, "sagatrace.saga.oldest_open")[()] < 30
 
 
 async def test_a_saga_that_needs_attention_is_counted_apart(
@@ -94,7 +66,7 @@ async def test_moves_and_ends_are_measured(measured: OrderService, reader: InMem
     await measured.desk.refund(placed.order_id)
     await measured.answer("payment.refunded")
     await measured.answer("inventory.released")
-    assert _points(reader, "sagatrace.saga.moves") == {
+    assert points(reader, "sagatrace.saga.moves") == {
         ("new", "reserving"): 1,
         ("reserving", "charging"): 1,
         ("charging", "completed"): 1,
@@ -102,4 +74,4 @@ async def test_moves_and_ends_are_measured(measured: OrderService, reader: InMem
         ("returning_refund", "returning_release"): 1,
         ("returning_release", "refunded"): 1,
     }
-    assert _points(reader, "sagatrace.saga.duration") == {("completed",): 1, ("refunded",): 1}
+    assert points(reader, "sagatrace.saga.duration") == {("completed",): 1, ("refunded",): 1}

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from services.cli import sagas
+from services.cli.dlq import app as dlq
 from services.cli.durations import seconds
 from services.cli.exits import one_line
 from services.cli.run import Service
@@ -22,6 +23,7 @@ Examples:
   sagatrace demo --output DIR     and where traces.json, trace.html and report.json go
   sagatrace run oms               one service, on the broker of KAFKA_BOOTSTRAP_SERVERS
   sagatrace saga list             the sagas that have not ended, the one that has not moved for longest first
+  sagatrace dlq list              what the consumer groups could not process
 """
 
 _RUN = """Run one service until SIGTERM or Ctrl-C, which lets it finish what it has begun.
@@ -51,6 +53,7 @@ app = typer.Typer(
 
 
 app.add_typer(sagas.app)
+app.add_typer(dlq.app)
 
 
 @app.callback(invoke_without_command=True)

@@ -8,6 +8,7 @@ import typer
 
 from services.cli.durations import seconds
 from services.cli.exits import one_line, refuse
+from services.cli.session import log_to_stderr
 from services.oms.records import Wanted
 from services.oms.saga import ENDS, State, Status
 
@@ -32,6 +33,12 @@ _Id = Annotated[str, typer.Argument(metavar="SAGA", help="The saga's id, or its 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 app = typer.Typer(name="saga", no_args_is_help=True, rich_markup_mode=None, help=_HELP, epilog=_EXITS)
+
+
+@app.callback()
+def begin() -> None:
+    """Begin a command."""
+    log_to_stderr()
 
 
 @app.command("list")

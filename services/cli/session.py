@@ -22,14 +22,19 @@ _NAME = "sagatrace-cli"
 _FLUSH_S = 5.0
 
 
+def log_to_stderr() -> None:
+    """Keep logs out of what a command prints; a broker that is away is told once, by the command itself."""
+    logs.configure(_NAME, level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
 @contextmanager
 def session() -> Iterator[None]:
-    """Send traced messages and log warnings to standard error, for the length of the block.
+    """Send traced messages, for the length of the block.
 
     Raises:
         CannotRun: an OTEL_* variable is wrong.
     """
-    logs.configure(_NAME, level=logging.WARNING, stream=sys.stderr)
     try:
         if OperatorSettings.read().records_spans():
             tracing.configure(_NAME)

@@ -1,9 +1,6 @@
 """`sagatrace saga`, as an operator runs it: what it shows, what it does, what it refuses, and how it exits."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from services.oms.saga import Status
 from services.oms.settings import TimeoutSettings
 from services.oms.views import Placed
 from tests.support.databases import sqlite_url
+from tests.support.operator import OPERATOR, Operator
 from tests.support.orders import OrderService, order_service
 from tracing.testing import RecordedSpans
 
@@ -33,16 +31,8 @@ async def oms(url: str) -> AsyncIterator[OrderService]:
 
 
 def saga(store: str, *arguments: str) -> tuple[int, str, str]:
-    """Run the command as ada; give its exit code and what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "services.cli", "saga", *arguments],
-        env=os.environ | {"DATABASE_URL": store, "SAGATRACE_OPERATOR": "ada@ops"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+    """Run the command; give its exit code and what it prints."""
+    return Operator({"DATABASE_URL": store}).run("saga", *arguments)
 
 
 async def place(oms: OrderService) -> Placed:
@@ -92,7 +82,7 @@ async def test_a_retry_takes_a_saga_on_and_says_who(oms: OrderService, url: str)
     await give_up(oms)
     assert saga(url, "retry", placed.saga_id) == (0, f"saga {placed.saga_id} asks once more\n", "")
     entry = (await oms.desk.saga(placed.saga_id)).history[-1]
-    assert (entry.input, entry.actor, entry.trace_id) == ("retry", "ada@ops", placed.trace_id)
+    assert (entry.input, entry.actor, entry.trace_id) == ("retry", OPERATOR, placed.trace_id)
     before = await oms.messages()
     code, out, err = saga(url, "retry", placed.saga_id)
     assert (code, out, err.count("\n")) == (1, "", 1)

@@ -1,0 +1,142 @@
+"""`sagatrace dlq redrive`, `discard` and `resume`: what an operator does about dead letters.
+
+Each act is noted in the database of the group's service, with who, when and why, in the transaction that it is about.
+So no act is without its note, and a second run finds what the first one did, and leaves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from services.cli.dlq.choice import Choice
+from services.cli.dlq.groups import Group
+from services.cli.dlq.reader import Letters, read_letters
+from services.cli.errors import CannotRun
+from services.cli.session import session
+from services.cli.stores import open_store
+from services.messaging.dead_letter_desk import Act, DeadLetterDesk
+from services.messaging.dead_letter_story import DeadLetter
+from services.messaging.errors import Fatal, SendFailed, Unavailable
+from services.messaging.producer import Producer
+from services.messaging.redrive import Plan, Reason, newest, plan, send
+from services.messaging.settings import KafkaSettings
+
+
+@dataclass
+class Outcome:
+    """What a run did, or would do."""
+
+    run_id: UUID
+    letters: Letters
+    done: list[DeadLetter] = field(default_factory=list)
+    left: list[tuple[DeadLetter, str]] = field(default_factory=list)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether something was left that another run would leave again, and nothing was done."""
+        settled = {Reason.CLOSED, Reason.UNDER_WAY}
+        return not self.done and any(reason not in settled for _, reason in self.left)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A re-drive: whose letters, who does it, whether at all, how many a second, and whether parked letters go too."""
+
+    group: Group
+    act: Act
+    execute: bool
+    rate: float
+    force: bool
+
+
+def redrive(run: Run, choice: Choice) -> Outcome:
+    """Send the chosen letters once more, to their group alone, in the order of their keys.
+
+    Raises:
+        CannotRun: the broker or the database is away; what was sent until then is noted.
+    """
+    return asyncio.run(_redrive(run, choice))
+
+
+def discard(group: Group, choice: Choice, act: Act, *, execute: bool) -> Outcome:
+    """Close the chosen letters for good; their records stay in the topic.
+
+    Raises:
+        CannotRun: the broker or the database is away.
+    """
+    return asyncio.run(_discard(group, choice, act, execute=execute))
+
+
+def resume(group: Group, act: Act) -> bool:
+    """Close a group's breaker; False if it is not open.
+
+    Raises:
+        CannotRun: the database is away.
+    """
+
+    async def close() -> bool:
+        async with open_store(group.service) as database:
+            return await DeadLetterDesk(database, group).resume(act)
+
+    return asyncio.run(close())
+
+
+async def _redrive(run: Run, choice: Choice) -> Outcome:
+    letters = await read_letters(run.group, keeps_value=choice if run.execute else lambda *_: False)
+    outcome = Outcome(run.act.run_id, letters)
+    async with open_store(run.group.service) as database:
+        desk = DeadLetterDesk(database, run.group)
+        planned = plan(
+            letters.letters,
+            await desk.entries(),
+            chosen=lambda letter: choice(letter, letters.about[letter.at]),
+            force=run.force,
+        )
+        outcome.left.extend(planned.left)
+        if run.execute:
+            await _send(desk, planned, run, outcome)
+        else:
+            outcome.done.extend(planned.send)
+    return outcome
+
+
+async def _send(desk: DeadLetterDesk, planned: Plan, run: Run, outcome: Outcome) -> None:
+    brokers, started = KafkaSettings.read().bootstrap_servers, time.monotonic()
+    with session():
+        async with Producer(brokers, client_id="sagatrace-dlq") as producer:
+            for number, letter in enumerate(planned.send):
+                await asyncio.sleep(started + number / run.rate - time.monotonic())
+                if not await desk.begin_redrive(letter, run.act, force=run.force):
+                    outcome.left.append((letter, Reason.UNDER_WAY))
+                    continue
+                try:
+                    await send(producer, run.group, letter, run.act.run_id)
+                except (SendFailed, Unavailable, Fatal) as error:
+                    await desk.take_back(letter)
+                    sent = f"{len(outcome.done)} of {len(planned.send)} were re-driven before"
+                    raise CannotRun(f"{run.group}: {error}; {sent}: run it again") from error
+                outcome.done.append(letter)
+
+
+async def _discard(group: Group, choice: Choice, act: Act, *, execute: bool) -> Outcome:
+    letters = await read_letters(group)
+    outcome = Outcome(act.run_id, letters)
+    async with open_store(group.service) as database:
+        desk = DeadLetterDesk(database, group)
+        entries = await desk.entries()
+        for letter in _chosen(letters, choice):
+            entry = entries.get(letter.origin or letter.at)
+            is_open = entry is None or entry.closed_at is None
+            if is_open and (not execute or await desk.discard(letter, act)):
+                outcome.done.append(letter)
+            else:
+                outcome.left.append((letter, Reason.CLOSED))
+    return outcome
+
+
+def _chosen(letters: Letters, choice: Choice) -> Sequence[DeadLetter]:
+    return [letter for letter in newest(letters.letters) if choice(letter, letters.about[letter.at])]

@@ -1,0 +1,64 @@
+"""From the options of a command to what they mean."""
+
+from __future__ import annotations
+
+from services.cli.dlq.choice import Choice, ago, offset
+from services.cli.durations import seconds
+from services.cli.errors import CannotRun
+from services.cli.session import operator
+from services.contracts import new_id
+from services.messaging.dead_letter_desk import Act
+
+
+def choice(  # noqa: PLR0913, PLR0917  one parameter a filter
+    errors: list[str] | None,
+    types: list[str] | None,
+    keys: list[str] | None,
+    offsets: list[str] | None,
+    since: str | None,
+    until: str | None,
+) -> Choice:
+    """Read the filters.
+
+    Raises:
+        CannotRun: one is wrong; the text names it.
+    """
+    return Choice(
+        errors=tuple(errors or ()),
+        types=tuple(types or ()),
+        keys=tuple(keys or ()),
+        offsets=tuple(offset(text) for text in offsets or ()),
+        since=ago(seconds(since, "--since")) if since else None,
+        until=ago(seconds(until, "--until")) if until else None,
+    )
+
+
+def narrowed(chosen: Choice) -> Choice:
+    """Give a choice that leaves something out.
+
+    Raises:
+        CannotRun: it leaves out nothing.
+    """
+    if chosen.is_everything:
+        raise CannotRun("say which letters: --offset, --key, --error, --type, --since or --until")
+    return chosen
+
+
+def given(reason: str) -> str:
+    """Give a reason that says something.
+
+    Raises:
+        CannotRun: it is empty.
+    """
+    if not reason.strip():
+        raise CannotRun("--reason says why: it is kept with the act")
+    return reason
+
+
+def act(reason: str | None) -> Act:
+    """Begin an act of this operator.
+
+    Raises:
+        CannotRun: nobody is named.
+    """
+    return Act(operator(), new_id(), reason)

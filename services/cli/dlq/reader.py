@@ -1,0 +1,141 @@
+"""A group's dead-letter topic, read from its beginning to where it ended when the reading began.
+
+The reader is in no group and commits nothing, so that it takes nothing from anybody. A value is kept only where it is
+wanted: what a topic holds may be far larger than this process should be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from pydantic_core import from_json
+
+from services.cli.errors import CannotRun
+from services.contracts import ContractError, parse_message
+from services.contracts.topics import dead_letter_topic
+from services.messaging.closing import close_consumer
+from services.messaging.dead_letter_story import DeadLetter, Place, Placed, read_dead_letter
+from services.messaging.security import KafkaSecurity
+from services.messaging.settings import KafkaSettings
+
+_START_S = 20.0
+_SILENCE_S = 30.0
+_STOP_S = 5.0
+_POLL_MS = 500
+_PROGRESS_S = 2.0
+_FETCH_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class About:
+    """What a letter's value says of itself, as far as it can be read, and its size in bytes."""
+
+    event_type: str | None
+    event_id: str | None
+    order_id: str | None
+    size: int | None
+
+
+Chosen = Callable[[DeadLetter, About], bool]
+
+
+@dataclass(frozen=True)
+class Letters:
+    """The letters of a topic, those of a partition in its order, and what each is about, by where it is."""
+
+    letters: Sequence[DeadLetter]
+    about: Mapping[Place, About]
+
+
+async def read_letters(group: str, *, keeps_value: Chosen = lambda *_: False) -> Letters:
+    """Read a group's dead letters, with the values of those that `keeps_value` chooses.
+
+    Raises:
+        CannotRun: no broker answers at KAFKA_BOOTSTRAP_SERVERS, or it goes silent, or there is no such topic.
+    """
+    topic = dead_letter_topic(group)
+    letters, about = [], {}
+    async for record in _records(topic):
+        letter = read_dead_letter(record)
+        about[letter.at] = told = _about(letter.value)
+        letters.append(letter if keeps_value(letter, told) else replace(letter, value=None))
+    return Letters(letters, about)
+
+
+async def _records(topic: str) -> AsyncIterator[Placed]:
+    async with _connected(topic) as client:
+        ends = {tp: end for tp, end in (await client.end_offsets(client.assignment())).items() if end > 0}
+        await client.seek_to_beginning(*client.assignment())
+        starts = {tp: await client.position(tp) for tp in ends}
+        total = sum(ends[tp] - starts[tp] for tp in ends)
+        read, heard_at, told_at = 0, time.monotonic(), time.monotonic()
+        while [tp for tp in ends if await client.position(tp) < ends[tp]]:
+            batches = await client.getmany(timeout_ms=_POLL_MS)
+            for tp, batch in batches.items():
+                for record in batch:
+                    if record.offset < ends.get(tp, 0):
+                        read += 1
+                        yield record
+            if batches:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > _SILENCE_S:
+                raise CannotRun(f"{topic} gave nothing for {_SILENCE_S:.0f} s: see KAFKA_BOOTSTRAP_SERVERS")
+            if time.monotonic() - told_at > _PROGRESS_S:
+                told_at = time.monotonic()
+                print(f"sagatrace: {topic}: {read} of {total} records read", file=sys.stderr)
+
+
+@asynccontextmanager
+async def _connected(topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+    brokers = KafkaSettings.read().bootstrap_servers
+    client = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=brokers,
+        client_id="sagatrace-dlq",
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=_FETCH_BYTES,
+        **KafkaSecurity.read().client_options(),
+    )
+    try:
+        async with asyncio.timeout(_START_S):
+            await client.start()
+        yield client
+    except UnknownTopicOrPartitionError as error:
+        raise CannotRun(f"there is no topic {topic}: `sagatrace topics` makes it") from error
+    except (KafkaError, OSError, TimeoutError) as error:
+        reason = f"{topic} can't be read at KAFKA_BOOTSTRAP_SERVERS={brokers}: {type(error).__name__}"
+        raise CannotRun(reason) from error
+    except UnicodeDecodeError as error:
+        raise CannotRun(f"{topic} holds a record that this client can't read: a header's name is no UTF-8") from error
+    finally:
+        await close_consumer(client, _STOP_S)
+
+
+def _about(value: bytes | None) -> About:
+    """Read what can be read: of a type that is not known here, or of a broken message, as much as its envelope says."""
+    size = None if value is None else len(value)
+    try:
+        message = parse_message(value)
+    except ContractError:
+        envelope = _envelope(value)
+        return About(envelope.get("event_type"), envelope.get("event_id"), envelope.get("order_id"), size)
+    return About(message.event_type, str(message.event_id), message.order_id, size)
+
+
+def _envelope(value: bytes | None) -> Mapping[str, str]:
+    try:
+        document = from_json(value or b"")
+    except ValueError:
+        return {}
+    return (
+        {name: text for name, text in document.items() if isinstance(text, str)} if isinstance(document, dict) else {}
+    )

@@ -34,6 +34,8 @@ class Mode:
     #: Whether the parent that arrives, in the headers or as the current span, is sampled.
     sampled: bool = True
     metrics: bool = False
+    #: Whether spans are kept in a span journal until their export.
+    journal: bool = False
     client: Client = "aiokafka"
     #: The row whose cost is 1 in this row's tax; without one it has no tax.
     reference: str | None = None
@@ -47,6 +49,7 @@ MODES: Final = (
     Mode("contrib_0", "contrib, 0 % sampled", "contrib", sampled=False),
     Mode("official_0", "ours, 0 % sampled", "ours", sampled=False, reference="contrib_0"),
     Mode("official_100_metrics", "ours, 100 % sampled, metrics on", "ours", metrics=True),
+    Mode("official_100_journal", "ours, 100 % sampled, journal on", "ours", journal=True),
     Mode("faststream", "FastStream, untraced", "none", client="faststream"),
     Mode("faststream_100", "FastStream, own tracing, 100 % sampled", "own", client="faststream"),
     Mode("confluent", "confluent-kafka, untraced", "none", client="confluent"),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from aiokafka import ConsumerRecord
@@ -19,13 +21,15 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 import tracing
 from benchmarks import freight, workloads
 from benchmarks.modes import Client, Instrumentation, Mode, Workload
+from tracing import exposure
+from tracing.journal import Journal
 
 #: Spans that one message may have, of all rows, with room for those of the polls.
 _SPANS_A_MESSAGE: Final = 3
@@ -36,15 +40,21 @@ _PARENT: Final = (0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331)
 class Pipeline:
     """What exports the telemetry of one worker."""
 
-    def __init__(self, address: str, messages: int, *, collect_metrics: bool) -> None:
+    def __init__(self, address: str, messages: int, mode: Mode) -> None:
         resource = Resource.create({SERVICE_NAME: "benchmark"})
         queue = max(_LEAST_QUEUE, messages * _SPANS_A_MESSAGE)
-        exporter = OTLPSpanExporter(endpoint=f"{address}/v1/traces")
+        exporter: SpanExporter = OTLPSpanExporter(endpoint=f"{address}/v1/traces")
         self._tracers = TracerProvider(sampler=ParentBased(ALWAYS_ON), resource=resource)
+        self._folder = TemporaryDirectory(prefix="sagatrace-bench-")
+        self._journal = Journal(Path(self._folder.name)) if mode.journal else None
+        if self._journal is not None:
+            self._tracers.add_span_processor(self._journal)
+            exporter = self._journal.exporting(exporter)
+            exposure.listen(self._journal.expose)
         self._tracers.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=queue))
         trace.set_tracer_provider(self._tracers)
         self._meters: MeterProvider | None = None
-        if collect_metrics:
+        if mode.metrics:
             reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=f"{address}/v1/metrics"))
             self._meters = MeterProvider([reader], resource)
             metrics.set_meter_provider(self._meters)
@@ -56,8 +66,11 @@ class Pipeline:
             self._meters.force_flush()
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and the journal."""
         self._tracers.shutdown()
+        if self._journal is not None:
+            self._journal.close()
+        self._folder.cleanup()
         if self._meters is not None:
             self._meters.shutdown()
 

@@ -51,7 +51,7 @@ class Worker:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._mode: Mode = next(mode for mode in MODES if mode.name == order.mode)
-        self._pipeline = pipeline.Pipeline(order.sink, order.messages, collect_metrics=self._mode.metrics)
+        self._pipeline = pipeline.Pipeline(order.sink, order.messages, self._mode)
         pipeline.instrument(self._mode)
         handler = pipeline.HANDLERS[self._mode.instrumentation]
         topic, traced = freight.topic_of(self._mode), self._mode.instrumentation == "own"

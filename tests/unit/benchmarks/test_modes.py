@@ -32,6 +32,7 @@ def test_a_tally_counts_what_determines_spans(done: Tally) -> None:
         ("official_100", "produce", 1000),
         ("official_100", "getone", 2000),
         ("official_100_metrics", "getone", 2000),
+        ("official_100_journal", "getone", 2000),
         ("contrib_0", "produce", 0),
         ("official_0", "getone", 0),
         ("faststream", "produce", 0),

@@ -16,6 +16,7 @@ _MINIMA = {
     "contrib_0": 30.0,
     "official_0": 19.0,
     "official_100_metrics": 130.0,
+    "official_100_journal": 100.0,
     "faststream": 25.0,
     "faststream_100": 180.0,
     "confluent": 4.0,

@@ -13,7 +13,7 @@ from benchmarks.modes import Mode
 from benchmarks.processes import Failed
 from benchmarks.report import Report
 from benchmarks.rounds import Plan
-from benchmarks.system import pipeline
+from benchmarks.system import keys, pipeline, relay
 
 _EXAMPLES: Final = """\
 examples:
@@ -30,7 +30,11 @@ _QUICK: Final = Plan(rounds=1, messages=400)
 
 
 #: The benchmarks of the whole system, by the first argument.
-_OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {"pipeline": pipeline.main}
+_OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    "pipeline": pipeline.main,
+    "relay": relay.main,
+    "keys": keys.main,
+}
 
 
 def _parser() -> argparse.ArgumentParser:

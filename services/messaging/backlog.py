@@ -23,4 +23,4 @@ def backlog_gauges(database: Database, outbox: Outbox, *, interval_s: float = 10
         age.set(backlog.oldest_s)
         return False
 
-    return Loop("outbox backlog", turn, interval_s=interval_s)
+    return Loop("outbox backlog", turn, interval_s=interval_s, share=0.01)

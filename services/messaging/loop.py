@@ -7,6 +7,7 @@ does, and whoever supervises the loop stops the process.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -26,6 +27,7 @@ class Loop:
         turn: One round of work; True if there may be more at once.
         interval_s: The wait after a turn without work, in seconds.
         wake: An event that ends a wait early; the loop clears it before each turn.
+        share: The most of the time that turns may take: after a slow one the wait is longer than the interval.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Loop:
         *,
         interval_s: float,
         wake: asyncio.Event | None = None,
+        share: float = 1.0,
     ) -> None:
         self.name = name
         self.wake = wake or asyncio.Event()
         self._turn = turn
         self._interval_s = interval_s
+        self._rest = 1.0 / share - 1.0
         self._stopping = False
         self._failures = 0
         self._log = structlog.get_logger(__name__)
@@ -59,6 +63,7 @@ class Loop:
 
     async def _turn_once(self) -> float:
         """Take one turn, and tell how long to wait after it."""
+        began = time.monotonic()
         try:
             more = await self._turn()
         except Unavailable as error:
@@ -69,7 +74,7 @@ class Loop:
         if self._failures:
             self._log.info("loop.available", loop=self.name, failures=self._failures)
             self._failures = 0
-        return 0.0 if more else self._interval_s
+        return 0.0 if more else max(self._interval_s, self._rest * (time.monotonic() - began))
 
     async def _pause(self, wait_s: float) -> None:
         try:

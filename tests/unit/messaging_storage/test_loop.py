@@ -81,3 +81,14 @@ async def test_a_bug_ends_the_loop() -> None:
 
     with pytest.raises(LookupError):
         await asyncio.wait_for(Loop("test", turn, interval_s=_NEVER_S).run(), 5)
+
+
+async def test_a_slow_turn_rests_longer() -> None:
+    """A turn that took long is followed by a wait that keeps its share of the time, whatever the interval."""
+
+    async def slow() -> bool:
+        await asyncio.sleep(0.02)
+        return False
+
+    assert await Loop("t", slow, interval_s=0.1, share=0.01)._turn_once() >= 0.02 * 99
+    assert await Loop("t", slow, interval_s=0.1)._turn_once() == 0.1

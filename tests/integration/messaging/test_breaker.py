@@ -8,6 +8,7 @@ from services.contracts import Message
 from services.contracts.topics import dead_letter_topic
 from services.messaging import Consumer, Producer
 from services.messaging.breaker import TripInMemory
+from services.messaging.membership import Membership
 from services.messaging.readiness import Readiness
 from services.messaging.settings import ConsumerSettings
 from services.messaging.tally import Cooldown
@@ -102,6 +103,41 @@ async def test_a_restarted_member_obeys_the_trip(broker: Broker, producer: Produ
         assert handler.handled == []
         await trips.close()
         await eventually(lambda: len(handler.handled) == SENT, timeout_s=20)
+
+
+@pytest.mark.brokers("kafka", "kafka35")
+async def test_members_that_come_and_go_while_it_is_open_handle_nothing(
+    broker: Broker,
+    producer: Producer,
+    full: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A rebalance while it is open starts nothing: each member pauses what it is given, and resumes it at the end."""
+    monkeypatch.setattr("services.messaging.breaker._LOOK_EVERY_S", 0.05)
+    handler, trips = Half(), TripInMemory()
+
+    def member() -> Consumer:
+        return Consumer(broker, full, [full], handler, settings=tripping(broker), producer=producer, trips=trips)
+
+    async with member() as first:
+        await eventually(lambda: first._breaker.reason, timeout_s=20)
+        async with member() as second:
+            both = [first._membership, second._membership]
+            await eventually(lambda: all(one is not None and _is_paused(one) for one in both), timeout_s=20)
+            before = len(handler.handled)
+            handler.is_broken = False
+        await eventually(lambda: first._membership is not None and _is_paused(first._membership), timeout_s=20)
+        assert len(handler.handled) == before < SENT - BOUND
+        await trips.close()
+        await eventually(lambda: len(handler.handled) == SENT - BOUND, timeout_s=20)
+    assert len(set(handler.handled)) == len(handler.handled)
+
+
+def _is_paused(member: Membership) -> bool:
+    """Tell whether a member has partitions, nothing of them in hand, and all of them paused."""
+    client = member._client
+    idle = not any(partition.in_flight for partition in member._partitions.values())
+    return idle and bool(client.assignment()) and client.paused() == client.assignment()
 
 
 async def test_probes_close_it_when_the_handler_works_again(

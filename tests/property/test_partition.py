@@ -1,113 +1,62 @@
-"""A partition's workers under any keys, any order of completion, and rebalances that cut work off."""
+"""The work on a partition under any keys, any number of workers and any order of completion."""
 
 import asyncio
-from collections import deque
+from collections import defaultdict
+from typing import Any
 
-from aiokafka import ConsumerRecord, TopicPartition
-from hypothesis import given, settings
+from aiokafka import TopicPartition
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.messaging.partition import Partition
 from tests.support.records import record
 
-HERE = TopicPartition("orders", 0)
+
+class Handler:
+    """Ends each record after some turns of the event loop, and keeps the book."""
+
+    def __init__(self, turns: list[int]) -> None:
+        self._turns = turns
+        self.order: dict[bytes | None, list[int]] = defaultdict(list)
+        self.busy: set[bytes | int] = set()
+        self.most_busy = 0
+
+    async def __call__(self, delivered: Any) -> None:
+        """Handle one record."""
+        lane = delivered.offset if delivered.key is None else delivered.key
+        assert lane not in self.busy
+        self.busy.add(lane)
+        self.most_busy = max(self.most_busy, len(self.busy))
+        for _ in range(self._turns[delivered.offset]):
+            await asyncio.sleep(0)
+        self.busy.remove(lane)
+        self.order[delivered.key].append(delivered.offset)
 
 
-class Member:
-    """One member after the other works on a log; handlers end when they are told to.
-
-    Args:
-        gaps: The distances between the offsets of the log.
-        keys: The keys of the records, over and over.
-        concurrency: How many records a member handles at once.
-    """
-
-    def __init__(self, gaps: list[int], keys: list[bytes], concurrency: int) -> None:
-        offsets = [sum(gaps[: index + 1]) for index in range(len(gaps))]
-        self.log = [record(offset=offset, key=keys[offset % len(keys)]) for offset in offsets]
-        self.committed = offsets[0]
-        self.done: set[int] = set()
-        self.running: dict[int, asyncio.Future[None]] = {}
-        self.stubborn = False
-        self._concurrency = concurrency
-        self.join()
-
-    def join(self) -> None:
-        """Begin an assignment at what is committed."""
-        self.partition = Partition(HERE, self._deliver, self._concurrency)
-        self.unread = deque(one for one in self.log if one.offset >= self.committed)
-
-    async def leave(self) -> None:
-        """End it as a membership does whose drain budget is over: close, then commit."""
-        await self.partition.close()
-        self.commit()
-
-    def take(self, count: int) -> None:
-        """Take the next records."""
-        self.partition.take([self.unread.popleft() for _ in range(min(count, len(self.unread)))])
-
-    def commit(self) -> None:
-        """Commit what is to be committed."""
-        offset = self.partition.to_commit()
-        if offset is not None:
-            self.committed = offset
-            self.partition.committed(offset)
-
-    async def _deliver(self, taken: ConsumerRecord[bytes, bytes]) -> None:
-        key = taken.key
-        assert not [one for one in self.log if one.offset in self.running and one.key == key], "a key overtook itself"
-        gate = self.running[taken.offset] = asyncio.get_running_loop().create_future()
-        try:
-            await gate
-        except asyncio.CancelledError:
-            if not self.stubborn:
-                raise
-        finally:
-            del self.running[taken.offset]
-        self.done.add(taken.offset)
-
-
-@settings(max_examples=60)
 @given(
-    gaps=st.lists(st.integers(1, 4), min_size=1, max_size=25),
-    keys=st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=6),
-    concurrency=st.integers(1, 4),
+    keys=st.lists(st.sampled_from([b"a", b"b", b"c", b"d", None]), min_size=1, max_size=40),
+    workers=st.integers(1, 5),
     data=st.data(),
 )
-def test_what_is_committed_was_done_and_the_end_is_reached(
-    gaps: list[int], keys: list[bytes], concurrency: int, data: st.DataObject
-) -> None:
-    """A commit never passes a record that is not done, a key never overtakes itself, and the end is reached."""
+def test_keys_keep_their_order_and_all_is_done(keys: list[bytes | None], workers: int, data: st.DataObject) -> None:
+    """Records of a key end in order and never overlap, no more run than may, and in the end all can be committed."""
+    handler = Handler(data.draw(st.lists(st.integers(0, 4), min_size=len(keys), max_size=len(keys))))
+    first = data.draw(st.integers(0, len(keys)))
 
-    async def scenario() -> None:
-        member = Member(gaps, keys, concurrency)
-        for _ in range(data.draw(st.integers(0, 40))):
-            step = data.draw(st.sampled_from(["take", "finish", "finish", "finish", "commit", "rebalance"]))
-            if step == "take":
-                member.take(data.draw(st.integers(1, 6)))
-            elif step == "finish" and member.running:
-                member.running[data.draw(st.sampled_from(sorted(member.running)))].set_result(None)
-            elif step == "commit":
-                member.commit()
-            elif step == "rebalance":
-                member.stubborn = data.draw(st.booleans())
-                await member.leave()
-                member.join()
-            await _settle()
-            assert {one.offset for one in member.log if one.offset < member.committed} <= member.done
-        member.take(len(member.log))
-        await _settle()
-        while member.running:
-            member.running[max(member.running)].set_result(None)
-            await _settle()
-        member.partition.raise_if_dead()
-        await member.leave()
-        assert member.committed == member.log[-1].offset + 1
-
-    asyncio.run(scenario())
-
-
-async def _settle() -> None:
-    """Let everything that can run do so."""
-    for _ in range(10):
+    async def work() -> int | None:
+        partition = Partition(TopicPartition("t", 0), handler, workers)
+        records = [record(offset=offset, key=key) for offset, key in enumerate(keys)]
+        partition.take(records[:first])
         await asyncio.sleep(0)
+        partition.take(records[first:])
+        async with asyncio.timeout(5):
+            while partition.in_flight:
+                partition.raise_if_dead()
+                await asyncio.sleep(0)
+        await partition.close()
+        return partition.to_commit()
+
+    assert asyncio.run(work()) == len(keys)
+    assert handler.most_busy <= workers
+    for key in {key for key in keys if key is not None}:
+        assert handler.order[key] == [offset for offset, each in enumerate(keys) if each == key]

@@ -211,7 +211,6 @@ class Membership:
             await self._finish(list(busy.values()))
             for topic_partition, partition in busy.items():
                 self._partitions[topic_partition] = self._new_partition(topic_partition)
-                self._client.pause(topic_partition)
                 # What it was held before is met again on the way.
                 self._intake.held.pop(topic_partition, None)
                 if partition.watermark is not None:

@@ -97,6 +97,16 @@ def test_an_exported_span_is_not_shipped_again(tmp_path: Path) -> None:
     assert recovered(tmp_path) == []
 
 
+def test_a_process_that_dies_after_its_export_leaves_nothing_to_ship(tmp_path: Path) -> None:
+    """Once everything has arrived the file begins anew, and a kill at that moment brings nothing twice."""
+    process = Process(tmp_path, InMemorySpanExporter())
+    for number in range(5):
+        process.tracer.start_span(f"span {number}").end()
+    process.die()
+    assert len(left_behind(tmp_path)) == 1
+    assert recovered(tmp_path) == []
+
+
 def test_what_could_not_be_exported_until_the_end_is_shipped_by_the_successor(tmp_path: Path) -> None:
     """A process that ends while its collector is away leaves its spans to the next one."""
 

@@ -1,4 +1,6 @@
-"""The OpenTelemetry SDK of a worker: the official provider, batch processor and OTLP/HTTP exporter, for every mode.
+"""The OpenTelemetry SDK of a worker: the official provider and OTLP/HTTP exporter for every mode.
+
+Between the two is the official batch processor, in the modes of the fast path ours.
 
 The one setting that is not the default is the size of the queue. It holds a whole workload, because a benchmark sends
 faster than any exporter exports, and a dropped span would cost less than an exported one.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -20,7 +23,7 @@ from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
@@ -30,6 +33,7 @@ from benchmarks import freight, workloads
 from benchmarks.modes import Client, Instrumentation, Mode, Workload
 from tracing import exposure
 from tracing.journal import Journal
+from tracing.settings import Settings
 
 #: Spans that one message may have, of all rows, with room for those of the polls.
 _SPANS_A_MESSAGE: Final = 3
@@ -49,9 +53,8 @@ class Pipeline:
         self._journal = Journal(Path(self._folder.name)) if mode.journal else None
         if self._journal is not None:
             self._tracers.add_span_processor(self._journal)
-            exporter = self._journal.exporting(exporter)
             exposure.listen(self._journal.expose)
-        self._tracers.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=queue))
+        self._tracers.add_span_processor(_batching(exporter, queue, mode, self._journal))
         trace.set_tracer_provider(self._tracers)
         self._meters: MeterProvider | None = None
         if mode.metrics:
@@ -75,12 +78,20 @@ class Pipeline:
             self._meters.shutdown()
 
 
+def _batching(exporter: SpanExporter, queue: int, mode: Mode, journal: Journal | None) -> SpanProcessor:
+    if mode.fast:
+        settings = replace(Settings.from_environment({}), queue_size=queue)
+        arrived = None if journal is None else journal.arrived
+        return tracing.EncodingSpanProcessor(exporter, settings, exported=arrived)
+    return BatchSpanProcessor(exporter if journal is None else journal.exporting(exporter), max_queue_size=queue)
+
+
 def instrument(mode: Mode) -> None:
     """Wrap the client as the mode has it."""
     if mode.instrumentation == "contrib":
         AIOKafkaInstrumentor().instrument()
     elif mode.instrumentation == "ours":
-        tracing.instrument()
+        tracing.instrument(lean_spans=mode.fast)
     elif mode.client == "confluent" and mode.instrumentation == "own":
         from benchmarks.peers import confluent_client
 

@@ -14,6 +14,7 @@ The package needs the standard library, OpenTelemetry and aiokafka. Importing it
 
 from tracing import semconv
 from tracing.binding import bind, use_context
+from tracing.exporting import EncodingSpanExporter, EncodingSpanProcessor, UnknownExporter
 from tracing.exposure import expose
 from tracing.headers import Header, Headers
 from tracing.identity import known_as
@@ -28,6 +29,8 @@ from tracing.settings import InvalidSetting
 __all__ = [
     "BoundAttributesSpanProcessor",
     "ConsumeHook",
+    "EncodingSpanExporter",
+    "EncodingSpanProcessor",
     "Header",
     "Headers",
     "InvalidOption",
@@ -36,6 +39,7 @@ __all__ = [
     "Options",
     "ProduceHook",
     "Record",
+    "UnknownExporter",
     "bind",
     "configure",
     "dropped_spans",

@@ -70,7 +70,7 @@ class Creation:
             if key is not None and (rendered := self._telemetry.render_key(key)) is not None:
                 attributes[semconv.MESSAGING_KAFKA_MESSAGE_KEY] = rendered
             with_bound(attributes, context)
-            span = self._telemetry.spans.tracer.start_span(semconv.CREATE, context, SpanKind.PRODUCER, attributes)
+            span = self._telemetry.spans.start(semconv.CREATE, context, SpanKind.PRODUCER, attributes)
             return self._telemetry.propagation.inject(headers, context, span.get_span_context()), span
         except Exception as error:  # noqa: BLE001 - the message goes out untraced rather than not at all
             faults.report("starting a create span", error)
@@ -149,7 +149,7 @@ def _begin(
             semconv.MESSAGING_BATCH_MESSAGE_COUNT: count,
             semconv.MESSAGING_DESTINATION_PARTITION_ID: str(partition),
         }
-        span = telemetry.spans.tracer.start_span(route.name, context, SpanKind.CLIENT, attributes, links, started)
+        span = telemetry.spans.start(route.name, context, SpanKind.CLIENT, attributes, links, started)
         return Sending(telemetry, route, span, started=started, partition=partition, count=count)
     except Exception as error:  # noqa: BLE001 - the batch goes out untraced rather than not at all
         faults.report("starting a send span", error)

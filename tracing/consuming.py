@@ -148,7 +148,7 @@ class Poll:
         return self._start(route.name, attributes, links)
 
     def _start(self, name: str, attributes: dict[str, AttributeValue], links: Sequence[Link]) -> Span:
-        return self._telemetry.spans.tracer.start_span(name, None, SpanKind.CLIENT, attributes, links, self._started)
+        return self._telemetry.spans.start(name, None, SpanKind.CLIENT, attributes, links, self._started)
 
     def _wanted(self) -> bool:
         """Tell whether there may be a span, as far as that is known before any header is read."""

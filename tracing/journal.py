@@ -157,9 +157,13 @@ class Journal(SpanProcessor):
 
     def exported(self, spans: Iterable[ReadableSpan]) -> None:
         """Drop spans that have arrived."""
+        self.arrived([span.context.span_id for span in spans if span.context is not None])
+
+    def arrived(self, span_ids: Sequence[int]) -> None:
+        """Drop spans that have arrived, by their ids."""
         try:
             with self._lock:
-                self._drop([span.context.span_id for span in spans if span.context is not None])
+                self._drop(span_ids)
         except Exception as error:  # noqa: BLE001 - they may arrive twice, which does no harm
             faults.report("dropping exported spans from the journal", error)
 

@@ -57,6 +57,8 @@ class Options:
     poll_spans: bool | Literal["waited"] = True
     #: The parent of the process span of one record: its sender's span, or what is current, with a link to the sender.
     process_parent: Literal["message", "ambient"] = "message"
+    #: Spans of ours as objects that cost little, where the provider allows it; False: always the SDK's own.
+    lean_spans: bool = True
     _include: re.Pattern[str] | None = field(init=False, repr=False, default=None)
     _exclude: re.Pattern[str] | None = field(init=False, repr=False, default=None)
 

@@ -130,7 +130,7 @@ class Processing:
             with_bound(attributes, ambient)
         if self._attributes:
             attributes.update({name: clean(value) for name, value in self._attributes.items() if value is not None})
-        self._span = self._telemetry.spans.tracer.start_span(
+        self._span = self._telemetry.spans.start(
             route.name, parent, SpanKind.CONSUMER, attributes, self._all_links(ambient, message), self._started
         )
         return trace.set_span_in_context(self._span, parent)

@@ -11,7 +11,6 @@ import math
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from time import monotonic
@@ -22,29 +21,23 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 
 from tracing import exposure, faults, identity
 from tracing.binding import bound
-from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE
+from tracing.exporters import official
+from tracing.exporting import EncodingSpanProcessor, UnknownExporter
+from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE, SPANS_PROCESSED
 from tracing.settings import InvalidSetting, Settings
 from tracing.telemetry import version
 
 if TYPE_CHECKING:
     from tracing.journal import Journal
-
-#: Where the OTLP exporters are; imported when they are chosen, because gRPC alone takes a tenth of a second.
-_OTLP: Final = {
-    ("traces", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.trace_exporter:OTLPSpanExporter",
-    ("traces", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter",
-    ("metrics", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.metric_exporter:OTLPMetricExporter",
-    ("metrics", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.metric_exporter:OTLPMetricExporter",
-}
 
 _SAMPLERS: Final[Mapping[str, Callable[[float], Sampler]]] = {
     "always_on": lambda _: ALWAYS_ON,
@@ -55,8 +48,6 @@ _SAMPLERS: Final[Mapping[str, Callable[[float], Sampler]]] = {
     "parentbased_traceidratio": lambda ratio: ParentBased(TraceIdRatioBased(ratio)),
 }
 
-#: The semantic conventions' name for it (otel/sdk-metrics.md); the reason is in `error.type`.
-_SPANS_PROCESSED: Final = "otel.sdk.processor.span.processed"
 _QUEUE_FULL: Final = {"otel.component.type": "batching_span_processor", ERROR_TYPE: "queue_full"}
 
 #: How the SDK's own name for a service without one begins.
@@ -107,7 +98,7 @@ class CountingBatchSpanProcessor(BatchSpanProcessor):
         self._size = settings.queue_size
         self._waiting: Any = getattr(self._batch_processor, "_queue", ())
         self._counter = metrics.get_meter(SCOPE, version(), schema_url=SCHEMA_URL).create_counter(
-            _SPANS_PROCESSED, unit="{span}", description="Spans that the processor could not keep."
+            SPANS_PROCESSED, unit="{span}", description="Spans that the processor could not keep."
         )
         # Known from the start, so that the first drop is an increase.
         self._counter.add(0, _QUEUE_FULL)
@@ -133,7 +124,7 @@ class _Configured:
     def __init__(self, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
-        self.processors: list[CountingBatchSpanProcessor] = []
+        self.processors: list[CountingBatchSpanProcessor | EncodingSpanProcessor] = []
         self.journal: Journal | None = None
 
 
@@ -201,23 +192,11 @@ def _propagator(settings: Settings) -> TextMapPropagator:
     return CompositePropagator(found)
 
 
-def _exporter(signal: str, name: str, protocol: str) -> Any:  # noqa: ANN401 - of either signal
-    if name == "console":
-        return ConsoleSpanExporter() if signal == "traces" else ConsoleMetricExporter()
-    module, _, attribute = _OTLP[signal, protocol].partition(":")
-    try:
-        return getattr(import_module(module), attribute)()
-    except ImportError as error:
-        raise InvalidSetting(
-            f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, but its exporter cannot be imported: {error.name}"
-        ) from error
-
-
 def _set_up_metrics(settings: Settings, resource: Resource) -> MeterProvider | None:
     if not settings.metrics_exporters or isinstance(metrics.get_meter_provider(), MeterProvider):
         return None
     exporters: list[MetricExporter] = [
-        _exporter("metrics", name, settings.metrics_protocol) for name in settings.metrics_exporters
+        official("metrics", name, settings.metrics_protocol) for name in settings.metrics_exporters
     ]
     readers = [
         PeriodicExportingMetricReader(exporter, export_interval_millis=settings.metric_interval_ms)
@@ -242,14 +221,13 @@ def _set_up_tracing(
     configured = _Configured(provider, None)
     for processor in (BoundAttributesSpanProcessor(), *processors):
         provider.add_span_processor(processor)
-    exporters = [_exporter("traces", name, settings.traces_protocol) for name in settings.traces_exporters]
+    exporters = [official("traces", name, settings.traces_protocol) for name in settings.traces_exporters]
     if exporters and folder is not None:
         configured.journal = _journal(folder, resource)
         provider.add_span_processor(configured.journal)
+    for number, exporter in enumerate(exporters):
         # What the first one has taken is safe; the second is the console, if there is one.
-        exporters[0] = configured.journal.exporting(exporters[0])
-    for exporter in exporters:
-        batches = CountingBatchSpanProcessor(exporter, settings)
+        batches = _batching(exporter, settings, configured.journal if number == 0 else None)
         configured.processors.append(batches)
         provider.add_span_processor(batches)
     if configured.journal is not None:
@@ -257,6 +235,18 @@ def _set_up_tracing(
         exposure.listen(configured.journal.expose)
     trace.set_tracer_provider(provider)
     return configured
+
+
+def _batching(
+    exporter: SpanExporter, settings: Settings, journal: Journal | None
+) -> CountingBatchSpanProcessor | EncodingSpanProcessor:
+    """Build what queues spans for an exporter, by the official way if it was asked for, or if nothing else will do."""
+    if settings.span_export == "encoded":
+        try:
+            return EncodingSpanProcessor(exporter, settings, exported=None if journal is None else journal.arrived)
+        except UnknownExporter:  # the console's, or one that a new version built otherwise
+            pass
+    return CountingBatchSpanProcessor(exporter if journal is None else journal.exporting(exporter), settings)
 
 
 def _journal(folder: Path, resource: Resource) -> Journal:

@@ -134,6 +134,8 @@ SENT_MESSAGES: Final = messaging_metrics.MESSAGING_CLIENT_SENT_MESSAGES
 CONSUMED_MESSAGES: Final = messaging_metrics.MESSAGING_CLIENT_CONSUMED_MESSAGES
 PROCESS_DURATION: Final = messaging_metrics.MESSAGING_PROCESS_DURATION
 
+#: Spans that an export processor is done with (otel/sdk-metrics.md); the reason of a loss is its `error.type`.
+SPANS_PROCESSED: Final = "otel.sdk.processor.span.processed"
 #: Counters of the consume loop: failed attempts, attempts that follow one, dead letters, and unknown types skipped.
 HANDLER_FAILURES: Final = "sagatrace.consumer.failures"
 RETRIES: Final = "sagatrace.consumer.retries"

@@ -16,6 +16,8 @@ from typing import Final
 
 EXPORTERS: Final = ("otlp", "console", "none")
 PROTOCOLS: Final = ("http/protobuf", "grpc")
+#: How spans are exported: as bytes that were made when they ended, or by the SDK's batch processor and encoder.
+SPAN_EXPORTS: Final = ("encoded", "official")
 SAMPLERS: Final = (
     "always_on",
     "always_off",
@@ -26,6 +28,8 @@ SAMPLERS: Final = (
 )
 #: The SDK's default of 2048 spans is a second of a busy producer; 32768 take about 50 MB at worst.
 QUEUE_SIZE: Final = 32_768
+#: Bytes of encoded spans that may wait; 32768 spans of Kafka take about 20 MB.
+QUEUE_BYTES: Final = 64 << 20
 BATCH_SIZE: Final = 512
 SCHEDULE_DELAY_MS: Final = 5_000
 EXPORT_TIMEOUT_MS: Final = 30_000
@@ -57,6 +61,10 @@ class Settings:
     metric_interval_ms: int
     #: The folder of span journals; None if the environment does not say, empty if it says that there is to be none.
     journal: str | None
+    #: One of SPAN_EXPORTS.
+    span_export: str = "encoded"
+    #: Bytes of memory that encoded spans may take until their export.
+    queue_bytes: int = QUEUE_BYTES
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -91,6 +99,8 @@ class Settings:
             export_timeout_ms=read.whole("OTEL_BSP_EXPORT_TIMEOUT", EXPORT_TIMEOUT_MS),
             metric_interval_ms=read.whole("OTEL_METRIC_EXPORT_INTERVAL", METRIC_INTERVAL_MS),
             journal=read.folder("SAGATRACE_JOURNAL_DIR"),
+            span_export=read.choice("SAGATRACE_SPAN_EXPORT", SPAN_EXPORTS, "encoded"),
+            queue_bytes=read.whole("SAGATRACE_SPAN_QUEUE_BYTES", QUEUE_BYTES),
         )
 
 

@@ -76,7 +76,7 @@ def begin(
             attributes[semconv.MESSAGING_CONSUMER_GROUP_NAME] = group
         if len(settled) == 1:
             attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(next(iter(settled)).partition)
-        span = telemetry.spans.tracer.start_span(route.name, context, SpanKind.CLIENT, attributes, links, started)
+        span = telemetry.spans.start(route.name, context, SpanKind.CLIENT, attributes, links, started)
         return Settlement(telemetry, route, span, started)
     except Exception as error:  # noqa: BLE001 - offsets are committed untraced rather than not at all
         faults.report("starting a commit span", error)
@@ -153,7 +153,7 @@ def _open(telemetry: Telemetry, producer: AIOKafkaProducer, started: int) -> Tra
     manager = getattr(producer, "_txn_manager", None)
     if transactional_id := getattr(manager, "transactional_id", None):
         attributes[semconv.TRANSACTIONAL_ID] = transactional_id
-    span = telemetry.spans.tracer.start_span(route.name, context, SpanKind.CLIENT, attributes, (), started)
+    span = telemetry.spans.start(route.name, context, SpanKind.CLIENT, attributes, (), started)
     return Transaction(span, outer)
 
 

@@ -2,24 +2,38 @@
 
 A span that no sampler would record is not started at all: the context of its parent goes on instead. That is known
 without asking when the sampler is the SDK's ParentBased with its default delegates and the parent is not sampled, and
-when there is no SDK. Any other sampler is asked each time.
+when there is no SDK. Any other sampler is asked each time. Spans that are recorded are lean ones where the tracer
+allows it (see `kafka_span`).
 """
 
 from __future__ import annotations
 
 import traceback
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from aiokafka.errors import BrokerResponseError
 from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context
-from opentelemetry.trace import NoOpTracer, Span, SpanContext, Status, StatusCode, Tracer, TracerProvider
+from opentelemetry.trace import (
+    Link,
+    NoOpTracer,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    TracerProvider,
+)
+from opentelemetry.util.types import AttributeValue
 
 from tracing import semconv
+from tracing.kafka_span import Starter, starter
+from tracing.sampling import Certain, certain
 
 #: The key that opentelemetry-instrumentation kept from before the API had one; it honours both.
 _SUPPRESS_PLAIN: Final = "suppress_instrumentation"
-_SAMPLING_MODULE: Final = "opentelemetry.sdk.trace.sampling"
 #: Frames of a handler's exception that go into its event, the innermost ones.
 _FRAMES: Final = 32
 
@@ -32,24 +46,38 @@ def suppressed(context: Context) -> bool:
 class Spans:
     """A tracer that may still be waiting for its provider."""
 
-    __slots__ = ("_drops_local", "_drops_remote", "_known", "_tracer")
+    __slots__ = ("_certain", "_known", "_lean", "_starter", "_tracer")
 
-    def __init__(self, provider: TracerProvider | None = None, version: str = "") -> None:
+    def __init__(self, provider: TracerProvider | None = None, version: str = "", *, lean: bool = True) -> None:
+        self._lean = lean
         self._tracer = trace.get_tracer(semconv.SCOPE, version, provider, semconv.SCHEMA_URL)
         self._known: Tracer | None = None
-        self._drops_local = self._drops_remote = False
-
-    @property
-    def tracer(self) -> Tracer:
-        """The tracer to start spans with, once the provider is there the real one."""
-        return self._look() if self._known is None else self._known
+        self._starter: Starter | None = None
+        self._certain = Certain()
 
     def _look(self) -> Tracer:
+        """Return the tracer to start spans with, once the provider is there the real one."""
         tracer: Tracer = getattr(self._tracer, "_tracer", self._tracer)
         if not isinstance(tracer, NoOpTracer):
             self._known = tracer
-            self._drops_remote, self._drops_local = _drops_unsampled(tracer)
+            self._certain = certain(getattr(tracer, "sampler", None))
+            self._starter = starter(tracer) if self._lean else None
         return tracer
+
+    def start(  # noqa: PLR0913, PLR0917 - the signature of Tracer.start_span
+        self,
+        name: str,
+        context: Context | None,
+        kind: SpanKind,
+        attributes: dict[str, AttributeValue],
+        links: Sequence[Link] = (),
+        start_time: int | None = None,
+    ) -> Span:
+        """Start a span. The attributes become the span's own: do not touch them afterwards."""
+        tracer = self._known or self._look()
+        if self._starter is not None:
+            return self._starter.start(name, context, kind, attributes, links, start_time)
+        return tracer.start_span(name, context, kind, attributes, links, start_time)
 
     def drops(self, parent: SpanContext) -> bool:
         """Tell whether a child of this parent is certainly not recorded, so that it need not be started."""
@@ -57,28 +85,7 @@ class Spans:
             return True
         if parent.trace_flags & 1 or not parent.is_valid:
             return False
-        return self._drops_remote if parent.is_remote else self._drops_local
-
-
-def _drops_unsampled(tracer: Tracer) -> tuple[bool, bool]:
-    """Tell whether a tracer's sampler drops the children of a remote and of a local parent that is not sampled."""
-    sampler = getattr(tracer, "sampler", None)
-    if _sampling_rule(sampler) != "ParentBased.should_sample":
-        return False, False
-    return (
-        _is_always_off(getattr(sampler, "_remote_parent_not_sampled", None)),
-        _is_always_off(getattr(sampler, "_local_parent_not_sampled", None)),
-    )
-
-
-def _is_always_off(sampler: Any) -> bool:  # noqa: ANN401 - the SDK's samplers are not known here
-    return _sampling_rule(sampler) == "StaticSampler.should_sample" and sampler.get_description() == "AlwaysOffSampler"
-
-
-def _sampling_rule(sampler: object) -> str:
-    """Name the SDK's method that decides for a sampler; empty if it is not the SDK's."""
-    rule: Any = getattr(type(sampler), "should_sample", None)
-    return str(rule.__qualname__) if rule is not None and rule.__module__ == _SAMPLING_MODULE else ""
+        return self._certain.drops_remote if parent.is_remote else self._certain.drops_local
 
 
 def error_type(error: BaseException) -> str:

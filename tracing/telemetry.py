@@ -60,7 +60,7 @@ class Telemetry:
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
-        self.spans = Spans(self.options.tracer_provider, version())
+        self.spans = Spans(self.options.tracer_provider, version(), lean=self.options.lean_spans)
         self.metrics = Metrics(self.options.meter_provider, version())
         self.propagation = Propagation(self.options.propagator)
         self.render_key = message_key.RENDERERS[self.options.message_key]

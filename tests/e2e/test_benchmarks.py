@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.modes import MODES
 from tests.support import parts
 from tests.support.sources import ROOT
 
@@ -27,10 +28,11 @@ def test_a_quick_run_measures_every_row(tmp_path: Path, request: pytest.FixtureR
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "[6/6]" in done.stderr
+    assert f"[{len(MODES)}/{len(MODES)}]" in done.stderr
     assert "tax = (row - untraced) / (contrib - untraced)" in done.stdout
     found = json.loads(file.read_text())
-    assert set(found["tax"]) == {"official_100", "official_0"}
+    assert set(found["tax"]) == {"official_100", "official_0", "fast_100", "fast_0"}
+    assert found["encoder"] > 1
     for row in found["rows"].values():
         assert set(row) == {"produce", "getone", "getmany"}
         assert all(0 < figure["min"] <= figure["median"] for figure in row.values())

@@ -36,8 +36,11 @@ def test_no_tax_is_told_where_the_reference_adds_nothing() -> None:
 def test_each_tax_compares_rows_of_the_same_sampling_by_their_minimum() -> None:
     """`official_100` is set against contrib at 100 %, `official_0` against contrib at 0 %; other rows have no tax."""
     minima = {UNTRACED: 10.0, "contrib_100": 110.0, "official_100": 90.0, "contrib_0": 30.0, "official_0": 20.0}
+    minima |= {"fast_100": 25.0, "fast_0": 15.0}
     found = {mode.name: {load: Figure(minima.get(mode.name, 500.0), 1000.0) for load in WORKLOADS} for mode in MODES}
     assert taxes(found) == {
         "official_100": {"produce": 0.8, "getone": 0.8, "getmany": 0.8},
+        "fast_100": {"produce": 0.15, "getone": 0.15, "getmany": 0.15},
         "official_0": {"produce": 0.5, "getone": 0.5, "getmany": 0.5},
+        "fast_0": {"produce": 0.25, "getone": 0.25, "getmany": 0.25},
     }

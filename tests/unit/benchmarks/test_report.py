@@ -15,6 +15,10 @@ _MINIMA = {
     "official_100": 85.0,
     "contrib_0": 30.0,
     "official_0": 19.0,
+    "fast_100": 25.0,
+    "fast_0": 15.0,
+    "fast_100_metrics": 60.0,
+    "fast_100_journal": 40.0,
     "official_100_metrics": 130.0,
     "official_100_journal": 100.0,
     "faststream": 25.0,
@@ -35,7 +39,7 @@ _MACHINE = {
 def report() -> Report:
     """A run in which every workload of a row cost the same."""
     rows = {mode.name: {load: Figure(_MINIMA[mode.name], 200.0) for load in WORKLOADS} for mode in MODES}
-    return Report(Plan(rounds=7, messages=15_000), _MACHINE, rows, taxes(rows))
+    return Report(Plan(rounds=7, messages=15_000), _MACHINE, rows, taxes(rows), encoder=11.5)
 
 
 def test_json_has_the_rows_and_the_taxes(report: Report) -> None:
@@ -45,8 +49,11 @@ def test_json_has_the_rows_and_the_taxes(report: Report) -> None:
     assert found["rows"]["contrib_100"]["getmany"] == {"min": 110.0, "median": 200.0}
     assert found["tax"] == {
         "official_100": {"produce": 0.75, "getone": 0.75, "getmany": 0.75},
+        "fast_100": {"produce": 0.15, "getone": 0.15, "getmany": 0.15},
         "official_0": {"produce": 0.45, "getone": 0.45, "getmany": 0.45},
+        "fast_0": {"produce": 0.25, "getone": 0.25, "getmany": 0.25},
     }
+    assert found["encoder"] == 11.5
     assert (found["rounds"], found["messages"], found["machine"]) == (7, 15_000, _MACHINE)
 
 
@@ -55,7 +62,9 @@ def test_the_table_has_a_line_for_each_row(report: Report) -> None:
     lines = report.text().splitlines()
     (line,) = [line for line in lines if line.startswith("contrib, 100 % sampled")]
     assert line.split()[-12:] == ["110.0", "/", "200.0", "11.0x"] * 3
-    assert [line.split()[-3:] for line in lines[-2:]] == [["0.75"] * 3, ["0.45"] * 3]
+    taxes = [["0.75"] * 3, ["0.15"] * 3, ["0.45"] * 3, ["0.25"] * 3]
+    assert [line.split()[-3:] for line in lines[-6:-2]] == taxes
+    assert lines[-1] == "the official encoder takes 11.5 times the CPU of ours"
 
 
 def test_the_table_names_the_machine(report: Report) -> None:

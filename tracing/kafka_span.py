@@ -1,0 +1,212 @@
+"""Spans of Kafka operations that cost a tenth of the SDK's, under the SDK's own provider.
+
+A `KafkaSpan` is an SDK span to whoever meets it: span processors, exporters, hooks, `isinstance`. What it leaves out is
+what no span of ours needs: a lock of its own, containers that check every value again, a copy at its end. As soon as a
+caller does something out of the ordinary (an event, a list as attribute, more attributes than the limit) it takes the
+SDK's containers and the SDK's way.
+
+The provider stays the user's: its resource, sampler, limits, id generator and span processors hold. A tracer is served
+here only if it is built as the SDK's is known to be, and a span only if its sampler is certain to sample it and it is
+within the limits; for any other the official `Tracer.start_span` is the answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from time import time_ns
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, Tracer
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE
+from opentelemetry.util.types import AttributeValue
+
+from tracing import encoding
+from tracing.sampling import Certain, certain
+
+_UNSET: Final = Status(StatusCode.UNSET)
+_NO_ATTRIBUTES: Final = BoundedAttributes(immutable=True)
+#: Types of attribute values that need no check and no copy, where strings are of any length.
+_PLAIN: Final = frozenset({str, int, bool, float})
+_FLAGS: Final = tuple(TraceFlags(octet) for octet in range(4))
+_LOCAL: Final = False
+#: What is read of the SDK's tracer besides its public attributes.
+PRIVATE: tuple[str, ...] = ("_instrumentation_scope", "_span_limits", "_tracer_config", "_tracer_metrics")
+
+
+class KafkaSpan(Span):
+    """A span that is made by `Starter` only, already started."""
+
+    __slots__ = (
+        "_attributes",
+        "_context",
+        "_end_time",
+        "_events",
+        "_instrumentation_info",
+        "_instrumentation_scope",
+        "_kind",
+        "_limits",
+        "_links",
+        "_name",
+        "_parent",
+        "_resource",
+        "_span_processor",
+        "_start_time",
+        "_status",
+    )
+
+    #: One for all of them: it is held for the length of an assignment, on the SDK's way alone.
+    _lock = threading.Lock()
+    _sampler = _trace_config = _record_end_metrics = None
+    _record_exception = _set_status_on_exception = True
+
+    def set_attribute(self, key: str, value: Any) -> None:  # noqa: ANN401 - the SDK's signature
+        """Set an attribute, as the last one."""
+        held = self._attributes
+        if type(held) is dict and type(value) in _PLAIN and key and self._end_time is None and self._fits(held):
+            held.pop(key, None)
+            held[key] = value
+        else:
+            self._take_containers()
+            super().set_attribute(key, value)
+
+    def _fits(self, held: Mapping[str, object]) -> bool:
+        most = self._limits.max_span_attributes
+        return most is None or len(held) < most
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Set several attributes."""
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def _add_event(self, event: Any) -> None:  # noqa: ANN401 - the SDK's signature
+        self._take_containers()
+        super()._add_event(event)
+
+    def _add_link(self, link: Link) -> None:
+        self._take_containers()
+        super()._add_link(link)
+
+    def _take_containers(self) -> None:
+        """Go the SDK's way from here on."""
+        if type(self._attributes) is dict:
+            self._attributes = BoundedAttributes(
+                self._limits.max_span_attributes, self._attributes, immutable=self._end_time is not None
+            )
+            self._events: Any = self._new_events()  # type: ignore[no-untyped-call]
+            self._links = self._new_links(self._links)
+
+    def end(self, end_time: int | None = None) -> None:
+        """End the span and hand it to the span processors: itself, for nothing can change it any more."""
+        if self._end_time is not None:
+            super().end(end_time)
+            return
+        self._end_time = time_ns() if end_time is None else end_time
+        if type(self._attributes) is BoundedAttributes:
+            self._attributes._immutable = True
+        self._span_processor._on_ending(self)
+        self._span_processor.on_end(self)
+
+
+encoding.transparent.add(KafkaSpan)
+
+
+class Starter:
+    """Starts the spans of one tracer."""
+
+    __slots__ = ("_certain", "_random_ids", "_tracer")
+
+    def __init__(self, tracer: Any) -> None:  # noqa: ANN401 - its private names are read, too
+        self._tracer = tracer
+        self._certain: Certain = certain(tracer.sampler)
+        self._random_ids = type(tracer.id_generator) is RandomIdGenerator
+
+    def start(  # noqa: PLR0913, PLR0917 - the signature of Tracer.start_span
+        self,
+        name: str,
+        context: Context | None,
+        kind: SpanKind,
+        attributes: dict[str, AttributeValue],
+        links: Sequence[Link] = (),
+        start_time: int | None = None,
+    ) -> trace.Span:
+        """Start a span, the official one where ours is not certain to be like it."""
+        tracer = self._tracer
+        parent = trace.get_current_span(context).get_span_context()
+        span_context = self._context(parent) if type(parent) is SpanContext else None
+        if span_context is None or not self._ordinary(attributes, links):
+            official: trace.Span = tracer.start_span(name, context, kind, attributes, links, start_time)
+            return official
+        span: Any = object.__new__(KafkaSpan)
+        span._context = span_context
+        span._parent = parent if parent.is_valid else None
+        span._name = name
+        span._kind = kind
+        span._attributes = attributes
+        span._links = links
+        span._events = ()
+        span._status = _UNSET
+        span._start_time = time_ns() if start_time is None else start_time
+        span._end_time = None
+        span._limits = tracer._span_limits
+        span._resource = tracer.resource
+        span._instrumentation_info = tracer.instrumentation_info
+        span._instrumentation_scope = tracer._instrumentation_scope
+        span._span_processor = processor = tracer.span_processor
+        processor.on_start(span, parent_context=context)
+        return span  # type: ignore[no-any-return]  # it is a KafkaSpan
+
+    def _context(self, parent: SpanContext) -> SpanContext | None:
+        """Return the context of a child; None if it is not certain to be sampled."""
+        trace_id, _, is_remote, flags, state, is_valid = parent
+        ids = self._tracer.id_generator
+        if is_valid:
+            if not flags & 1 or not (self._certain.keeps_remote if is_remote else self._certain.keeps_local):
+                return None
+            random = flags & TraceFlags.RANDOM_TRACE_ID
+        else:
+            if not self._certain.root:
+                return None
+            trace_id = ids.generate_trace_id()
+            random, state = ids.is_trace_id_random() << 1, DEFAULT_TRACE_STATE
+        return SpanContext(trace_id, ids.generate_span_id(), _LOCAL, _FLAGS[1 | random], state)
+
+    def _ordinary(self, attributes: dict[str, AttributeValue], links: Sequence[Link]) -> bool:
+        """Tell whether the SDK would keep everything as it is."""
+        limits = self._tracer._span_limits
+        for link in links:
+            if link._attributes is None and link._context.is_valid:
+                link._attributes = _NO_ATTRIBUTES
+            elif link._attributes is not _NO_ATTRIBUTES:
+                return False
+        return (
+            self._tracer._tracer_config.is_enabled
+            and (limits.max_links is None or len(links) <= limits.max_links)
+            and (limits.max_span_attributes is None or len(attributes) <= limits.max_span_attributes)
+            and "" not in attributes
+            and _PLAIN.issuperset(map(type, attributes.values()))
+        )
+
+
+def starter(tracer: object) -> Starter | None:
+    """Return what starts lean spans for a tracer; None where it, or the SDK's span, is not built as it is known."""
+    if type(tracer) is not Tracer or not all(hasattr(tracer, name) for name in PRIVATE):
+        return None
+    inside: Any = tracer
+    limits = inside._span_limits
+    if type(inside._tracer_metrics).__name__ != "NoOpTracerMetrics" or not _same_span():
+        return None
+    if getattr(limits, "max_span_attribute_length", 0) is not None:
+        return None
+    return Starter(tracer)
+
+
+def _same_span() -> bool:
+    """Tell whether the SDK's span holds what ours holds, and nothing else."""
+    return vars(ReadableSpan("", resource=Resource({}))).keys() <= set(KafkaSpan.__slots__)

@@ -1,0 +1,61 @@
+"""What the SDK's samplers are certain to decide, found out once for each tracer instead of asked for each span.
+
+Known are the SDK's always-on and always-off samplers and its ParentBased with such delegates. Any other sampler, or one
+that is built otherwise than known, is certain of nothing and is asked each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+_MODULE: Final = "opentelemetry.sdk.trace.sampling"
+
+
+@dataclass(frozen=True, slots=True)
+class Certain:
+    """What is decided without a look at the span: for a root, and by the parent's place for its children."""
+
+    #: Every root is sampled.
+    root: bool = False
+    #: Every child of a sampled parent is sampled.
+    keeps_remote: bool = False
+    keeps_local: bool = False
+    #: No child of a parent that is not sampled is recorded.
+    drops_remote: bool = False
+    drops_local: bool = False
+
+
+def certain(sampler: object) -> Certain:
+    """Return what is certain of a sampler."""
+    if _is_static(sampler, "AlwaysOnSampler"):
+        return Certain(root=True, keeps_remote=True, keeps_local=True)
+    if _rule(sampler) != "ParentBased.should_sample":
+        return Certain()
+    delegate: dict[str, object] = {
+        name: getattr(sampler, f"_{name}", None)
+        for name in (
+            "root",
+            "remote_parent_sampled",
+            "local_parent_sampled",
+            "remote_parent_not_sampled",
+            "local_parent_not_sampled",
+        )
+    }
+    return Certain(
+        root=_is_static(delegate["root"], "AlwaysOnSampler"),
+        keeps_remote=_is_static(delegate["remote_parent_sampled"], "AlwaysOnSampler"),
+        keeps_local=_is_static(delegate["local_parent_sampled"], "AlwaysOnSampler"),
+        drops_remote=_is_static(delegate["remote_parent_not_sampled"], "AlwaysOffSampler"),
+        drops_local=_is_static(delegate["local_parent_not_sampled"], "AlwaysOffSampler"),
+    )
+
+
+def _is_static(sampler: Any, description: str) -> bool:  # noqa: ANN401 - the SDK's samplers are not known here
+    return _rule(sampler) == "StaticSampler.should_sample" and sampler.get_description() == description
+
+
+def _rule(sampler: object) -> str:
+    """Name the SDK's method that decides for a sampler; empty if it is not the SDK's."""
+    rule: Any = getattr(type(sampler), "should_sample", None)
+    return str(rule.__qualname__) if rule is not None and rule.__module__ == _MODULE else ""

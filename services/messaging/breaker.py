@@ -122,7 +122,7 @@ class Breaker:
             return None
         left_s = max(0.0, self._probe_at - time.monotonic())
         when = "records are tried one at a time" if self._state is State.PROBING else f"tried again in {left_s:.0f} s"
-        return f"the breaker is open: {self._reason}; {when}"
+        return f"the breaker is open: {self._reason}; {when}, or resumed by `sagatrace dlq resume {self._group}`"
 
     def admit(self) -> None:
         """Let a record through.

@@ -13,7 +13,7 @@ from benchmarks.modes import Mode
 from benchmarks.processes import Failed
 from benchmarks.report import Report
 from benchmarks.rounds import Plan
-from benchmarks.system import keys, pipeline, relay
+from benchmarks.system import keys, memory, pipeline, relay
 
 _EXAMPLES: Final = """\
 examples:
@@ -34,6 +34,7 @@ _OTHERS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "pipeline": pipeline.main,
     "relay": relay.main,
     "keys": keys.main,
+    "memory": memory.main,
 }
 
 

@@ -86,9 +86,9 @@ class Side:
         self._load = Load(running)
         self._telemetry = telemetry
 
-    def warm_up(self) -> None:
+    def warm_up(self, sagas: int) -> None:
         """Fill caches and pools; nothing is measured."""
-        asyncio.run(self._load.run(_WARM_UP))
+        asyncio.run(self._load.run(min(sagas, _WARM_UP)))
 
     def measure(self, sagas: int) -> Round:
         """Run one round and keep what it cost."""
@@ -134,7 +134,7 @@ def compare_tracing(folder: Path, sagas: int, rounds: int, *, metrics: bool, tel
             sides.append(Side(Stack(name, url, up.ports, up.children, servers), f"{collector}/{name}"))
         for side in sides:
             tell(f"warming up: {side.name}")
-            side.warm_up()
+            side.warm_up(sagas)
         for number in range(rounds):
             for side in sides if number % 2 else reversed(sides):
                 _measure(side, sagas, f"[{number + 1}/{rounds}] {side.name}", tell)
@@ -156,7 +156,7 @@ def compare_instances(folder: Path, sagas: int, rounds: int, counts: Sequence[in
             ours = _traced(f"{collector}/{name}", metrics=False)
             with stack.running(name, folder / name, kafka, url, ours, instances=count) as up:
                 side = Side(Stack(name, url, up.ports, up.children, servers), f"{collector}/{name}")
-                side.warm_up()
+                side.warm_up(sagas)
                 for number in range(rounds):
                     _measure(side, sagas, f"[{number + 1}/{rounds}] {count} of each", tell)
                 found |= _finished([side])

@@ -84,7 +84,7 @@ class DeadLetterDesk:
     async def begin_redrive(self, letter: DeadLetter, act: Act, *, force: bool = False) -> bool:
         """Note that a letter is being sent; False if it is closed or under way, and then nothing is written.
 
-        A letter without a row, of a consumer that keeps none, is noted among the acts alone.
+        A letter without a row gets one: whoever wrote it, it is under way from now on.
 
         Raises:
             Unavailable: the database is away.
@@ -94,8 +94,7 @@ class DeadLetterDesk:
         free = is_open if force else is_open & DEAD_LETTERS.c.redriven_at.is_(None)
         sent = {"redriven_at": database_now(), "redrives": letter.redrive_count + 1}
         async with self._database.transaction(Write.REDRIVE_BEGUN) as connection:
-            known = await connection.execute(select(DEAD_LETTERS.c.id).where(self._is(origin)))
-            if known.first() is not None:
+            if not await insert_once(connection, DEAD_LETTERS, **self._row_of(letter, origin) | sent):
                 updated = await connection.execute(update(DEAD_LETTERS).where(self._is(origin) & free).values(sent))
                 if updated.rowcount != 1:
                     return False

@@ -192,9 +192,11 @@ async def test_what_was_done_is_known_and_not_done_again(dlq: Topic, retried: Re
     assert dlq.operator.json(*discard, "--execute")["done"] == []
     redrive = ("dlq", "redrive", GROUP, "--key", dlq.key, "--execute")
     assert [letter["at"] for letter in dlq.operator.json(*redrive)["done"]] == [second]
+    assert [letter["status"] for letter in dlq.operator.json(*redrive)["left"]] == ["left: closed", "left: under way"]
     assert len(await retried(dlq)) == 1
-    (act,) = dlq.operator.json("dlq", "show", GROUP, first)["acts"]
-    assert (act["action"], act["by"], act["reason"]) == ("discard", OPERATOR, "no order")
+    for place, action, reason in ((first, "discard", "no order"), (second, "redrive", None)):
+        (act,) = dlq.operator.json("dlq", "show", GROUP, place)["acts"]
+        assert (act["action"], act["by"], act["reason"]) == (action, OPERATOR, reason)
 
 
 @pytest.mark.brokers("embedded")

@@ -29,9 +29,11 @@ def migrate() -> list[str]:
     """Bring every service's tables to the newest revision, and say so, a line each.
 
     Raises:
-        CannotRun: the database is away.
+        CannotRun: the database is away, or is a SQLite file, which holds one service.
     """
     settings = DatabaseSettings.read()
+    if (settings.database_url or "").startswith("sqlite"):
+        raise CannotRun("DATABASE_URL: a SQLite file holds the tables of one service, which makes them when it starts")
     try:
         for service in Service:
             asyncio.run(upgrade(settings.url_of(service.value), service.value))

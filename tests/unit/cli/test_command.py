@@ -66,3 +66,12 @@ def test_a_service_that_cannot_start_says_so_in_one_line(
     assert result.returncode == 2
     assert line.startswith("sagatrace: audit: ")
     assert variable in line
+
+
+def test_one_sqlite_file_is_not_migrated_for_all_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A SQLite file holds one service, so `migrate` says so and makes nothing."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/all.sqlite")
+    result = CliRunner().invoke(app, ["migrate"])
+    (line,) = result.stderr.splitlines()
+    assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "DATABASE_URL" in line

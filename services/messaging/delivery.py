@@ -14,8 +14,8 @@
 A re-driven record (it says where it came from at first) takes the same way: it is read as what it was, its span links
 to the one that failed, and its row is closed once it is handled.
 
-A group of exceptions is unavailable if all in it are, and fatal if one is. `deliver` returns once the record is done
-with, one way or another; only a cancellation leaves it undone, and its span says `sagatrace.interrupted`.
+`deliver` returns once the record is done with, one way or another; only a cancellation and an open breaker leave it
+undone, and its span, if it has begun, says `sagatrace.interrupted`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from services.messaging.breaker import Breaker
 from services.messaging.crash_points import Write
 from services.messaging.dead_letter_story import Place, State
 from services.messaging.dead_letters import DeadLetters, Failure, Record, error_type
-from services.messaging.errors import Fatal, Held, MessagingError, ParkedBehind, Transient, Unavailable
+from services.messaging.errors import Held, MessagingError, ParkedBehind, Transient, is_away, is_fatal
 from services.messaging.ledger import Burial, Ledger, NoLedger
 from services.messaging.readiness import Readiness
 from services.messaging.received import Received
@@ -50,8 +50,6 @@ OnUnknown = Callable[[Record], Awaitable[None]]
 Decode = Callable[[Record], Message]
 
 T = TypeVar("T")
-
-_AWAY = (Unavailable, ConnectionError)
 
 
 async def _ignore(_: Record) -> None:
@@ -138,27 +136,38 @@ class Delivery:
             raise interruption
 
     async def _process(self, received: Received, span: Span) -> None:
-        """Handle a record, or let it follow a dead letter of its key; then note what became of it."""
+        """Read a record and find out where it stands; then handle it, if it is not done with."""
         record, ledger = received.record, self._ledger
         key, origin, redriven = record.key, received.origin, received.is_redriven
-        standing = await self._insist(record, span, lambda: ledger.standing(key, origin, redriven=redriven))
-        if standing.is_done:
-            span.set_attribute(semconv.SAGATRACE_DUPLICATE, True)  # noqa: FBT003  the attribute's value
-            return
         message, failure = self._read(received.original)
         if message is not None:
             span.set_attributes(_about(message))
         with tracing.bind(**_ids(message)):
+            standing = await self._insist(record, span, lambda: ledger.standing(key, origin, redriven=redriven))
+            if standing.is_done:
+                span.set_attribute(semconv.SAGATRACE_DUPLICATE, True)  # noqa: FBT003  the attribute's value
+                return
             if failure is None and standing.behind is not None and not _compensates(message):
                 failure = _waits_behind(standing.behind)
-            if failure is None:
-                failure = await self._handle(record, span, self._call(received.original, message))
-            if failure is not None:
-                await self._bury(received, span, failure, message)
-                return
-            if redriven:
-                await self._insist(record, span, lambda: ledger.close(origin))
-            self._breaker.worked()
+            await self._settle(received, span, message, failure)
+
+    async def _settle(
+        self,
+        received: Received,
+        span: Span,
+        message: Message | None,
+        failure: Failure | None,
+    ) -> None:
+        """Handle a record, unless it can't be handled, and note what became of it."""
+        record = received.record
+        if failure is None:
+            failure = await self._handle(record, span, self._call(received.original, message))
+        if failure is not None:
+            await self._bury(received, span, failure, message)
+            return
+        if received.is_redriven:
+            await self._insist(record, span, lambda: self._ledger.close(received.origin))
+        self._breaker.worked()
 
     def _read(self, record: Record) -> tuple[Message | None, Failure | None]:
         """Decode a record; an unknown type on an event topic is no message and no failure."""
@@ -181,13 +190,13 @@ class Delivery:
         failed = away = 0
         while (error := await self._attempt(call)) is not None:
             self._failed.add(1, self._counted(record, error))
-            if _all_are(error, _AWAY):
+            if is_away(error):
                 away += 1
                 await self._wait(record, span, error, away)
                 continue
             failed += 1
             self._readiness.ready(self._part(record))
-            delay_s = None if _any_is(error, Fatal) else self._ladder.retries.delay_s(failed)
+            delay_s = None if is_fatal(error) else self._ladder.retries.delay_s(failed)
             if delay_s is None:
                 return Failure(error, failed)
             await self._retry(record, span, error, failed, delay_s)
@@ -295,20 +304,6 @@ def _where(record: Record) -> dict[str, str | int]:
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _all_are(error: Exception, kinds: tuple[type[Exception], ...]) -> bool:
-    """Tell whether an error, or each in a group of them, is of some kinds."""
-    if isinstance(error, ExceptionGroup):
-        return error.split(kinds)[1] is None
-    return isinstance(error, kinds)
-
-
-def _any_is(error: Exception, kind: type[Exception]) -> bool:
-    """Tell whether an error, or one in a group of them, is of a kind."""
-    if isinstance(error, ExceptionGroup):
-        return error.subgroup(kind) is not None
-    return isinstance(error, kind)
 
 
 def _kind(error: BaseException) -> str:

@@ -184,7 +184,8 @@ async def test_a_dead_letter_that_comes_again_stays_one(group: Group) -> None:
     with RecordedSpans() as spans:
         await group.receive(first)
     assert (group.handler.handled, len(group.topic)) == ([], 1)
-    assert attributes_of(spans.one("process oms.saga.events"))["sagatrace.duplicate"] is True
+    told = attributes_of(spans.one("process oms.saga.events"))
+    assert (told["sagatrace.duplicate"], told["order.id"], told["saga.id"]) == (True, "a", "saga-of-a")
 
 
 async def test_a_crash_before_the_row_neither_loses_nor_reorders(

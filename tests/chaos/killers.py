@@ -26,7 +26,7 @@ from tests.chaos.processes import READY, READY_S, Instance
 from tests.support.eventually import eventually
 
 # Longer than a session and a lease of the system under chaos, in seconds: whoever is paused is given up.
-_PAUSE_S = 1.5
+_PAUSE_S = 2.0
 _END_S = 30.0
 _PROGRESS_S = 60.0
 # The longest that an instance lives, in moves of sagas; most live shorter.

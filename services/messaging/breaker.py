@@ -15,6 +15,7 @@ breaker by deleting the trip. The record that trips it is a dead letter like any
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,8 @@ from tracing import semconv
 
 # How long another member's trip, or an operator's word, may go unnoticed.
 _LOOK_EVERY_S = 1.0
+# How long the store may take: whoever looks has records to take.
+_LOOK_S = 2.0
 
 
 class State(StrEnum):
@@ -161,7 +164,7 @@ class Breaker:
     async def sync(self) -> None:
         """Keep what happened here, and look for what happened elsewhere; cheap if called often.
 
-        A store that is away changes nothing: what is open stays open.
+        A store that is away, or does not answer in 2 seconds, changes nothing: what is open stays open.
         """
         now = time.monotonic()
         is_due = self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_S
@@ -169,9 +172,10 @@ class Breaker:
             return
         self._looked_at = now
         try:
-            self._adopt(await self._exchanged())
-        except Unavailable as error:
-            self._log.warning("breaker.unsynced", group=self._group, reason=str(error))
+            async with asyncio.timeout(_LOOK_S):
+                self._adopt(await self._exchanged())
+        except (Unavailable, TimeoutError) as error:
+            self._log.warning("breaker.unsynced", group=self._group, reason=str(error) or "the store does not answer")
 
     async def _exchanged(self) -> Trip | None:
         """Write down what the store does not know, and read it."""

@@ -161,6 +161,16 @@ async def test_a_store_that_is_away_closes_nothing() -> None:
     assert (tripping.state, await store.read() is None) == (State.OPEN, False)
 
 
+async def test_a_store_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks goes on after a short while, with what it knew."""
+    monkeypatch.setattr("services.messaging.breaker._LOOK_S", 0.01)
+    store = TripInMemory()
+    monkeypatch.setattr(store, "read", asyncio.Event().wait)
+    waiting = breaker(store=store)
+    await asyncio.wait_for(waiting.sync(), 5)
+    assert waiting.state is State.CLOSED
+
+
 async def test_it_is_counted_and_shown(spans: RecordedSpans, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trips have a counter, and whether a group's breaker is open is a gauge."""
     monkeypatch.setattr("opentelemetry.metrics.get_meter", spans.meter_provider.get_meter)

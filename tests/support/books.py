@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -39,9 +40,10 @@ class Books:
         """Tell for each order how its saga stands."""
         return {row.order_id: row.status for row in await self._read("oms", select(sagas))}
 
-    async def inputs(self) -> Counter[str]:
-        """Count what moved the sagas."""
-        return Counter(row.input for row in await self._read("oms", select(history)))
+    async def inputs(self, kind: str) -> list[datetime]:
+        """Tell when an input of a kind moved a saga."""
+        moves = select(history).where(history.c.input == kind)
+        return [row.at for row in await self._read("oms", moves)]
 
     async def effects(self) -> Counter[tuple[str, str]]:
         """Count the effects of each order's saga on the stock and at the gateway."""

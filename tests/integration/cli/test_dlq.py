@@ -168,10 +168,12 @@ async def test_a_redrive_keeps_the_record_its_order_and_its_trace(dlq: Topic, re
     dry = dlq.operator.json(*chosen)
     assert (dry["executed"], len(dry["done"])) == (False, 3)
     assert await retried(dlq) == []
-    done = dlq.operator.json(*chosen, "--execute", "--rate", "1000", "--reason", "fixed")
+    done = dlq.operator.json(*chosen, "--execute", "--rate", "5", "--reason", "fixed")
     assert [letter["at"] for letter in done["done"]] == [letter["at"] for letter in dry["done"]]
     records = await retried(dlq)
     assert [record.value for record in records] == [b"value 0", b"value 1", b"value 2"]
+    # Two pauses of 200 ms, by the producer's clock, which counts whole milliseconds.
+    assert records[2].timestamp - records[0].timestamp >= 399
     for number, record in enumerate(records):
         headers = dict(record.headers)
         assert headers["x-mine"] == b"\x00\xff"

@@ -202,6 +202,21 @@ async def test_what_was_done_is_known_and_not_done_again(dlq: Topic, retried: Re
 
 
 @pytest.mark.brokers("embedded")
+async def test_a_letter_that_could_not_be_sent_goes_with_the_next_run(dlq: Topic, retried: Retried) -> None:
+    """A run that fails says how far it came and exits with 2; what it could not send is not under way."""
+    await dlq.add(b"1")
+    large = at(await dlq.add(b"2" * 2000))
+    chosen = ("dlq", "redrive", GROUP, "--key", dlq.key, "--execute")
+    narrow = Operator({**dlq.operator.variables, "SAGATRACE_PRODUCER_MAX_BYTES": "1500"})
+    code, out, err = narrow.run(*chosen)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "SAGATRACE_PRODUCER_MAX_BYTES" in err
+    assert "1 of 2 were re-driven before" in err
+    assert [letter["at"] for letter in dlq.operator.json(*chosen)["done"]] == [large]
+    assert [len(record.value or b"") for record in await retried(dlq)] == [1, 2000]
+
+
+@pytest.mark.brokers("embedded")
 async def test_what_is_parked_goes_only_by_force(dlq: Topic, retried: Retried) -> None:
     """A letter that was re-driven too often is refused, and what waits behind it, with exit code 1; force sends it."""
     await dlq.add(b"1", state="parked", redrive_count=3)

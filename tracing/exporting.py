@@ -119,7 +119,8 @@ class EncodingSpanProcessor(SpanProcessor):
             faults.report("encoding a span", error)
             self._queue.lose(1)
             return
-        if self._queue.put((span.resource, span.instrumentation_scope, body)) >= self._batch_size:
+        waiting = self._queue.put(span.resource, span.instrumentation_scope, body)
+        if waiting >= self._batch_size and not self._awake.is_set():
             self._awake.set()
 
     def _work(self) -> None:

@@ -35,7 +35,6 @@ _NO_ATTRIBUTES: Final = BoundedAttributes(immutable=True)
 #: Types of attribute values that need no check and no copy, where strings are of any length.
 _PLAIN: Final = frozenset({str, int, bool, float})
 _FLAGS: Final = tuple(TraceFlags(octet) for octet in range(4))
-_LOCAL: Final = False
 #: What is read of the SDK's tracer besides its public attributes.
 PRIVATE: tuple[str, ...] = ("_instrumentation_scope", "_span_limits", "_tracer_config", "_tracer_metrics")
 
@@ -175,16 +174,22 @@ class Starter:
                 return None
             trace_id = ids.generate_trace_id()
             random, state = ids.is_trace_id_random() << 1, DEFAULT_TRACE_STATE
-        return SpanContext(trace_id, ids.generate_span_id(), _LOCAL, _FLAGS[1 | random], state)
+        span_id = ids.generate_span_id()
+        if not 0 < span_id < 1 << 64:
+            return None
+        # What its constructor does, without asking again whether the ids are valid.
+        return tuple.__new__(SpanContext, (trace_id, span_id, False, _FLAGS[1 | random], state, True))
 
     def _ordinary(self, attributes: dict[str, AttributeValue], links: Sequence[Link]) -> bool:
         """Tell whether the SDK would keep everything as it is."""
         limits = self._tracer._span_limits
         for link in links:
-            if link._attributes is None and link._context.is_valid:
-                link._attributes = _NO_ATTRIBUTES
-            elif link._attributes is not _NO_ATTRIBUTES:
+            if not link._context.is_valid:
                 return False
+            if not link._attributes:
+                link._attributes = _NO_ATTRIBUTES
+            elif type(link._attributes) is not BoundedAttributes:
+                link._attributes = BoundedAttributes(limits.max_link_attributes, link._attributes)
         return (
             self._tracer._tracer_config.is_enabled
             and (limits.max_links is None or len(links) <= limits.max_links)
@@ -202,11 +207,13 @@ def starter(tracer: object) -> Starter | None:
     limits = inside._span_limits
     if type(inside._tracer_metrics).__name__ != "NoOpTracerMetrics" or not _same_span():
         return None
-    if getattr(limits, "max_span_attribute_length", 0) is not None:
+    if (limits.max_span_attribute_length, limits.max_attribute_length) != (None, None):
         return None
     return Starter(tracer)
 
 
 def _same_span() -> bool:
-    """Tell whether the SDK's span holds what ours holds, and nothing else."""
+    """Tell whether the SDK's span, and its context, hold what ours hold, and nothing else."""
+    if SpanContext(1, 2, is_remote=False) != (1, 2, False, 0, DEFAULT_TRACE_STATE, True):
+        return False
     return vars(ReadableSpan("", resource=Resource({}))).keys() <= set(KafkaSpan.__slots__)

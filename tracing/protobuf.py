@@ -5,8 +5,8 @@ default value is not written, unless it is a message or one of a `oneof`. Source
 opentelemetry/proto/common/v1/common.proto.
 
 Most attributes of a process say the same again and again, so their bytes are remembered: those of strings as a whole,
-of anything else the key's alone, because `True == 1 == 1.0` and `0.0 == -0.0`, and their bytes differ. What a stranger
-can make up without end, like the key of a message, must not fill the memory: it is bounded, and starts anew when full.
+of anything else the key's alone, because `True == 1 == 1.0` and `0.0 == -0.0`, and their bytes differ. An attribute
+that has ever new values, like the key of a message, is found out and no longer remembered: the memory is bounded.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import Any, Final
 
 from tracing import faults
 
-#: Attributes whose bytes are remembered, and the longest value among them, in characters.
+#: How much is remembered: names and beginnings; keys, the values of each, and the longest value in bytes.
 _REMEMBERED: Final = 4096
+_KEYS: Final = 256
+_VALUES_A_KEY: Final = 64
 _LONGEST: Final = 256
 _INT64: Final = 1 << 63
 _DOUBLE: Final = Struct("<d")
@@ -74,9 +76,10 @@ class Remembered(dict[Any, bytes]):
         return written
 
 
-#: The bytes of an attribute that is a string, by key and value.
-_strings: Final = Remembered()
-#: What stands before the value of any attribute, by key and the size of the value.
+#: Attributes that are strings, by key and value. A key with too many values has this mapping, which stays empty.
+_strings: Final[dict[str, dict[str, bytes]]] = {}
+_ANYTHING: Final[dict[str, bytes]] = {}
+#: What stands before the value of an attribute, by its key and the value's size; for strings the size is negative.
 _beginnings: Final = Remembered()
 
 
@@ -86,11 +89,12 @@ def attributes(tag: bytes, items: Iterable[tuple[str, object]]) -> bytes:
     One that cannot be written is left out and reported once; the official encoder leaves it out too.
     """
     written = [b""]  # so that the tag stands before each
-    remembered = _strings.get
+    known = _strings.get
     for key, value in items:
         try:
             if type(value) is str:
-                written.append(remembered((key, value)) or _string(key, value))
+                values = known(key, _ANYTHING)
+                written.append(values.get(value) or _string(key, value, values))
             else:
                 written.append(_attribute(key, any_value(value)))
         except Exception as error:  # noqa: BLE001 - any object can stand in for a value
@@ -98,20 +102,39 @@ def attributes(tag: bytes, items: Iterable[tuple[str, object]]) -> bytes:
     return tag.join(written)
 
 
-def _string(key: str, value: str) -> bytes:
-    written = _attribute(key, any_value(value))
-    return _strings.add((key, value), written) if len(value) <= _LONGEST else written
+def _string(key: str, value: str, values: dict[str, bytes]) -> bytes:
+    content = value.encode()
+    size = len(content)
+    written = (_beginnings.get((key, -1 - size)) or _begin_string(key, size)) + content
+    if size <= _LONGEST and (values is not _ANYTHING or key not in _strings):
+        _remember(key, value, written)
+    return written
+
+
+def _begin_string(key: str, size: int) -> bytes:
+    head = b"\x0a" + varint(size)
+    return _beginnings.add((key, -1 - size), _begin(key, len(head) + size) + head)
+
+
+def _remember(key: str, value: str, written: bytes) -> None:
+    if len(_strings) >= _KEYS:
+        _strings.clear()
+    values = _strings.setdefault(key, {})
+    if values is not _ANYTHING:
+        values[value] = written
+        if len(values) >= _VALUES_A_KEY:
+            _strings[key] = _ANYTHING
 
 
 def _attribute(key: str, value: bytes) -> bytes:
     """Write a KeyValue without its tag, but with its length."""
     size = len(value)
-    return (_beginnings.get((key, size)) or _begin(key, size)) + value
+    return (_beginnings.get((key, size)) or _beginnings.add((key, size), _begin(key, size))) + value
 
 
 def _begin(key: str, size: int) -> bytes:
     beginning = text(b"\x0a", key) + b"\x12" + varint(size)
-    return _beginnings.add((key, size), varint(len(beginning) + size) + beginning)
+    return varint(len(beginning) + size) + beginning
 
 
 def any_value(value: object) -> bytes:

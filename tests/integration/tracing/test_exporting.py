@@ -129,12 +129,12 @@ async def test_a_dead_receiver_costs_bounded_memory_and_a_line_a_second(
     receiver: Receiver, export: Export, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The oldest spans leave; thousands of losses are one line of the log."""
-    processor, tracer = export(queue_bytes=20_000, batch_size=10)
+    processor, tracer = export(queue_bytes=10_000, batch_size=10)
     receiver.answering.clear()
     with caplog.at_level(logging.WARNING, logger="tracing"):
         end_spans(tracer, 3000)
         assert processor.dropped > 2900
-        assert processor._queue.bytes <= 20_000
+        assert processor._queue.size <= 10_000
         receiver.answering.set()
         await eventually(lambda: "span 2999" in receiver.names)
         processor.shutdown()

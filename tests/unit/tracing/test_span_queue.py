@@ -10,7 +10,7 @@ RESOURCE = Resource({})
 def filled(queue: SpanQueue, *bodies: bytes) -> SpanQueue:
     """Put these in."""
     for body in bodies:
-        queue.put((RESOURCE, None, body))
+        queue.put(RESOURCE, None, body)
     return queue
 
 
@@ -22,9 +22,9 @@ def bodies(queue: SpanQueue) -> list[bytes]:
 def test_first_in_is_first_out_and_takes_its_bytes_along() -> None:
     """What is taken is no longer counted."""
     queue = filled(SpanQueue(10, 10_000), b"aaa", b"b", b"c")
-    assert queue.bytes == 5 + 3 * OVERHEAD
+    assert queue.size == 5 + 3 * OVERHEAD
     assert [body for _, _, body in queue.take(2, 1 << 30)] == [b"aaa", b"b"]
-    assert (len(queue), queue.bytes, queue.lost) == (1, 1 + OVERHEAD, 0)
+    assert (len(queue), queue.size, queue.lost) == (1, 1 + OVERHEAD, 0)
 
 
 def test_the_oldest_leave_when_the_bytes_are_too_many() -> None:
@@ -33,7 +33,7 @@ def test_the_oldest_leave_when_the_bytes_are_too_many() -> None:
     filled(queue, b"x" * 50)
     assert queue.lost == 2
     filled(queue, b"y" * (2 * OVERHEAD))
-    assert queue.bytes <= 10 * (OVERHEAD + 10)
+    assert queue.size <= 10 * (OVERHEAD + 10)
     assert bodies(queue)[-2:] == [b"x" * 50, b"y" * 2 * OVERHEAD]
 
 
@@ -52,7 +52,7 @@ def test_what_was_taken_in_vain_goes_back_to_the_front() -> None:
     queue.put_back(batch)
     assert queue.lost == 1
     assert bodies(queue) == [b"2", b"3", b"4"]
-    assert queue.bytes == 0
+    assert queue.size == 0
 
 
 def test_a_batch_ends_when_it_has_the_bytes() -> None:

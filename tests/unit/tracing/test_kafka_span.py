@@ -1,0 +1,172 @@
+"""Lean spans: an SDK span to whoever meets one, under the user's provider."""
+
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_ON,
+    Decision,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
+
+from tracing import kafka_span
+from tracing.encoding import encode_request, encode_span
+from tracing.kafka_span import KafkaSpan, starter
+
+pytestmark = pytest.mark.skipif("_no_such_name" in kafka_span.PRIVATE, reason="no span is lean in this run")
+
+REMOTE = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(3), trace_state=TraceState([("a", "b")]))
+PARENT = trace.set_span_in_context(NonRecordingSpan(REMOTE), Context())
+
+
+class Seen(SpanProcessor):
+    """Keeps what it is called with."""
+
+    def __init__(self) -> None:
+        self.started: list[Span] = []
+        self.ended: list[ReadableSpan] = []
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Keep it, and change it as a processor may."""
+        del parent_context
+        self.started.append(span)
+        span.set_attribute("processor", [1, 2])
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Keep it."""
+        self.ended.append(span)
+
+
+def of_both(seen: Seen, **provider: Any) -> tuple[Any, Any]:
+    """Do the same with a lean span and with the SDK's, and return both as they ended."""
+    tracers = TracerProvider(**{"sampler": ParentBased(ALWAYS_ON), "shutdown_on_exit": False, **provider})
+    tracers.add_span_processor(seen)
+    tracer = tracers.get_tracer("t", "1", "https://schema")
+    lean = starter(tracer)
+    assert lean is not None
+    for start in (lean.start, tracer.start_span):
+        span: Any = start("a", PARENT, SpanKind.PRODUCER, {"x": "1", "y": 2}, [Link(REMOTE), Link(REMOTE, {"l": 1})], 7)
+        exercise(span)
+    return seen.ended[0], seen.ended[1]
+
+
+def exercise(span: Span) -> None:
+    """Use every way there is to change a span."""
+    span.set_attribute("x", "2")
+    span.set_attribute("", "nothing")
+    span.set_attributes({"z": True, "list": ["a", "b"], "bytes": b"1"})
+    span.add_event("event", {"e": 1}, 8)
+    span.add_link(REMOTE, {"more": 1})
+    span.update_name("b")
+    span.set_status(Status(StatusCode.ERROR, "why"))
+    span.record_exception(ValueError("no"), timestamp=9)
+    span.end(10)
+    span.set_attribute("late", 1)
+    span.end(11)
+
+
+def shown(span: ReadableSpan) -> bytes:
+    """What is exported, but for the ids."""
+    written = encode_spans([span])
+    written.resource_spans[0].scope_spans[0].spans[0].span_id = b""
+    text: bytes = written.SerializePartialToString()
+    return text
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [SpanLimits(), SpanLimits(max_span_attributes=3, max_links=2), SpanLimits(max_events=0, max_links=1)],
+    ids=["roomy", "attributes", "events"],
+)
+def test_it_ends_as_the_sdks_does(limits: SpanLimits) -> None:
+    """The same calls leave the same span, within the limits and past them."""
+    lean, official = of_both(Seen(), span_limits=limits, resource=Resource({"service.name": "s"}))
+    assert shown(lean) == shown(official)
+    request = encode_request([(lean.resource, lean.instrumentation_scope, encode_span(lean))])
+    assert request == encode_spans([lean]).SerializePartialToString()
+
+
+def test_a_processor_meets_a_proper_span() -> None:
+    """On start it is a Span that can be changed, at the end a ReadableSpan of the provider's resource and scope."""
+    seen = Seen()
+    lean: Any = of_both(seen)[0]
+    assert isinstance(seen.started[0], KafkaSpan)
+    assert isinstance(lean, ReadableSpan)
+    assert lean.parent == REMOTE
+    context = lean.get_span_context()
+    assert (context.trace_id, context.trace_state, context.trace_flags) == (0xABC, REMOTE.trace_state, 3)
+    assert lean.attributes["processor"] == (1, 2)
+    assert lean.instrumentation_scope.name == "t"
+
+
+class Mine(Sampler):
+    """A sampler that nobody here knows."""
+
+    def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
+        """Take it, with a mark."""
+        del args, kwargs
+        return SamplingResult(Decision.RECORD_AND_SAMPLE, {"sampled.by": "me"})
+
+    def get_description(self) -> str:
+        """Name it."""
+        return "AlwaysOnSampler"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "context", "expected"),
+    [
+        (ParentBased(ALWAYS_ON), PARENT, True),
+        (ParentBased(ALWAYS_ON), Context(), True),
+        (ALWAYS_ON, Context(), True),
+        (ParentBased(TraceIdRatioBased(1.0)), PARENT, True),
+        (ParentBased(TraceIdRatioBased(1.0)), Context(), False),
+        (Mine(), PARENT, False),
+        (ParentBased(ALWAYS_ON, remote_parent_sampled=Mine()), PARENT, False),
+    ],
+    ids=["parent", "root", "always", "ratio-parent", "ratio-root", "unknown", "unknown-delegate"],
+)
+def test_a_sampler_that_is_not_certain_is_asked(sampler: Sampler, context: Context, expected: object) -> None:
+    """Only where its answer is known the span is lean; else the official tracer starts it."""
+    provider = TracerProvider(sampler, shutdown_on_exit=False)
+    lean = starter(provider.get_tracer("t"))
+    assert lean is not None
+    span: Any = lean.start("a", context, SpanKind.CLIENT, {})
+    assert isinstance(span, KafkaSpan) is expected
+    assert span.is_recording()
+
+
+def test_limits_that_are_not_known_to_hold_have_the_official_span() -> None:
+    """A limit on the length of a value is the SDK's to keep."""
+    limited = TracerProvider(span_limits=SpanLimits(max_attribute_length=3), shutdown_on_exit=False)
+    assert starter(limited.get_tracer("t")) is None
+
+
+@pytest.mark.parametrize("attributes", [{"a": ["x"]}, {"": "x"}, {f"a{n}": n for n in range(129)}], ids=str)
+def test_what_the_sdk_would_change_is_its_own(attributes: Any) -> None:
+    """A list, an empty name, more than there is room for."""
+    lean = starter(TracerProvider(ALWAYS_ON, shutdown_on_exit=False).get_tracer("t"))
+    assert lean is not None
+    assert not isinstance(lean.start("a", None, SpanKind.CLIENT, attributes), KafkaSpan)
+
+
+def test_a_tracer_of_another_kind_has_no_lean_spans() -> None:
+    """Nor has one that lacks a name."""
+    assert starter(trace.NoOpTracer()) is None

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from services.contracts import parse_message, topics
 from services.messaging.database import Database
@@ -38,24 +38,30 @@ async def test_no_hop_reads_a_table_from_end_to_end(service_database: Callable[[
     """With 100,000 open sagas all that a saga's messages, relay and clock do finds its rows by an index."""
     url = await service_database("oms")
     await _fill(url)
-    before = await _rows_read(url)
-    async with order_service(url) as oms:
-        await _live(oms)
-    after = await _rows_read(url)
-    # A table of a few rows is read whole, and ought to be.
-    read = {table: rows - before[table] for table, rows in after.items() if rows - before[table] > 100}
-    assert read == {}
+    # A statement that is executed often gets a plan that does not look at its parameters.
+    for plan in ("force_custom_plan", "force_generic_plan"):
+        await _execute(
+            url, f"ALTER ROLE CURRENT_USER IN DATABASE {make_url(url).database} SET plan_cache_mode = {plan}"
+        )
+        before = await _rows_read(url)
+        async with order_service(url) as oms:
+            await _live(oms, plan)
+        after = await _rows_read(url)
+        # A table of a few rows is read whole, and ought to be.
+        read = {table: rows - before[table] for table, rows in after.items() if rows - before[table] > 100}
+        assert read == {}, plan
 
 
-async def _live(oms: OrderService) -> None:
+async def _live(oms: OrderService, key: str) -> None:
     """Do everything that is done for a saga, and what is done all the time."""
     outbox, inbox = Outbox(oms.database), Inbox(topics.ORCHESTRATOR_GROUP)
-    placed = await oms.place(idempotency_key="k")
+    placed = await oms.place(idempotency_key=key)
     for answer in ("inventory.reserved", "payment.charged"):
         rows = await outbox.claim(100, 60.0)
         async with oms.database.transaction() as connection:
             await oms.timeouts.commands_sent(connection, await outbox.mark_sent(connection, rows))
-        (command,) = [parse_message(row.value) for row in rows if row.topic in topics.COMMAND_TOPICS]
+        ours = [row for row in rows if row.saga_id == placed.saga_id]
+        (command,) = [parse_message(row.value) for row in ours if row.topic in topics.COMMAND_TOPICS]
         await oms.replies(reply(answer, command))
     await oms.desk.order(placed.order_id)
     await oms.desk.saga(placed.saga_id)
@@ -70,11 +76,14 @@ async def _live(oms: OrderService) -> None:
 
 
 async def _fill(url: str) -> None:
+    await _execute(url, *(statement.replace(":open", str(OPEN)) for statement in _FILL), "ANALYZE")
+
+
+async def _execute(url: str, *statements: str) -> None:
     database = Database(url, schema="oms", wait_s=50)
     async with database.transaction() as connection:
-        for statement in _FILL:
-            await connection.execute(text(statement), {"open": OPEN})
-        await connection.execute(text("ANALYZE"))
+        for statement in statements:
+            await connection.execute(text(statement))
     await database.close()
 
 

@@ -54,8 +54,11 @@ async def _cut_producer(client: Any) -> None:  # noqa: ANN401  the parts that ar
     for batch in [batch for batches in accumulator._batches.values() for batch in batches]:  # noqa: SLF001
         batch.drain_ready()
     accumulator.fail_all(ProducerClosed())
-    await _cut_connections(client.client)
     sender = client._sender.sender_task  # noqa: SLF001
+    if sender is not None:
+        # What it would do when the sender fails is done, and what it does for a transaction fails without one.
+        sender.remove_done_callback(client._sender._fail_all)  # noqa: SLF001
+    await _cut_connections(client.client)
     # Cancelled once it waits for its requests; again, and it leaves them.
     await _cut([sender])
     await _cut([sender])

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -38,6 +39,8 @@ async def within(seconds: float) -> AsyncIterator[None]:
 async def test_every_call_ends_without_kafka(servers: Servers, fault: str) -> None:
     """With Kafka silent or dead, sends fail, and producer and consumer stop, one with a record in hand, all in time."""
     kafka = await asyncio.to_thread(servers.kafka, LIKE_THE_EMBEDDED_BROKER)
+    failed: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
     begun: list[Message] = []
 
     async def hang(got: Message) -> None:
@@ -62,6 +65,8 @@ async def test_every_call_ends_without_kafka(servers: Servers, fault: str) -> No
         async with within(_BOUND_S):
             await producer.stop()
     await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()}, timeout_s=2)
+    # Tasks of the client end with the error that cut them off; no callback of it may fail.
+    assert [context for context in failed if "handle" in context] == []
 
 
 @pytest.mark.brokers("kafka", "kafka35")

@@ -34,6 +34,7 @@ _REPLIES: dict[str, type[Message]] = {
         replies.PaymentCharged,
         replies.PaymentDeclined,
         replies.PaymentRefunded,
+        replies.CommandDeadLettered,
     )
 }
 

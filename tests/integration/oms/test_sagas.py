@@ -6,6 +6,7 @@ import pytest
 from opentelemetry import trace
 
 from services.contracts.events import Reason
+from services.contracts.topics import ORCHESTRATOR_GROUP, retry_topic
 from services.oms.problems import Conflict
 from services.oms.records import Wanted
 from services.oms.saga import Status
@@ -97,6 +98,33 @@ async def test_a_deadline_waits_until_the_replies_are_read(oms: OrderService) ->
     oms.read_replies()
     await oms.timeouts.sweep()
     assert [by for by, *_ in await oms.verdicts()] == ["start", "timed_out"]
+
+
+async def test_what_is_read_of_the_retry_topic_fires_no_deadline(oms: OrderService) -> None:
+    """The group's retry topic is no part of the replies: that it is read to its end says nothing about them."""
+    await oms.place()
+    await oms.run_out()
+    oms.read_replies()
+    now = oms.read_up_to.copy()
+    oms.read_up_to.clear()
+    oms.read_up_to |= {(retry_topic(ORCHESTRATOR_GROUP), number): moment for (_, number), moment in now.items()}
+    await oms.timeouts.sweep()
+    assert [by for by, *_ in await oms.verdicts()] == ["start"]
+
+
+async def test_a_dead_lettered_command_turns_the_saga_back_at_once(oms: OrderService) -> None:
+    """A charge that became a dead letter may have been made: it is paid back, whatever the late answer says."""
+    placed = await oms.place()
+    await oms.answer("inventory.reserved")
+    charge = await oms.command()
+    await oms.answer("command.dead_lettered", reason="dead_lettered")
+    assert (await types(oms))[-1] == "payment.refund"
+    await oms.replies(reply("payment.charged", charge))
+    await oms.answer("payment.refunded")
+    await oms.answer("inventory.released")
+    order = await oms.desk.order(placed.order_id)
+    assert (order.status, order.reason) == (Status.FAILED, "dead_lettered")
+    assert ("payment.charged", "stale", "failing_refund") in await oms.verdicts()
 
 
 async def test_no_answer_at_all_turns_back_and_asks_for_attention(database_url: str) -> None:

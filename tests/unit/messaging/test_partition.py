@@ -109,6 +109,21 @@ async def test_records_without_a_key_are_spread() -> None:
         await eventually(lambda: sorted(gate.begun) == [1, 2])
 
 
+async def test_a_record_that_comes_as_the_last_worker_ends_is_handled() -> None:
+    """A record between a worker's last step and the notice of its end waits for nobody else to come."""
+    handled: list[int] = []
+
+    async def deliver(delivered: Any) -> None:
+        handled.append(delivered.offset)
+        if delivered.offset == 1:
+            # Before the worker's own end is told.
+            asyncio.get_running_loop().call_soon(one.take, [record(offset=2)])
+
+    async with partition(deliver) as one:
+        one.take([record(offset=1)])
+        await eventually(lambda: handled == [1, 2])
+
+
 async def test_a_drain_takes_up_nothing_more() -> None:
     """A drain ends with what has begun; what waited is not touched and not committed."""
     gate = Gate()

@@ -107,14 +107,15 @@ def test_it_ends_as_the_sdks_does(limits: SpanLimits) -> None:
 def test_a_processor_meets_a_proper_span() -> None:
     """On start it is a Span that can be changed, at the end a ReadableSpan of the provider's resource and scope."""
     seen = Seen()
-    lean: Any = of_both(seen)[0]
+    ended, _ = of_both(seen)
     assert isinstance(seen.started[0], KafkaSpan)
-    assert isinstance(lean, ReadableSpan)
-    assert lean.parent == REMOTE
-    context = lean.get_span_context()
+    assert isinstance(ended, ReadableSpan)
+    shown_by: Any = ended
+    assert shown_by.parent == REMOTE
+    context = shown_by.get_span_context()
     assert (context.trace_id, context.trace_state, context.trace_flags) == (0xABC, REMOTE.trace_state, 3)
-    assert lean.attributes["processor"] == (1, 2)
-    assert lean.instrumentation_scope.name == "t"
+    assert shown_by.attributes["processor"] == (1, 2)
+    assert shown_by.instrumentation_scope.name == "t"
 
 
 class Mine(Sampler):

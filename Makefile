@@ -5,12 +5,13 @@
 # checked; `uv` is taken from PATH if it is there, and otherwise from requirements.lock too.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers lint fmt chaos bench lock stale
+.PHONY: help setup demo test servers lint fmt chaos bench audit lock stale
 .DELETE_ON_ERROR:
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+AUDITED := requirements.lock
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 # Each candidate is run: a shim on PATH may be unable to start, and Debian packs ensurepip apart from Python.
@@ -51,6 +52,14 @@ chaos: $(READY) ## random kills over all services on the real parts; KILLS=1000 
 
 bench: $(READY) ## the measured claims
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+audit: $(READY) ## known vulnerabilities of the locked packages; asks PyPI, or ARGS="--vulnerability-service osv"
+	@$(BIN)/pip-audit --requirement $(AUDITED) --no-deps --disable-pip --progress-spinner off $(ARGS) \
+		2>$(VENV)/audit.log; status=$$?; tail -n 1 $(VENV)/audit.log >&2; \
+	if [ $$status -ne 0 ] && ! grep -q '^Found [0-9]' $(VENV)/audit.log; then \
+		echo "make audit: nothing was checked, the advisory data can't be had from here (the line above says why)" >&2; \
+		exit 2; \
+	fi; exit $$status
 
 lock: | $(READY) ## requirements.lock from pyproject.toml; ARGS=--upgrade takes newer versions
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --output-file requirements.lock \

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.sources import ROOT
 
-_TARGETS = {"help", "setup", "demo", "test", "servers", "lint", "fmt", "bench", "chaos", "lock"}
+_TARGETS = {"help", "setup", "demo", "test", "servers", "lint", "fmt", "audit", "bench", "chaos", "lock"}
 
 
 # Not as a child of the make that runs these tests.

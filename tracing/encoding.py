@@ -52,6 +52,9 @@ _READ: Final = (
 _INSIDE: Final = attrgetter(*(f"_{name}" for name in _READ))
 _OUTSIDE: Final = attrgetter(*_READ)
 
+#: The status of a span of ours until it gets another.
+UNSET: Final = Status(StatusCode.UNSET)
+
 _names: Final = Remembered()
 
 
@@ -67,9 +70,11 @@ def encode_span(span: ReadableSpan) -> bytes:
     """
     if type(span) in transparent:
         context, parent, name, kind, start, end, described, events, links, status = _INSIDE(span)
-        described, lost = _open(described)
-        events, lost_events = _open(events)
-        links, lost_links = _open(links)
+        lost = lost_events = lost_links = 0
+        if type(described) is not dict:  # a lean span that has one has no container at all
+            described, lost = _open(described)
+            events, lost_events = _open(events)
+            links, lost_links = _open(links)
     else:
         context, parent, name, kind, start, end, described, events, links, status = _OUTSIDE(span)
         lost, lost_events, lost_links = span.dropped_attributes, span.dropped_events, span.dropped_links
@@ -77,18 +82,23 @@ def encode_span(span: ReadableSpan) -> bytes:
     written = [_IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id.to_bytes(8))]
     if state is not DEFAULT_TRACE_STATE:
         written.append(_trace_state(state))
+    flags = _LOCAL_PARENT
     if parent is not None:
-        written.append(b"\x22\x08" + parent.span_id.to_bytes(8))
+        written.append(b"\x22\x08" + parent[1].to_bytes(8))
+        if parent[2]:
+            flags = _REMOTE_PARENT
     written.append(_names.get(name) or _names.add(name, text(b"\x2a", name)))
     written.append(_times(kind, start, end))
-    if described or lost:
-        written.append(_described(b"\x4a", described, b"\x50", lost))
+    if described:
+        written.append(attributes(b"\x4a", described.items()))
+    if lost:
+        written.append(_count(b"\x50", lost))
     if events or lost_events:
         written.append(b"".join(map(_event, events)) + _count(b"\x60", lost_events))
     if links or lost_links:
         written.append(b"".join(map(_link, links)) + _count(b"\x70", lost_links))
-    written.append(_status(status))
-    written.append(_REMOTE_PARENT if parent is not None and parent.is_remote else _LOCAL_PARENT)
+    written.append(b"\x7a\x00" if status is UNSET else _status(status))
+    written.append(flags)
     return b"".join(written)
 
 
@@ -113,7 +123,7 @@ def _trace_state(state: TraceState | None) -> bytes:
 
 def _times(kind: SpanKind, start: int | None, end: int | None) -> bytes:
     if start and end:
-        return _TIMES.pack(0x30, kind.value + 1, 0x39, start, 0x41, end)
+        return _TIMES.pack(0x30, kind._value_ + 1, 0x39, start, 0x41, end)
     return bytes((0x30, kind.value + 1)) + _time(b"\x39", start) + _time(b"\x41", end)
 
 

@@ -23,14 +23,13 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, Tracer
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from opentelemetry.util.types import AttributeValue
 
 from tracing import encoding
 from tracing.sampling import Certain, certain
 
-_UNSET: Final = Status(StatusCode.UNSET)
 _NO_ATTRIBUTES: Final = BoundedAttributes(immutable=True)
 #: Types of attribute values that need no check and no copy, where strings are of any length.
 _PLAIN: Final = frozenset({str, int, bool, float})
@@ -150,7 +149,7 @@ class Starter:
         span._attributes = attributes
         span._links = links
         span._events = ()
-        span._status = _UNSET
+        span._status = encoding.UNSET
         span._start_time = time_ns() if start_time is None else start_time
         span._end_time = None
         span._limits = tracer._span_limits

@@ -96,7 +96,7 @@ def attributes(tag: bytes, items: Iterable[tuple[str, object]]) -> bytes:
                 values = known(key, _ANYTHING)
                 written.append(values.get(value) or _string(key, value, values))
             else:
-                written.append(_attribute(key, any_value(value)))
+                written.append(_attribute(key, (_BY_TYPE.get(type(value)) or any_value)(value)))
         except Exception as error:  # noqa: BLE001 - any object can stand in for a value
             faults.report("encoding an attribute", error)
     return tag.join(written)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -33,6 +33,7 @@ from services.messaging.crash_points import CrashPoint, Side, Write
 from services.messaging.database import Database
 from services.messaging.dead_letter_story import ORIGINAL
 from services.messaging.tables import OUTBOX
+from tests.chaos.customers import Customers
 from tests.chaos.points import NEEDS, POISONED, WRITES
 from tests.chaos.processes import READY, READY_S, Instance
 from tests.chaos.system import System
@@ -66,7 +67,7 @@ class Crashes:
     #: The values that nobody can read, by the topic that they were sent to.
     poison: list[tuple[str, bytes]] = field(default_factory=list)
 
-    async def run(self) -> None:
+    async def run(self, customers: Customers) -> None:
         """Go through all writes of all services.
 
         Raises:
@@ -74,12 +75,16 @@ class Crashes:
         """
         async with asyncio.TaskGroup() as tasks:
             for instance in self.system.instances:
-                tasks.create_task(self._die_everywhere(instance))
+                tasks.create_task(self._die_everywhere(instance, customers))
 
-    async def _die_everywhere(self, instance: Instance) -> None:
+    async def _die_everywhere(self, instance: Instance, customers: Customers) -> None:
         for write in WRITES[instance.service]:
             for side in Side:
-                await self._die(instance, CrashPoint(write, side))
+                point = CrashPoint(write, side)
+                await self._die(instance, point)
+                told = f"{instance.name} was to die at {point}; {customers.standing()}: {instance.output()[-2000:]}"
+                assert instance.crashed_at() == point, told
+                self.met.append((instance.service, point))
         # The others still need it.
         instance.start()
 
@@ -95,12 +100,8 @@ class Crashes:
             async with self._rows_in_hand(instance.service):
                 instance.send(signal.SIGTERM)
                 await eventually(lambda: instance.has_said("outbox.drain_timeout"), READY_S)
-        try:
+        with suppress(AssertionError):
             await eventually(instance.has_ended, _REACHED_S)
-        except AssertionError:
-            raise AssertionError(f"{instance.name} did not come to {point}: {instance.output()[-2000:]}") from None
-        assert instance.crashed_at() == point, f"{instance.name} was to die at {point}: {instance.output()[-2000:]}"
-        self.met.append((instance.service, point))
 
     async def _send_poison(self, topic: str, value: bytes) -> None:
         """Send what no service can read, under a key of its own."""

@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -35,6 +36,8 @@ _SCENARIOS = (
 )
 _ANSWER_S = 5.0
 _PATIENCE_S = 120.0
+# How long a customer looks after an order before the next one: the load goes on also where sagas are stuck for long.
+_ATTENTION_S = 10.0
 _LOOK_S = 0.1
 _AGAIN_S = 0.1
 
@@ -82,7 +85,7 @@ class Customers:
         return len(self.orders) - len(self._open)
 
     async def run(self) -> None:
-        """Serve until `close`, and then until every order that was begun has ended.
+        """Serve until `close`, and then until nobody looks after an order any more.
 
         Raises:
             ExceptionGroup: of NoAnswer.
@@ -94,6 +97,14 @@ class Customers:
                     tasks.create_task(self._buy_on(random.Random(self.chance.random())))
         finally:
             watching.cancel()
+
+    def standing(self) -> str:
+        """Tell how the orders are."""
+        stuck = ", ".join(f"{count} {status}" for status, count in self._count_open().most_common())
+        return f"{self.ended} orders ended in {self.moves} moves; open: {stuck or 'none'}"
+
+    def _count_open(self) -> Counter[str]:
+        return Counter(self._status.get(one, "unseen") for one in self._open)
 
     def close(self) -> None:
         """Let nobody begin another order."""
@@ -108,20 +119,26 @@ class Customers:
         order = Order(answer["order_id"], answer["saga_id"], answer["trace_id"] or "", scenario.name)
         self.orders[order.order_id] = order
         self._open.add(order.order_id)
-        if scenario.request:
-            await self._until(order, {scenario.request_at, *ENDS})
-            if await self._ask(f"/orders/{order.order_id}/{scenario.request}"):
-                order.requested.append(scenario.request)
-        await self._until(order, _ends_of(order))
-        self._open.discard(order.order_id)
+        if scenario.request and await self._comes_to(order, {scenario.request_at, *ENDS}):
+            await self._request(order, scenario.request)
+        await self._comes_to(order, _ends_of(order))
 
-    async def _until(self, order: Order, wanted: Container[str]) -> None:
-        deadline = time.monotonic() + _PATIENCE_S
+    async def _request(self, order: Order, request: Request) -> None:
+        if await self._ask(f"/orders/{order.order_id}/{request}"):
+            order.requested.append(request)
+            self._open.add(order.order_id)
+
+    async def _comes_to(self, order: Order, wanted: Container[str]) -> bool:
+        """Wait until an order is there; False if that takes too long, and the customer has other things to do.
+
+        That what was begun has ended is looked for in the books, when nobody is killed any more.
+        """
+        deadline = time.monotonic() + _ATTENTION_S
         while self._status.get(order.order_id) not in wanted:
-            # What has not ended by then is found by whoever looks at the ledgers.
             if time.monotonic() > deadline:
-                return
+                return False
             await asyncio.sleep(_LOOK_S)
+        return True
 
     async def _watch(self) -> None:
         """Look at the sagas again and again."""
@@ -131,6 +148,7 @@ class Customers:
                     self.moves = (await connection.execute(select(func.max(history.c.id)))).scalar_one() or 0
                     asked = select(sagas.c.order_id, sagas.c.status).where(sagas.c.order_id.in_(self._open))
                     self._status |= {row.order_id: row.status for row in await connection.execute(asked)}
+                self._open -= {one for one in self._open if self._status.get(one) in _ends_of(self.orders[one])}
             except Unavailable:
                 pass
             await asyncio.sleep(_LOOK_S)

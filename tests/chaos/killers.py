@@ -96,8 +96,8 @@ class Killers:
 
     def standing(self) -> str:
         """Tell how far it is."""
-        ended = self._customers.ended if self._customers else 0
-        return f"{self.done:5} of {self.kills} kills, {ended} orders ended in {self._moves()} moves"
+        orders = self._customers.standing() if self._customers else "no orders"
+        return f"{self.done:5} of {self.kills} kills; {orders}"
 
     def _moves(self) -> int:
         return self._customers.moves if self._customers else 0

@@ -9,7 +9,6 @@ from aiokafka import AIOKafkaConsumer
 from services.contracts.topics import dead_letter_topic
 from services.messaging.crash_points import CrashPoint, Side, Write
 from tests.chaos.crashes import READS, Crashes
-from tests.chaos.customers import Customers
 from tests.chaos.nursery import Nursery
 from tests.chaos.points import OPERATOR, WRITES
 from tests.chaos.run import play
@@ -38,11 +37,7 @@ async def test_a_crash_at_any_durable_write_loses_nothing(parts: Parts, tmp_path
     """Every service dies before and after each of its writes: all sagas end, the books balance, traces are whole."""
     with Nursery() as nursery, system(tmp_path, parts, nursery.start) as services:
         crashes = Crashes(services)
-
-        async def die(_: Customers) -> None:
-            await crashes.run()
-
-        left = await play(services, 1, die)
+        left = await play(services, 1, crashes.run)
     everywhere = [
         (service, CrashPoint(write, side)) for service, writes in WRITES.items() for write in writes for side in Side
     ]

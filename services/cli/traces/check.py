@@ -196,10 +196,12 @@ def _compensations(story: Story) -> Iterator[Finding]:
         # What came after the first compensation was refused, and left nothing to link to.
         if not undoing or not undone or undone[0].start_ns > undoing[0].start_ns:
             continue
-        for span in undoing:
+        # The one that had the effect links to the one that had it, where interrupted ones leave open which these are.
+        targets = {span.span_id for spans in story.tried(step) for span in spans}
+        for spans in story.tried(compensation):
             # The link alone counts: Jaeger's Badger keeps links without their attributes, `link.type` among them.
-            if not {link.span_id for link in span.links} & {each.span_id for each in undone}:
-                yield Finding(Rule.COMPENSATION, f"does not link to the `{step}` that it undoes", span)
+            if targets.isdisjoint(link.span_id for span in spans for link in span.links):
+                yield Finding(Rule.COMPENSATION, f"does not link to the `{step}` that it undoes", spans[-1])
 
 
 def _life(story: Story) -> Iterator[Finding]:

@@ -104,15 +104,27 @@ class Story:
     def effects(self) -> Mapping[tuple[str, str], Sequence[Span]]:
         """The process spans that had an effect, by message id and group, from whatever topic the message came.
 
-        A failed attempt, and a duplicate that the inbox absorbed, have none. An interrupted one may have had it: it
-        counts if no other did.
+        An interrupted one may have had it: it counts if no other did.
+        """
+        return {key: _prefer_finished(spans) for key, spans in self.tries.items()}
+
+    @cached_property
+    def tries(self) -> Mapping[tuple[str, str], Sequence[Span]]:
+        """The process spans that may have had an effect, by message id and group.
+
+        A failed attempt, and a duplicate that the inbox absorbed, have none. Of several interrupted ones nobody knows
+        which one had it.
         """
         tries: dict[tuple[str, str], list[Span]] = defaultdict(list)
         for (_, message_id), spans in self.processes.items():
             for span in spans:
                 if not span.is_error and not is_duplicate(span):
                     tries[message_id, group(span) or ""].append(span)
-        return {key: _prefer_finished(spans) for key, spans in tries.items()}
+        return dict(tries)
+
+    def tried(self, kind: str) -> list[list[Span]]:
+        """Give the process spans that may have had an effect of one type of message, message by message."""
+        return [list(spans) for spans in self.tries.values() if message_type(spans[0]) == kind]
 
     @cached_property
     def buried(self) -> frozenset[tuple[str, str]]:

@@ -232,6 +232,24 @@ def test_of_two_copies_of_a_span_the_finished_one_counts(finished_first: bool) -
     assert copy not in once(copies)
 
 
+def test_of_several_interrupted_spans_any_may_be_the_one_that_is_undone() -> None:
+    """A step, and its compensation, whose processes died twice are linked if one of the spans links to one of them."""
+    spans = refunded().spans
+    for kind in ("payment.charge", "payment.refund"):
+        process = doing(spans, "process", kind)
+        dead = replace(
+            process,
+            span_id="a" * 16 if kind == "payment.charge" else "b" * 16,
+            start_ns=process.start_ns - 1,
+            links=process.links[:1],
+            attributes=dict(process.attributes) | {"sagatrace.interrupted": True},
+        )
+        spans = [*changed(spans, process, attributes={"sagatrace.interrupted": True}), dead]
+    assert _found(spans) == []
+    unlinked = changed(spans, _process("payment.refund")(spans), links=_process("payment.refund")(spans).links[:1])
+    assert _found(unlinked) == [Rule.COMPENSATION]
+
+
 def test_an_interrupted_span_counts_if_no_other_did() -> None:
     """A process span that its process did not live to end is an effect, unless a later one is."""
     spans = completed().spans

@@ -206,5 +206,5 @@ def _saga(span: Span) -> str | None:
     return span.text(semconv.SAGA_ID)
 
 
-def _prefer_finished(spans: list[Span]) -> list[Span]:
+def _prefer_finished(spans: Sequence[Span]) -> Sequence[Span]:
     return [span for span in spans if not span.is_interrupted] or spans[:1]

@@ -12,6 +12,7 @@ from services.messaging.readiness import Readiness
 from services.oms.api import create_app
 from services.oms.server import ApiServer
 from services.oms.settings import ApiSettings
+from tests.support.eventually import eventually
 from tests.support.orders import order_service
 
 _START_S = 20.0
@@ -29,6 +30,7 @@ def running_api(database_url: str, token: str | None = None) -> Iterator[str]:
         async with order_service(database_url) as oms:
             servers.append(ApiServer(create_app(oms.desk, Readiness(), settings.token), settings))
             running = asyncio.create_task(servers[0].run())
+            await eventually(lambda: _listens(port), _START_S)
             started.set()
             await running
 
@@ -41,3 +43,12 @@ def running_api(database_url: str, token: str | None = None) -> Iterator[str]:
         asyncio.run_coroutine_threadsafe(servers[0].stop(), loop).result(_START_S)
         thread.join(_START_S)
         loop.close()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    writer.close()
+    return True

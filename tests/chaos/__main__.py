@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -45,6 +46,8 @@ def main() -> int:
 
 async def _chaos(services: System, kills: int, seed: int) -> Report:
     killers = Killers(services.instances, kills, seed)
+    # An interrupt ends the kills, and what was done so far is reported.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, killers.stop)
     telling = asyncio.create_task(_tell_on(killers))
     try:
         left = await play(services, seed, killers.run)

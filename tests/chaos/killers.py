@@ -94,6 +94,10 @@ class Killers:
                 chance = random.Random(f"{self.seed}/{instance.name}")
                 tasks.create_task(self._follow(instance, plan(instance, chance)))
 
+    def stop(self) -> None:
+        """Begin no more kills."""
+        self.kills = self._begun
+
     def standing(self) -> str:
         """Tell how far it is."""
         orders = self._customers.standing() if self._customers else "no orders"

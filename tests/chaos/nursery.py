@@ -89,6 +89,8 @@ def main() -> None:
     """Import what the services need, and fork one for each request."""
     for service in Service:
         import_module(f"services.{service}.main")
+    # An interrupt from the terminal is for whoever started this; a service has a group of its own.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Children that end leave nothing behind.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
@@ -105,6 +107,7 @@ def _become(request: dict[str, object]) -> None:
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setpgid(0, 0)
         sink = os.open(str(request["log"]), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         for descriptor, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, sink), (2, sink)):

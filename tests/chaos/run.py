@@ -19,7 +19,7 @@ Trouble = Callable[[Customers], Awaitable[None]]
 
 _CUSTOMERS = 16
 # How long what was begun may take once nobody is killed any more, and how long spans may still be on their way.
-_PEACE_S = 120.0
+_PEACE_S = 300.0
 _TRACES_S = 30.0
 _LOOK_S = 0.5
 

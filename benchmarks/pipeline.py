@@ -91,7 +91,7 @@ def instrument(mode: Mode) -> None:
     if mode.instrumentation == "contrib":
         AIOKafkaInstrumentor().instrument()
     elif mode.instrumentation == "ours":
-        tracing.instrument(lean_spans=mode.fast)
+        tracing.instrument(lean_spans=mode.fast, poll_spans=mode.poll_spans)
     elif mode.client == "confluent" and mode.instrumentation == "own":
         from benchmarks.peers import confluent_client
 

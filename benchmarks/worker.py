@@ -17,7 +17,7 @@ from time import process_time_ns
 from typing import Final
 
 from benchmarks import freight, machine, pipeline, sink, workloads
-from benchmarks.modes import MODES, WORKLOADS, Mode, Tally, Workload, expected_spans
+from benchmarks.modes import MODES, WORKLOADS, Mode, Tally, Workload, expected_spans, spare_polls
 from benchmarks.processes import Failed
 
 _WARM_UP: Final = 300
@@ -87,8 +87,10 @@ class Worker:
 
     def _check(self, workload: Workload, done: Tally, got: int) -> None:
         expected = expected_spans(self._mode, workload, done)
-        if got != expected:
-            raise Failed(f"{self._mode.name}, {workload}: {expected} spans were due, {got} arrived")
+        most = expected + spare_polls(self._mode, workload, done)
+        if not expected <= got <= most:
+            due = f"{expected}" if most == expected else f"{expected} to {most}"
+            raise Failed(f"{self._mode.name}, {workload}: {due} spans were due, {got} arrived")
 
 
 def main() -> None:

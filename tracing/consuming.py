@@ -16,7 +16,7 @@ import asyncio
 import functools
 import inspect
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from itertools import chain, islice
 from time import time_ns
 from typing import Any, Final
@@ -41,6 +41,9 @@ GetMany = Callable[..., Awaitable[dict[TopicPartition, list[Received]]]]
 
 #: Nanoseconds; a receive that took less found its message prefetched.
 WAITED: Final = 100_000
+#: The values of `poll_spans` with which one that found its messages prefetched has no span.
+_GETONE_SPARED: Final = ("waited", "waited_getone")
+_GETMANY_SPARED: Final = ("waited",)
 #: Seconds that the asynchronous hooks of one poll may take before its span ends without them.
 _HOOK_TIMEOUT_S: Final = 10.0
 
@@ -120,7 +123,7 @@ class Poll:
         metrics.operation(route.labels_of(partition), self._ended - self._started)
 
     def _start_single(self, route: Route, record: Record) -> Span:
-        if not self._wanted():
+        if not self._wanted(_GETONE_SPARED):
             return trace.INVALID_SPAN
         context = self._telemetry.propagation.span_context(record.headers)
         if not _worth_a_span((context,)):
@@ -130,7 +133,7 @@ class Poll:
         return self._start(route.name, attributes, () if context is None else (Link(context),))
 
     def _start_batch(self, chunk: Sequence[Record]) -> Span:
-        if not self._wanted():
+        if not self._wanted(_GETMANY_SPARED):
             return trace.INVALID_SPAN
         read = self._telemetry.propagation.span_context
         contexts = [read(record.headers) for record in chunk]
@@ -150,12 +153,16 @@ class Poll:
     def _start(self, name: str, attributes: dict[str, AttributeValue], links: Sequence[Link]) -> Span:
         return self._telemetry.spans.start(name, None, SpanKind.CLIENT, attributes, links, self._started)
 
-    def _wanted(self) -> bool:
-        """Tell whether there may be a span, as far as that is known before any header is read."""
+    def _wanted(self, spared: Container[object]) -> bool:
+        """Tell whether there may be a span, as far as that is known before any header is read.
+
+        Args:
+            spared: the values of `poll_spans` with which a receive that did not wait has none.
+        """
         wanted = self._telemetry.options.poll_spans
-        if wanted == "waited":
-            wanted = self._ended - self._started >= WAITED
-        return wanted and not self._dropped()
+        if wanted in spared:
+            return self._ended - self._started >= WAITED and not self._dropped()
+        return wanted is not False and not self._dropped()
 
     def _dropped(self) -> bool:
         return self._telemetry.spans.drops(trace.get_current_span().get_span_context())

@@ -18,7 +18,7 @@ ProduceHook = Callable[[Span, tuple[Any, ...], dict[str, Any]], Awaitable[None] 
 ConsumeHook = Callable[[Span, Any, tuple[Any, ...], dict[str, Any]], Awaitable[None] | None]
 
 MESSAGE_KEYS: Final = ("plain", "hash", "off")
-POLL_SPANS: Final = (True, False, "waited")
+POLL_SPANS: Final = (True, False, "waited", "waited_getone")
 PROCESS_PARENTS: Final = ("message", "ambient")
 
 #: contrib's names of the two hooks, by ours.
@@ -53,8 +53,9 @@ class Options:
     message_key: Literal["plain", "hash", "off"] = "plain"
     #: Names of headers that become `messaging.header.<name>` on send and process spans.
     captured_headers: Sequence[str] = ()
-    #: A `poll` span for each receive that brought something; "waited": only if it had to wait; False: none.
-    poll_spans: bool | Literal["waited"] = True
+    #: A `poll` span for each receive that brought something; False: none. "waited": only if it had to wait;
+    #: "waited_getone": the same of a `getone`, while each `getmany`, whose span serves many messages, has its own.
+    poll_spans: bool | Literal["waited", "waited_getone"] = True
     #: The parent of the process span of one record: its sender's span, or what is current, with a link to the sender.
     process_parent: Literal["message", "ambient"] = "message"
     #: Spans of ours as objects that cost little, where the provider allows it; False: always the SDK's own.
@@ -71,7 +72,7 @@ class Options:
         if self.message_key not in MESSAGE_KEYS:
             raise InvalidOption(f"message_key must be one of {', '.join(MESSAGE_KEYS)}")
         if self.poll_spans not in POLL_SPANS:
-            raise InvalidOption("poll_spans must be True, False or 'waited'")
+            raise InvalidOption("poll_spans must be True, False, 'waited' or 'waited_getone'")
         if self.process_parent not in PROCESS_PARENTS:
             raise InvalidOption(f"process_parent must be one of {', '.join(PROCESS_PARENTS)}")
         object.__setattr__(self, "_include", _any_of(self.include_topics))

@@ -1,6 +1,8 @@
 """Receives and commits, traced against a broker."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from time import time_ns
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusC
 import tracing
 from tests.support.eventually import eventually
 from tests.support.instrumented import attributes
+from tracing import consuming
 from tracing.testing import RecordedSpans, is_child, links_to
 
 
@@ -94,7 +97,25 @@ async def test_stopping_a_consumer_ends_its_loop_without_an_error(
     assert [span.status.status_code for span in spans.named(f"poll {topic}")] == [StatusCode.UNSET]
 
 
-@pytest.mark.parametrize(("poll_spans", "expected"), [(True, 2), ("waited", 1), (False, 0)])
+@pytest.fixture
+async def turns(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """A clock of polls that moves by a millisecond with each turn of the loop: who waits gives turns, nobody else."""
+    now = time_ns()
+
+    async def turn() -> None:
+        nonlocal now
+        while True:
+            now += 1_000_000
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(consuming, "time_ns", lambda: now)
+    turning = asyncio.create_task(turn())
+    yield
+    turning.cancel()
+
+
+@pytest.mark.usefixtures("turns")
+@pytest.mark.parametrize(("poll_spans", "expected"), [(True, 2), ("waited", 1), ("waited_getone", 1), (False, 0)])
 async def test_poll_spans_can_be_switched(
     producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, topic: str, *, poll_spans: Any, expected: int
 ) -> None:
@@ -104,12 +125,32 @@ async def test_poll_spans_can_be_switched(
         await asyncio.sleep(0)
         sent = [await producer.send(topic, b"v", partition=0) for _ in range(2)]
         await asyncio.gather(*sent, first)
-        fetcher: Any = consumer._fetcher
-        await eventually(lambda: fetcher._records)
-        await consumer.getone()
+        await prefetched(consumer)
+        with tracing.process(await consumer.getone(), group="test"):
+            pass
         counted = spans.metric_points("messaging.client.consumed.messages")
     assert len(spans.named(f"poll {topic}")) == expected
+    assert links_to(spans.one(f"process {topic}"), spans.named(f"send {topic}")[1])
     assert sum(point.value for point in counted) == 2
+
+
+@pytest.mark.usefixtures("turns")
+@pytest.mark.parametrize(("poll_spans", "expected"), [(True, 1), ("waited", 0), ("waited_getone", 1), (False, 0)])
+async def test_a_getmany_that_did_not_wait_is_spared_with_every_poll_alone(
+    producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, topic: str, *, poll_spans: Any, expected: int
+) -> None:
+    """Its span serves many messages, so the option that spares a single one leaves it."""
+    with RecordedSpans(poll_spans=poll_spans) as spans:
+        await producer.send_and_wait(topic, b"v", partition=0)
+        await prefetched(consumer)
+        assert await consumer.getmany()
+    assert len(spans.named(f"poll {topic}")) == expected
+
+
+async def prefetched(consumer: AIOKafkaConsumer) -> None:
+    """Wait until a record is in the consumer's hands."""
+    fetcher: Any = consumer._fetcher
+    await eventually(lambda: fetcher._records)
 
 
 async def test_a_poll_of_unsampled_messages_is_not_recorded(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.modes import MODES, Tally, Workload, expected_spans
+from benchmarks.modes import MODES, Tally, Workload, expected_spans, spare_polls
 from benchmarks.rounds import rotated
 
 _BY_NAME = {mode.name: mode for mode in MODES}
@@ -43,6 +43,23 @@ def test_a_tally_counts_what_determines_spans(done: Tally) -> None:
 def test_every_message_has_its_spans(row: str, workload: Workload, spans: int) -> None:
     """Contrib makes one span for a message at either end; ours has the processing as well; unsampled there is none."""
     assert expected_spans(_BY_NAME[row], workload, Tally(messages=1000)) == spans
+
+
+@pytest.mark.parametrize(
+    ("row", "workload", "least", "more"),
+    [
+        ("fast_100", "getone", 1000, 1000),
+        ("fast_100", "produce", 1000, 0),
+        ("fast_0", "getone", 0, 0),
+        ("official_100", "getone", 2000, 0),
+    ],
+)
+def test_the_fast_path_has_a_poll_span_for_a_getone_that_waited(
+    row: str, workload: Workload, least: int, more: int
+) -> None:
+    """How many waited is not known, so there the number is a range; it is exact everywhere else."""
+    done = Tally(messages=1000)
+    assert (expected_spans(_BY_NAME[row], workload, done), spare_polls(_BY_NAME[row], workload, done)) == (least, more)
 
 
 @pytest.mark.parametrize(

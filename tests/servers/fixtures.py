@@ -86,7 +86,8 @@ def _tails(item: pytest.Item) -> Iterator[str]:
         yield own.tails()
     if _SESSION in item.config.stash:
         callspec = getattr(item, "callspec", None)
-        used = {*getattr(item, "fixturenames", ()), *(callspec.params.values() if callspec else ())}
+        given = [value for value in callspec.params.values() if isinstance(value, str)] if callspec else []
+        used = {*getattr(item, "fixturenames", ()), *given}
         yield item.config.stash[_SESSION].tails(used)
 
 

@@ -203,7 +203,7 @@ class Breaker:
         self._become(State.PROBING if trip.probe_in_s <= 0 else State.OPEN)
 
     def _become(self, state: State) -> None:
-        self._is_open.set(state is not State.CLOSED, {semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group})
+        self._is_open.set(int(state is not State.CLOSED), {semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group})
         if state is self._state:
             return
         self._state = state

@@ -11,6 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from sqlalchemy import select
@@ -89,6 +90,8 @@ class Crashes:
         instance.start()
 
     async def _die(self, instance: Instance, point: CrashPoint) -> None:
+        # What a dead process had in hand keeps its lease for a while; nobody settles it, also at a stop.
+        dead = await self._leases(instance.service) if point.write is Write.OUTBOX_RELEASE else frozenset()
         instance.start(point, NEEDS.get(point.write))
         group, topic = READS[instance.service]
         if point.write in POISONED:
@@ -97,7 +100,7 @@ class Crashes:
             await self._drive_again(group, topic)
         if point.write is Write.OUTBOX_RELEASE:
             await eventually(lambda: instance.has_said(READY), READY_S)
-            async with self._rows_in_hand(instance.service):
+            async with self._rows_in_hand(instance.service, dead):
                 instance.send(signal.SIGTERM)
                 await eventually(lambda: instance.has_said("outbox.drain_timeout"), READY_S)
         with suppress(AssertionError):
@@ -126,11 +129,22 @@ class Crashes:
         async with AIOKafkaProducer(bootstrap_servers=self.system.parts.brokers) as producer:
             await producer.send_and_wait(topic, value, key=key, headers=list(headers))
 
-    @asynccontextmanager
-    async def _rows_in_hand(self, service: Service) -> AsyncIterator[None]:
-        """Hold rows that a relay has claimed and not settled, so that a stop finds it with something in its hands."""
+    async def _leases(self, service: Service) -> frozenset[UUID]:
+        """Read the leases that there are."""
         database = Database(self.system.parts.database, schema=service.value)
-        claimed = select(OUTBOX.c.id).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.lease_token.is_not(None))
+        try:
+            async with database.reading() as connection:
+                found = await connection.execute(select(OUTBOX.c.lease_token).where(OUTBOX.c.lease_token.is_not(None)))
+                return frozenset(found.scalars())
+        finally:
+            await database.close()
+
+    @asynccontextmanager
+    async def _rows_in_hand(self, service: Service, dead: frozenset[UUID]) -> AsyncIterator[None]:
+        """Hold rows that a living relay has claimed and not settled, so that a stop finds it with its hands full."""
+        database = Database(self.system.parts.database, schema=service.value)
+        alive = OUTBOX.c.lease_token.is_not(None) & OUTBOX.c.lease_token.not_in(dead)
+        claimed = select(OUTBOX.c.id).where(OUTBOX.c.sent_at.is_(None), alive)
         try:
             async with asyncio.timeout(_REACHED_S):
                 while True:

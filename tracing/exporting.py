@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from tracing import exporters, faults, semconv
 from tracing.encoding import EncodedSpan, encode_request, encode_span, span_id_of
 from tracing.exporters import Outcome, Transport
-from tracing.settings import Settings
+from tracing.settings import ExportSettings
 from tracing.span_queue import SpanQueue
 
 _log: Final = logging.getLogger("tracing")
@@ -62,11 +62,11 @@ class EncodingSpanProcessor(SpanProcessor):
     def __init__(
         self,
         exporter: SpanExporter | None = None,
-        settings: Settings | None = None,
+        settings: ExportSettings | None = None,
         *,
         exported: Callable[[Sequence[int]], None] | None = None,
     ) -> None:
-        settings = settings or Settings.from_environment()
+        settings = settings or ExportSettings.from_environment()
         exporter = exporter or exporters.official("traces", "otlp", settings.traces_protocol)
         transport = exporters.transport(exporter)
         if transport is None:
@@ -229,7 +229,7 @@ class EncodingSpanExporter(SpanExporter):
     """
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the official exporter's
-        protocol = Settings.from_environment().traces_protocol
+        protocol = ExportSettings.from_environment().traces_protocol
         self._official: SpanExporter = exporters.official("traces", "otlp", protocol, **options)
         self._transport = exporters.transport(self._official)
 

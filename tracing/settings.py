@@ -12,9 +12,11 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 EXPORTERS: Final = ("otlp", "console", "none")
+#: The exporter that `opentelemetry-instrument` knows by this name; for `configure()` it is OTLP like any other.
+ENCODING_EXPORTER: Final = "sagatrace"
 PROTOCOLS: Final = ("http/protobuf", "grpc")
 #: How spans are exported: as bytes that were made when they ended, or by the SDK's batch processor and encoder.
 SPAN_EXPORTS: Final = ("encoded", "official")
@@ -41,30 +43,69 @@ class InvalidSetting(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the environment says about telemetry."""
+class ExportSettings:
+    """What the environment says about the export of spans.
 
-    disabled: bool
-    traces_exporters: tuple[str, ...]
-    metrics_exporters: tuple[str, ...]
+    That is all that who builds a processor or an exporter alone has to have right: the SDK that they are put into may
+    know other samplers, exporters and propagators than `configure()`.
+    """
+
     traces_protocol: str
-    metrics_protocol: str
-    sampler: str
-    #: Between 0 and 1; for the two `traceidratio` samplers.
-    sampling_ratio: float
-    propagators: tuple[str, ...]
     queue_size: int
     batch_size: int
     #: Milliseconds.
     schedule_delay_ms: int
     export_timeout_ms: int
+    #: Bytes of memory that encoded spans may take until their export.
+    queue_bytes: int = QUEUE_BYTES
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> ExportSettings:
+        """Read the variables of the process, or of a mapping in their place.
+
+        Raises:
+            InvalidSetting: a value is none of those that the specification names.
+        """
+        return cls(**_export(_Reader(os.environ if environment is None else environment)))
+
+
+def _export(read: _Reader) -> dict[str, Any]:
+    """Read the fields of `ExportSettings`."""
+    protocol = read.choice("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOLS, "http/protobuf")
+    traces_protocol = read.choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", PROTOCOLS, protocol)
+    for signal, chosen in (("", protocol), ("TRACES_", traces_protocol)):
+        read.check_otlp(f"OTEL_EXPORTER_OTLP_{signal}", chosen)
+    queue_size = read.whole("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE)
+    batch_size = read.whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(BATCH_SIZE, queue_size))
+    if batch_size > queue_size:
+        raise InvalidSetting("OTEL_BSP_MAX_EXPORT_BATCH_SIZE must not exceed OTEL_BSP_MAX_QUEUE_SIZE")
+    return {
+        "traces_protocol": traces_protocol,
+        "queue_size": queue_size,
+        "batch_size": batch_size,
+        "schedule_delay_ms": read.whole("OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS),
+        "export_timeout_ms": read.whole("OTEL_BSP_EXPORT_TIMEOUT", EXPORT_TIMEOUT_MS),
+        "queue_bytes": read.whole("SAGATRACE_SPAN_QUEUE_BYTES", QUEUE_BYTES),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(ExportSettings):
+    """What the environment says about telemetry."""
+
+    disabled: bool
+    traces_exporters: tuple[str, ...]
+    metrics_exporters: tuple[str, ...]
+    metrics_protocol: str
+    sampler: str
+    #: Between 0 and 1; for the two `traceidratio` samplers.
+    sampling_ratio: float
+    propagators: tuple[str, ...]
     metric_interval_ms: int
     #: The folder of span journals; None if the environment does not say, empty if it says that there is to be none.
     journal: str | None
     #: One of SPAN_EXPORTS.
     span_export: str = "encoded"
-    #: Bytes of memory that encoded spans may take until their export.
-    queue_bytes: int = QUEUE_BYTES
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -75,32 +116,22 @@ class Settings:
         """
         read = _Reader(os.environ if environment is None else environment)
         protocol = read.choice("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOLS, "http/protobuf")
-        traces_protocol = read.choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", PROTOCOLS, protocol)
         metrics_protocol = read.choice("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", PROTOCOLS, protocol)
+        read.check_otlp("OTEL_EXPORTER_OTLP_METRICS_", metrics_protocol)
         sampler = read.choice("OTEL_TRACES_SAMPLER", SAMPLERS, "parentbased_always_on")
-        for signal, chosen in (("", protocol), ("TRACES_", traces_protocol), ("METRICS_", metrics_protocol)):
-            read.check_otlp(f"OTEL_EXPORTER_OTLP_{signal}", chosen)
-        queue_size = read.whole("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE)
-        batch_size = read.whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(BATCH_SIZE, queue_size))
-        if batch_size > queue_size:
-            raise InvalidSetting("OTEL_BSP_MAX_EXPORT_BATCH_SIZE must not exceed OTEL_BSP_MAX_QUEUE_SIZE")
+        exporters = read.exporters("OTEL_TRACES_EXPORTER", ENCODING_EXPORTER)
         return cls(
+            **_export(read),
             disabled=read.text("OTEL_SDK_DISABLED", "").lower() == "true",
-            traces_exporters=read.exporters("OTEL_TRACES_EXPORTER"),
+            traces_exporters=tuple(dict.fromkeys("otlp" if name == ENCODING_EXPORTER else name for name in exporters)),
             metrics_exporters=read.exporters("OTEL_METRICS_EXPORTER"),
-            traces_protocol=traces_protocol,
             metrics_protocol=metrics_protocol,
             sampler=sampler,
             sampling_ratio=read.ratio("OTEL_TRACES_SAMPLER_ARG", 1.0) if sampler.endswith("traceidratio") else 1.0,
             propagators=read.names("OTEL_PROPAGATORS", ("tracecontext", "baggage")),
-            queue_size=queue_size,
-            batch_size=batch_size,
-            schedule_delay_ms=read.whole("OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MS),
-            export_timeout_ms=read.whole("OTEL_BSP_EXPORT_TIMEOUT", EXPORT_TIMEOUT_MS),
             metric_interval_ms=read.whole("OTEL_METRIC_EXPORT_INTERVAL", METRIC_INTERVAL_MS),
             journal=read.folder("SAGATRACE_JOURNAL_DIR"),
             span_export=read.choice("SAGATRACE_SPAN_EXPORT", SPAN_EXPORTS, "encoded"),
-            queue_bytes=read.whole("SAGATRACE_SPAN_QUEUE_BYTES", QUEUE_BYTES),
         )
 
 
@@ -127,10 +158,10 @@ class _Reader:
         given = self.text(variable, "")
         return "" if given.lower() == "none" else given or None
 
-    def exporters(self, variable: str) -> tuple[str, ...]:
+    def exporters(self, variable: str, *more: str) -> tuple[str, ...]:
         chosen = tuple(name.lower() for name in self.names(variable, ("otlp",)))
         for name in chosen:
-            if name not in EXPORTERS:
+            if name not in {*EXPORTERS, *more}:
                 raise InvalidSetting(f"{variable} must be one of {', '.join(EXPORTERS)}, not {name!r}")
         return tuple(name for name in chosen if name != "none")
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+import tracing
 from tracing.settings import InvalidSetting, Settings
 
 
@@ -89,3 +90,28 @@ def test_an_argument_for_no_sampler_is_ignored() -> None:
 def test_a_grpc_endpoint_needs_no_scheme() -> None:
     """GRPC's own form of an address is accepted where gRPC is chosen."""
     Settings.from_environment({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_TRACES_EXPORTER", "sagatrace"),
+        ("OTEL_TRACES_EXPORTER", "zipkin,sagatrace"),
+        ("OTEL_METRICS_EXPORTER", "prometheus"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0"),
+    ],
+)
+def test_the_exporter_alone_goes_into_whatever_sdk_there_is(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What names the exporter, and what only concerns others, does not stop exporter and processor from being built."""
+    monkeypatch.setenv(variable, value)
+    tracing.EncodingSpanExporter().shutdown()
+    tracing.EncodingSpanProcessor().shutdown()
+
+
+def test_a_program_that_names_the_exporter_may_configure_itself() -> None:
+    """`sagatrace` is OTLP for `configure()`, and one exporter if both are named."""
+    for names in ("sagatrace", "otlp,sagatrace"):
+        assert Settings.from_environment({"OTEL_TRACES_EXPORTER": names}).traces_exporters == ("otlp",)

@@ -12,6 +12,7 @@ within the limits; for any other the official `Tracer.start_span` is the answer.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Mapping, Sequence
 from time import time_ns
@@ -110,6 +111,12 @@ class KafkaSpan(Span):
             self._attributes._immutable = True
         self._span_processor._on_ending(self)
         self._span_processor.on_end(self)
+
+    def __copy__(self) -> ReadableSpan:
+        return self._readable_span()
+
+    def __deepcopy__(self, copied: dict[int, Any]) -> ReadableSpan:
+        return copy.deepcopy(self.__copy__(), copied)
 
 
 encoding.transparent.add(KafkaSpan)

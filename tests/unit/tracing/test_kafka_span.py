@@ -1,5 +1,6 @@
 """Lean spans: an SDK span to whoever meets one, under the user's provider."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -171,3 +172,16 @@ def test_what_the_sdk_would_change_is_its_own(attributes: Any) -> None:
 def test_a_tracer_of_another_kind_has_no_lean_spans() -> None:
     """Nor has one that lacks a name."""
     assert starter(trace.NoOpTracer()) is None
+
+
+def test_a_finished_span_is_copied_as_the_sdks_is() -> None:
+    """A copy, shallow or deep, is a `ReadableSpan` that says the same, as tests and processors that keep some need."""
+    seen = Seen()
+    lean = starter(TracerProvider(shutdown_on_exit=False).get_tracer("t"))
+    assert lean is not None
+    plain: Any = lean.start("plain", PARENT, SpanKind.CLIENT, {"x": "1"}, [Link(REMOTE)])
+    plain.end()
+    for span in (*of_both(seen), plain):
+        for copied in (copy.copy(span), copy.deepcopy(span)):
+            assert type(copied) is ReadableSpan
+            assert encode_spans([copied]) == encode_spans([span])

@@ -1,6 +1,7 @@
 """A service process for tests: `python -m tests.support.small_service MODE`."""
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -34,7 +35,7 @@ class Idle:
 
     async def stop(self) -> None:
         """End, or hang."""
-        structlog.get_logger().info("stopping", name=self._name)
+        structlog.get_logger().info("stopping", name=self._name, frozen=gc.get_freeze_count())
         if self._name == "first" and MODE == "hangs":
             await asyncio.Event().wait()
         self._stopped.set()

@@ -80,6 +80,15 @@ def test_a_signal_stops_the_parts_in_order(number: signal.Signals) -> None:
     assert {line["service"] for line in running.log} == {"small"}
 
 
+def test_what_was_loaded_is_not_walked_again() -> None:
+    """Once a service is ready, the garbage collector passes over its modules: some hundred thousand objects."""
+    with service("good") as running:
+        running.read_until("service.ready")
+        running.signal(signal.SIGTERM)
+        running.read_until("stopping")
+        assert running.log[-1]["frozen"] > 50_000
+
+
 @pytest.mark.parametrize(("mode", "cause"), [("dies", "LookupError"), ("ends", "RuntimeError: Idle ended although")])
 def test_a_dead_part_stops_the_process(mode: str, cause: str) -> None:
     """A part that fails, or ends unasked, stops the others and the process ends with the cause."""

@@ -76,7 +76,12 @@ class Mover:
     def _show(self, connection: AsyncConnection, saga: Saga, moved: Saga, by: Input) -> None:
         """Put the move on the current span, and an end on a span of its own once it is committed."""
         trace.get_current_span().set_attributes(
-            {semconv.SAGA_INPUT: by, semconv.SAGA_STATE_FROM: saga.state, semconv.SAGA_STATE_TO: moved.state},
+            # As plain strings: a subclass costs a lean span its leanness.
+            {
+                semconv.SAGA_INPUT: by.value,
+                semconv.SAGA_STATE_FROM: saga.state.value,
+                semconv.SAGA_STATE_TO: moved.state.value,
+            },
         )
         self._database.after_commit(connection, lambda: self._figures.moved(saga.state, moved.state))
         if moved.ended_at is not None:

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from sqlalchemy import select
 
 from services.cli.run import Service
+from services.contracts import parse_saga_event
 from services.contracts.topics import (
     AUDIT_GROUP,
     INVENTORY_COMMANDS,
@@ -33,7 +34,7 @@ from services.contracts.topics import (
 from services.messaging.crash_points import CrashPoint, Side, Write
 from services.messaging.database import Database
 from services.messaging.dead_letter_story import ORIGINAL
-from services.messaging.tables import OUTBOX
+from services.messaging.tables import INBOX, OUTBOX
 from tests.chaos.customers import Customers
 from tests.chaos.points import NEEDS, POISONED, WRITES
 from tests.chaos.processes import READY, READY_S, Instance
@@ -97,7 +98,7 @@ class Crashes:
         if point.write in POISONED:
             await self._send_poison(topic, f"{point} of {instance.service}".encode())
         if point.write is Write.DEAD_LETTER_CLOSED:
-            await self._drive_again(group, topic)
+            await self._drive_again(instance.service, group, topic)
         if point.write is Write.OUTBOX_RELEASE:
             await eventually(lambda: instance.has_said(READY), READY_S)
             async with self._rows_in_hand(instance.service, dead):
@@ -111,14 +112,16 @@ class Crashes:
         self.poison.append((topic, value))
         await self._send(topic, value, key=value)
 
-    async def _drive_again(self, group: str, topic: str) -> None:
-        """Send a record of a topic to the group's retry topic, as if it had failed: the group has had its effect."""
+    async def _drive_again(self, service: Service, group: str, topic: str) -> None:
+        """Send a record to the group's retry topic, as if it had failed, once the group has had its effect."""
         async with AIOKafkaConsumer(
             topic, bootstrap_servers=self.system.parts.brokers, auto_offset_reset="earliest"
         ) as consumer:
             async with asyncio.timeout(_REACHED_S):
                 while (record := await consumer.getone()).value in {value for _, value in self.poison}:
                     pass
+        event_id = parse_saga_event(record).event_id
+        await eventually(lambda: self._is_processed(service, group, event_id), _REACHED_S)
         origin = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
         headers = [(f"{ORIGINAL}{name}", str(value).encode()) for name, value in origin.items()]
         await self._send(retry_topic(group), record.value, key=record.key, headers=headers)
@@ -128,6 +131,16 @@ class Crashes:
     ) -> None:
         async with AIOKafkaProducer(bootstrap_servers=self.system.parts.brokers) as producer:
             await producer.send_and_wait(topic, value, key=key, headers=list(headers))
+
+    async def _is_processed(self, service: Service, group: str, event_id: UUID) -> bool:
+        """Tell whether a message has had its effect."""
+        database = Database(self.system.parts.database, schema=service.value)
+        row = (INBOX.c.consumer_group == group) & (INBOX.c.event_id == event_id)
+        try:
+            async with database.reading() as connection:
+                return (await connection.execute(select(INBOX.c.event_id).where(row))).first() is not None
+        finally:
+            await database.close()
 
     async def _leases(self, service: Service) -> frozenset[UUID]:
         """Read the leases that there are."""

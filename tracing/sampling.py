@@ -28,7 +28,7 @@ class Certain:
 
 def certain(sampler: object) -> Certain:
     """Return what is certain of a sampler."""
-    if _is_static(sampler, "AlwaysOnSampler"):
+    if _is_static(sampler, "RECORD_AND_SAMPLE"):
         return Certain(root=True, keeps_remote=True, keeps_local=True)
     if _rule(sampler) != "ParentBased.should_sample":
         return Certain()
@@ -43,16 +43,18 @@ def certain(sampler: object) -> Certain:
         )
     }
     return Certain(
-        root=_is_static(delegate["root"], "AlwaysOnSampler"),
-        keeps_remote=_is_static(delegate["remote_parent_sampled"], "AlwaysOnSampler"),
-        keeps_local=_is_static(delegate["local_parent_sampled"], "AlwaysOnSampler"),
-        drops_remote=_is_static(delegate["remote_parent_not_sampled"], "AlwaysOffSampler"),
-        drops_local=_is_static(delegate["local_parent_not_sampled"], "AlwaysOffSampler"),
+        root=_is_static(delegate["root"], "RECORD_AND_SAMPLE"),
+        keeps_remote=_is_static(delegate["remote_parent_sampled"], "RECORD_AND_SAMPLE"),
+        keeps_local=_is_static(delegate["local_parent_sampled"], "RECORD_AND_SAMPLE"),
+        drops_remote=_is_static(delegate["remote_parent_not_sampled"], "DROP"),
+        drops_local=_is_static(delegate["local_parent_not_sampled"], "DROP"),
     )
 
 
-def _is_static(sampler: Any, description: str) -> bool:  # noqa: ANN401 - the SDK's samplers are not known here
-    return _rule(sampler) == "StaticSampler.should_sample" and sampler.get_description() == description
+def _is_static(sampler: Any, decision: str) -> bool:  # noqa: ANN401 - the SDK's samplers are not known here
+    decided = getattr(sampler, "_decision", None)
+    # Not by its description: one that only records calls itself always-on.
+    return _rule(sampler) == "StaticSampler.should_sample" and getattr(decided, "name", "") == decision
 
 
 def _rule(sampler: object) -> str:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.sampling import (
     ParentBased,
     Sampler,
     SamplingResult,
+    StaticSampler,
     TraceIdRatioBased,
 )
 from opentelemetry.trace import (
@@ -142,8 +143,9 @@ class Mine(Sampler):
         (ParentBased(TraceIdRatioBased(1.0)), Context(), False),
         (Mine(), PARENT, False),
         (ParentBased(ALWAYS_ON, remote_parent_sampled=Mine()), PARENT, False),
+        (StaticSampler(Decision.RECORD_ONLY), PARENT, False),
     ],
-    ids=["parent", "root", "always", "ratio-parent", "ratio-root", "unknown", "unknown-delegate"],
+    ids=["parent", "root", "always", "ratio-parent", "ratio-root", "unknown", "unknown-delegate", "record-only"],
 )
 def test_a_sampler_that_is_not_certain_is_asked(sampler: Sampler, context: Context, expected: object) -> None:
     """Only where its answer is known the span is lean; else the official tracer starts it."""

@@ -1,0 +1,79 @@
+"""Traces as text: a line for each span, indented below its parent, with all that a test wants to say about it.
+
+    oms: POST /orders
+      oms: send oms.payment.commands payment.charge
+        payment: process oms.payment.commands payment.charge, retry 2
+
+A line names the service, the span, and the type of the message if there is one. Behind commas stand what is not as
+usual: that it failed, that it was cut off or a duplicate, the verdict on a reply that moved nothing, the number of
+attempts that were repeated, and its links but that of a process span to the send that it hangs on, which is usual:
+there, its absence is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from services.cli.traces.model import Kind, Span, once
+from services.cli.traces.story import is_duplicate, message_type
+from services.cli.traces.tree import rows
+from tracing import semconv
+
+_INDENT = "  "
+
+
+def drawn(spans: Iterable[Span], trace_id: str) -> str:
+    """Draw a trace, siblings in the order in which they began; a span twice recorded is drawn once."""
+    known = {span.span_id: span for span in once(spans)}
+    own = [span for span in known.values() if span.trace_id == trace_id]
+    return "\n".join(f"{_INDENT * row.depth}{_line(row.span, known)}" for row in rows(own))
+
+
+def in_any_order(tree: str) -> str:
+    """Sort the siblings of a tree, so that two trees are equal whatever came first among them."""
+    return "\n".join(_sorted(tree.strip().splitlines()))
+
+
+def _sorted(lines: Sequence[str]) -> list[str]:
+    """Sort blocks of lines; a block is a line and what is deeper below it."""
+    blocks: list[list[str]] = []
+    for line in lines:
+        if not blocks or _depth(line) <= _depth(blocks[-1][0]):
+            blocks.append([])
+        blocks[-1].append(line)
+    return [line for block in sorted([first, *_sorted(below)] for first, *below in blocks) for line in block]
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _line(span: Span, known: dict[str, Span]) -> str:
+    return ", ".join([_name(span), *_marks(span), *_links(span, known)])
+
+
+def _name(span: Span) -> str:
+    return f"{span.service}: {span.name} {message_type(span) or ''}".rstrip()
+
+
+def _marks(span: Span) -> Iterator[str]:
+    if span.is_error:
+        yield f"ERROR {span.status or span.text(semconv.ERROR_TYPE) or ''}".rstrip()
+    if span.is_interrupted:
+        yield "interrupted"
+    if is_duplicate(span):
+        yield "duplicate"
+    if (verdict := span.text(semconv.SAGA_VERDICT)) not in {None, "applied"}:
+        yield f"verdict {verdict}"
+    if retries := [event for event in span.events if event.name == semconv.EVENT_RETRY]:
+        yield f"retry {len(retries)}"
+
+
+def _links(span: Span, known: dict[str, Span]) -> Iterator[str]:
+    others = [link for link in span.links if link.span_id != span.parent_id]
+    if span.kind is Kind.CONSUMER and len(others) == len(span.links):
+        yield "not linked to its send"
+    for link in others:
+        to = known.get(link.span_id)
+        kind = link.attributes.get(semconv.LINK_TYPE, "linked")
+        yield f"{kind} ({_name(to) if to else 'of another trace'})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,9 @@ Examples:
   sagatrace dlq list              what the consumer groups could not process
 """
 
-_RUN = """Run one service until SIGTERM or Ctrl-C, which lets it finish what it has begun.
+_RUN = """Run one service, or all, until SIGTERM or Ctrl-C, which lets it finish what it has begun.
+
+`all` is each service in a process of its own; when one dies, the others end too.
 
 It reads KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL, OTEL_* and SAGATRACE_* from the environment.
 
@@ -35,7 +38,12 @@ Examples:
 \b
   sagatrace run oms
   SAGATRACE_API_PORT=8080 sagatrace run oms
+  sagatrace run all
 """
+
+_ALL = "all"
+Runnable = StrEnum("Runnable", {**{service.name: service.value for service in Service}, "ALL": _ALL})  # type: ignore[misc]
+"""What `run` takes."""
 
 app = typer.Typer(
     name="sagatrace",
@@ -101,12 +109,16 @@ def demo(
 
 
 @app.command(help=_RUN)
-def run(service: Service) -> None:
-    """Run one service."""
+def run(service: Runnable) -> None:
+    """Run one service, or all."""
     from services.cli import run as running
+    from services.cli import run_all
 
     with one_line():
-        running.run(service)
+        if service.value == _ALL:
+            run_all.run_all()
+        else:
+            running.run(Service(service.value))
 
 
 @app.command()

@@ -21,7 +21,7 @@ class Demo:
 
     def children(self) -> set[int]:
         """Tell which processes of this demo are alive, itself not counted: they all know its folder."""
-        return {pid for pid in _processes_that_name(self.scratch) if pid != self.process.pid}
+        return {pid for pid in processes_that_name(self.scratch) if pid != self.process.pid}
 
     def is_ready(self) -> bool:
         """Tell whether every service has said that it is ready.
@@ -38,7 +38,7 @@ class Demo:
         )
 
 
-def _processes_that_name(folder: Path) -> set[int]:
+def processes_that_name(folder: Path) -> set[int]:
     """Find processes by their environment, which a child of a child has too."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):

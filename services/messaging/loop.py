@@ -46,6 +46,8 @@ class Loop:
         self._rest = 1.0 / share - 1.0
         self._stopping = False
         self._failures = 0
+        #: Why the last turn came to nothing; None if it did not.
+        self.trouble: str | None = None
         self._log = structlog.get_logger(__name__)
 
     async def run(self) -> None:
@@ -68,12 +70,14 @@ class Loop:
             more = await self._turn()
         except Unavailable as error:
             self._failures += 1
+            self.trouble = str(error)
             if self._failures == 1:
                 self._log.warning("loop.unavailable", loop=self.name, reason=str(error))
             return min(_FIRST_WAIT_S * 2.0 ** min(self._failures, 32), _LONGEST_WAIT_S)
         if self._failures:
             self._log.info("loop.available", loop=self.name, failures=self._failures)
             self._failures = 0
+            self.trouble = None
         return 0.0 if more else max(self._interval_s, self._rest * (time.monotonic() - began))
 
     async def _pause(self, wait_s: float) -> None:

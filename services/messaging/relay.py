@@ -28,6 +28,7 @@ from services.messaging.errors import MessagingError, Unavailable
 from services.messaging.listening import Listener
 from services.messaging.loop import Loop
 from services.messaging.outbox import Outbox, OutboxRow
+from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
 from services.messaging.settings import RelaySettings
 from services.messaging.trace_context import restore
@@ -83,9 +84,10 @@ class Relay:
         on_sent: Called with the connection and the rows in the transaction that marks them sent, with each row once.
             An exception of its own ends the relay.
         settings: Sizes and times.
+        readiness: Told while the database is away: the relay asks it all the time, whether there is work or not.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a relay consists of
         self,
         database: Database,
         outbox: Outbox,
@@ -93,6 +95,7 @@ class Relay:
         *,
         on_sent: OnSent | None = None,
         settings: RelaySettings | None = None,
+        readiness: Readiness | None = None,
     ) -> None:
         self._database = database
         self._outbox = outbox
@@ -103,6 +106,8 @@ class Relay:
         interval_s = self._settings.poll_interval
         self._claiming = Loop("outbox relay", self._claim, interval_s=interval_s, wake=outbox.added)
         self._listening = Loop("outbox listener", Listener(database, outbox.added.set).listen, interval_s=interval_s)
+        if readiness is not None:
+            readiness.watch("outbox", lambda: self._claiming.trouble)
         self._renewing = Loop("outbox leases", self._renew, interval_s=self._settings.lease / _RENEWALS)
         #: What is claimed and not settled yet, by row id.
         self._in_flight: dict[int, OutboxRow] = {}

@@ -59,7 +59,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                 trips=BreakerRow(database, ORCHESTRATOR_GROUP),
             )
             timeouts = Timeouts(database, mover, replies.caught_up, TimeoutSettings.read())
-            relay = Relay(database, outbox, producer, on_sent=timeouts.commands_sent)
+            relay = Relay(database, outbox, producer, on_sent=timeouts.commands_sent, readiness=readiness)
             kept = RetentionSettings.read()
             prune = pruning(database, kept.interval, (outbox.prune, kept.sent), (inbox.prune, kept.inbox))
             gauges = backlog_gauges(database, outbox), open_saga_gauges(database)

@@ -68,7 +68,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                 ),
                 pruning(database, kept.interval, *prunes),
                 backlog_gauges(database, outbox),
-                Relay(database, outbox, producer),
+                Relay(database, outbox, producer, readiness=readiness),
             ]
     finally:
         await database.close()

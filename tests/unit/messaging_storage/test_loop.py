@@ -73,6 +73,25 @@ async def test_a_database_that_is_away_is_waited_for() -> None:
     assert [(log["event"], log["loop"]) for log in logs] == [("loop.unavailable", "test"), ("loop.available", "test")]
 
 
+async def test_a_loop_says_what_is_away_as_long_as_it_is() -> None:
+    """Whoever asks after a turn that found nothing there is told why, and nothing more once a turn has worked."""
+    told: list[str | None] = []
+    outcomes: Iterator[Exception | None] = iter([Unavailable("no database"), None])
+    loop: Loop
+
+    async def turn() -> bool:
+        told.append(loop.trouble)
+        if outcome := next(outcomes, None):
+            raise outcome
+        if len(told) == 3:
+            await loop.stop()
+        return False
+
+    loop = Loop("test", turn, interval_s=0.001)
+    await asyncio.wait_for(loop.run(), 5)
+    assert told == [None, "no database", None]
+
+
 async def test_a_bug_ends_the_loop() -> None:
     """Any other error comes out of `run`, so that the process stops instead of limping on."""
 

@@ -13,6 +13,7 @@ within the limits; for any other the official `Tracer.start_span` is the answer.
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from time import time_ns
@@ -119,7 +120,14 @@ class KafkaSpan(Span):
         return copy.deepcopy(self.__copy__(), copied)
 
 
+def _new_lock() -> None:
+    """Give the child of a fork a lock that no thread of its parent holds."""
+    KafkaSpan._lock = threading.Lock()
+
+
 encoding.transparent.add(KafkaSpan)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 class Starter:

@@ -1,6 +1,8 @@
 """Lean spans: an SDK span to whoever meets one, under the user's provider."""
 
 import copy
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -187,3 +189,16 @@ def test_a_finished_span_is_copied_as_the_sdks_is() -> None:
         for copied in (copy.copy(span), copy.deepcopy(span)):
             assert type(copied) is ReadableSpan
             assert encode_spans([copied]) == encode_spans([span])
+
+
+def test_the_child_of_a_fork_changes_spans_whatever_its_parent_was_doing() -> None:
+    """A thread that was changing a span at the fork is not there in the child, whose spans do not wait for it."""
+    lean = starter(TracerProvider(shutdown_on_exit=False).get_tracer("t"))
+    assert lean is not None
+    with KafkaSpan._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(5)  # ends a child that waits for ever
+            lean.start("a", PARENT, SpanKind.CLIENT, {}).update_name("b")
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,4 +1,4 @@
-"""Spans of Kafka operations that cost a tenth of the SDK's, under the SDK's own provider.
+"""Spans of Kafka operations that are leaner than the SDK's, under the SDK's own provider.
 
 A `KafkaSpan` is an SDK span to whoever meets it: span processors, exporters, hooks, `isinstance`. What it leaves out is
 what no span of ours needs: a lock of its own, containers that check every value again, a copy at its end. As soon as a

@@ -12,6 +12,7 @@ import typer
 from services.cli import sagas
 from services.cli.dlq import app as dlq
 from services.cli.durations import seconds
+from services.cli.errors import CannotRun
 from services.cli.exits import one_line
 from services.cli.run import Service
 
@@ -42,6 +43,7 @@ Examples:
 """
 
 _ALL = "all"
+_JAEGER = "http://localhost:16686"
 Runnable = StrEnum("Runnable", {**{service.name: service.value for service in Service}, "ALL": _ALL})  # type: ignore[misc]
 """What `run` takes."""
 
@@ -85,7 +87,9 @@ def demo(
         typer.Option(min=1, max=65_535, help="Port of the order API; a free one by default."),
     ] = None,
     api: Annotated[str | None, typer.Option(help="Start nothing: place the orders at this order API.")] = None,
-    jaeger: Annotated[str, typer.Option(help="With --api: where Jaeger answers.")] = "http://localhost:16686",
+    jaeger: Annotated[
+        str | None, typer.Option(help="With --api: where Jaeger answers; http://localhost:16686 by default.")
+    ] = None,
     page: Annotated[
         list[str] | None,
         typer.Option(help="With --api: NAME=URL to print at the end; Jaeger=URL is where the links go. Repeatable."),
@@ -104,7 +108,10 @@ def demo(
     from services.cli import remote
 
     with one_line():
-        is_whole = remote.run(output, api, jaeger, page or ()) if api else demonstration.run(output, port)
+        if api is None and (jaeger or page):
+            raise CannotRun("--jaeger and --page go with --api: the demo's own traces are in --output")
+        there = jaeger or _JAEGER
+        is_whole = remote.run(output, api, there, page or ()) if api else demonstration.run(output, port)
     raise typer.Exit(0 if is_whole else 1)
 
 

@@ -177,7 +177,8 @@ class Database:
             try:
                 connection = await stack.enter_async_context(engine.connect())
             except (OSError, TimeoutError, PoolTimeoutError) as error:
-                raise Unavailable(f"no connection to the database: {type(error).__name__}") from error
+                where = self.url.set(username=None, password=None, query={}).render_as_string()
+                raise Unavailable(f"no connection to DATABASE_URL={where}: {type(error).__name__}") from error
             yield connection
 
 

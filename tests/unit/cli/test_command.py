@@ -44,11 +44,20 @@ def test_a_wrong_endpoint_of_the_demo_is_one_line(monkeypatch: pytest.MonkeyPatc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_option_of_a_running_system_is_refused_without_one(tmp_path: Path) -> None:
+    """`--jaeger` without `--api` would be passed over in silence; it is refused before anything starts."""
+    result = CliRunner().invoke(app, ["demo", "--output", str(tmp_path), "--jaeger", "http://localhost:1"])
+    assert result.exit_code == 2
+    assert "--api" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
         pytest.param("SAGATRACE_STOP_BUDGET", "long", id="a wrong setting"),
         pytest.param("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1", id="no broker"),
+        pytest.param("DATABASE_URL", "postgresql+asyncpg://somebody:secret@127.0.0.1:1/shop", id="no database"),
     ],
 )
 def test_a_service_that_cannot_start_says_so_in_one_line(
@@ -66,6 +75,7 @@ def test_a_service_that_cannot_start_says_so_in_one_line(
     assert result.returncode == 2
     assert line.startswith("sagatrace: audit: ")
     assert variable in line
+    assert "secret" not in line
 
 
 def test_one_sqlite_file_is_not_migrated_for_all_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -81,8 +81,10 @@ class Pipeline:
 def _batching(exporter: SpanExporter, queue: int, mode: Mode, journal: Journal | None) -> SpanProcessor:
     if mode.fast:
         settings = replace(Settings.from_environment({}), queue_size=queue)
-        arrived = None if journal is None else journal.arrived
-        return tracing.EncodingSpanProcessor(exporter, settings, exported=arrived)
+        if journal is None:
+            return tracing.EncodingSpanProcessor(exporter, settings)
+        journal.is_fed = True
+        return tracing.EncodingSpanProcessor(exporter, settings, exported=journal.arrived, ended=journal.ended)
     return BatchSpanProcessor(exporter if journal is None else journal.exporting(exporter), max_queue_size=queue)
 
 

@@ -53,6 +53,7 @@ class EncodingSpanProcessor(SpanProcessor):
         exporter: an official OTLP span exporter for the processor's own use; one built from the environment if None.
         settings: those of the environment if None.
         exported: called with the ids of spans that have arrived, in the thread that exports.
+        ended: called with a span that has ended and its bytes, before these are queued.
 
     Raises:
         UnknownExporter: the exporter cannot be given bytes; use the SDK's BatchSpanProcessor for it.
@@ -65,6 +66,7 @@ class EncodingSpanProcessor(SpanProcessor):
         settings: ExportSettings | None = None,
         *,
         exported: Callable[[Sequence[int]], None] | None = None,
+        ended: Callable[[ReadableSpan, bytes], None] | None = None,
     ) -> None:
         settings = settings or ExportSettings.from_environment()
         exporter = exporter or exporters.official("traces", "otlp", settings.traces_protocol)
@@ -73,6 +75,7 @@ class EncodingSpanProcessor(SpanProcessor):
             raise UnknownExporter(f"{type(exporter).__qualname__} is no OTLP exporter that takes bytes")
         self._transport: Transport = transport
         self._exported = exported
+        self._ended = ended
         self._queue = SpanQueue(settings.queue_size, settings.queue_bytes)
         self._batch_size = settings.batch_size
         self._delay_s = settings.schedule_delay_ms / 1000
@@ -110,13 +113,15 @@ class EncodingSpanProcessor(SpanProcessor):
         context = span.get_span_context()
         if context is None or not context.trace_flags & 1:
             return
-        if self._closed:
-            self._queue.lose(1)
-            return
         try:
             body = encode_span(span)
+            if self._ended is not None:
+                self._ended(span, body)
         except Exception as error:  # noqa: BLE001 - whoever ends a span must not pay for what is in it
             faults.report("encoding a span", error)
+            self._queue.lose(1)
+            return
+        if self._closed:
             self._queue.lose(1)
             return
         waiting = self._queue.put(span.resource, span.instrumentation_scope, body)

@@ -82,6 +82,8 @@ class Journal(SpanProcessor):
         for counter in (self._failures, self._evicted, self._recovered):
             counter.add(0)
         self._warned = False
+        #: Whether the processor that exports hands over the bytes of what has ended, so that they are made once.
+        self.is_fed = False
         self._begin_anew()
         os.register_at_fork(after_in_child=_weakly(self._forked))
 
@@ -133,27 +135,33 @@ class Journal(SpanProcessor):
             due.append(found[0])
         for span in reversed(due):
             if span.context.trace_flags.sampled:
-                self._keep(Kind.BEGIN, span, time_ns())
+                self._keep(Kind.BEGIN, span, time_ns(), encode_span(span))
             self._open[span.context.span_id] = (span, _extent(span))
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Write a finished span, after what is open above it."""
-        try:
-            self._end(span)
-        except Exception as error:  # noqa: BLE001 - the span is exported all the same
-            faults.report("journalling a finished span", error)
+        """Write a finished span, after what is open above it; one whose bytes are to come is left to `ended`."""
+        context = span.context
+        if context is None:
+            return
+        if not context.trace_flags.sampled:
+            with self._lock:
+                self._open.pop(context.span_id, None)
+        elif not self.is_fed:
+            try:
+                self.ended(span, encode_span(span))
+            except Exception as error:  # noqa: BLE001 - the span is exported all the same
+                faults.report("journalling a finished span", error)
 
-    def _end(self, span: ReadableSpan) -> None:
+    def ended(self, span: ReadableSpan, body: bytes) -> None:
+        """Write a finished span by its bytes."""
         context = span.context
         if context is None:
             return
         with self._lock:
             self._open.pop(context.span_id, None)
-            if not context.trace_flags.sampled:
-                return
             if span.parent is not None and span.parent.span_id in self._open:
                 self._expose(span.parent.span_id)
-            self._keep(Kind.END, span, span.end_time or 0)
+            self._keep(Kind.END, span, span.end_time or 0, body)
 
     def exported(self, spans: Iterable[ReadableSpan]) -> None:
         """Drop spans that have arrived."""
@@ -186,10 +194,10 @@ class Journal(SpanProcessor):
 
     # --- the file ---------------------------------------------------------------------------------------------------
 
-    def _keep(self, kind: Kind, span: ReadableSpan, moment: int) -> None:
+    def _keep(self, kind: Kind, span: ReadableSpan, moment: int, body: bytes) -> None:
         span_id = span.context.span_id if span.context is not None else 0
         number = self._origin(span)
-        entry = frame(kind, number, span_id, moment, encode_span(span))
+        entry = frame(kind, number, span_id, moment, body)
         live = self._live
         self._live_bytes += len(entry) - len(live.pop(span_id, b""))
         live[span_id] = entry

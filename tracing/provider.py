@@ -243,9 +243,14 @@ def _batching(
     """Build what queues spans for an exporter, by the official way if it was asked for, or if nothing else will do."""
     if settings.span_export == "encoded":
         try:
-            return EncodingSpanProcessor(exporter, settings, exported=None if journal is None else journal.arrived)
+            if journal is None:
+                return EncodingSpanProcessor(exporter, settings)
+            fed = EncodingSpanProcessor(exporter, settings, exported=journal.arrived, ended=journal.ended)
         except UnknownExporter:  # the console's, or one that a new version built otherwise
             pass
+        else:
+            journal.is_fed = True
+            return fed
     return CountingBatchSpanProcessor(exporter if journal is None else journal.exporting(exporter), settings)
 
 

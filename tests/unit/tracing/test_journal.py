@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
@@ -19,6 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 import tracing
 from tracing import exposure
+from tracing.encoding import encode_span
 from tracing.journal import Journal
 from tracing.segment import Kind, frame, left_behind
 
@@ -83,6 +85,28 @@ def test_a_finished_span_that_was_not_exported_is_shipped_as_it_was(tmp_path: Pa
     assert found.resource == RESOURCE
     assert found.instrumentation_scope == span.instrumentation_scope
     assert found.end_time == span.end_time
+
+
+def test_a_finished_span_is_encoded_once_for_journal_and_export(tmp_path: Path) -> None:
+    """The processor that exports hands its bytes over, and they are all that the journal keeps of the span."""
+    handed: list[bytes] = []
+    process = Process(tmp_path)
+    process.journal.is_fed = True
+
+    def keep(span: ReadableSpan, body: bytes) -> None:
+        handed.append(body)
+        process.journal.ended(span, body)
+
+    # Nobody listens at this port: what waits for the export is what the journal is for.
+    exporter = OTLPSpanExporter(endpoint="http://127.0.0.1:9/v1/traces", timeout=1)
+    processor = tracing.EncodingSpanProcessor(exporter, ended=keep)
+    process.provider.add_span_processor(processor)
+    process.tracer.start_span("send T").end()
+    process.die()
+    (found,) = recovered(tmp_path)
+    assert [encode_span(found)] == handed
+    processor.deadline = 0.0
+    processor.shutdown()
 
 
 def test_an_exported_span_is_not_shipped_again(tmp_path: Path) -> None:

@@ -22,13 +22,17 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode, TraceState
+from opentelemetry.trace import Link, Status, StatusCode, TraceState
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from tracing.protobuf import Remembered, attributes, sized, text, varint
 
 #: trace_id = 1 and span_id = 2, of a Span as of a Link.
-_IDS: Final = Struct("<2s16s2s8s")
+_IDS: Final = Struct(">2s16s2sQ")
+#: The same, with parent_span_id = 4.
+_CHILD_IDS: Final = Struct(">2s16s2sQ2sQ")
+#: A Link without attributes: its tag and length in a Span, its ids, its flags.
+_BARE_LINK: Final = Struct(">4s16s2sQ5s")
 #: kind = 6, start_time_unix_nano = 7, end_time_unix_nano = 8.
 _TIMES: Final = Struct("<BBBQBQ")
 _FIXED64: Final = Struct("<cQ")
@@ -62,7 +66,7 @@ _names: Final = Remembered()
 EncodedSpan = tuple[Resource, InstrumentationScope | None, bytes]
 
 
-def encode_span(span: ReadableSpan) -> bytes:
+def encode_span(span: ReadableSpan) -> bytes:  # noqa: C901, PLR0912 - a call for each field would cost as much as the field
     """Return a finished span as one `opentelemetry.proto.trace.v1.Span`, without the tag and the length of its field.
 
     Raises:
@@ -79,24 +83,33 @@ def encode_span(span: ReadableSpan) -> bytes:
         context, parent, name, kind, start, end, described, events, links, status = _OUTSIDE(span)
         lost, lost_events, lost_links = span.dropped_attributes, span.dropped_events, span.dropped_links
     trace_id, span_id, _, _, state, _ = context
-    written = [_IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id.to_bytes(8))]
-    if state is not DEFAULT_TRACE_STATE:
-        written.append(_trace_state(state))
     flags = _LOCAL_PARENT
-    if parent is not None:
-        written.append(b"\x22\x08" + parent[1].to_bytes(8))
+    if parent is None:
+        written = [_IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id), _trace_state(state)]
+    else:
         if parent[2]:
             flags = _REMOTE_PARENT
+        if state is DEFAULT_TRACE_STATE:
+            ids = _CHILD_IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id, b"\x22\x08", parent[1])
+            written = [ids]
+        else:
+            ids = _IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id)
+            written = [ids, _trace_state(state), b"\x22\x08", parent[1].to_bytes(8)]
     written.append(_names.get(name) or _names.add(name, text(b"\x2a", name)))
-    written.append(_times(kind, start, end))
+    if start and end:
+        written.append(_TIMES.pack(0x30, kind._value_ + 1, 0x39, start, 0x41, end))
+    else:
+        written += (bytes((0x30, kind.value + 1)), _time(b"\x39", start), _time(b"\x41", end))
     if described:
         written.append(attributes(b"\x4a", described.items()))
     if lost:
         written.append(_count(b"\x50", lost))
     if events or lost_events:
-        written.append(b"".join(map(_event, events)) + _count(b"\x60", lost_events))
-    if links or lost_links:
-        written.append(b"".join(map(_link, links)) + _count(b"\x70", lost_links))
+        written += (*map(_event, events), _count(b"\x60", lost_events))
+    if links:
+        written += map(_link, links)
+    if lost_links:
+        written.append(_count(b"\x70", lost_links))
     written.append(b"\x7a\x00" if status is UNSET else _status(status))
     written.append(flags)
     return b"".join(written)
@@ -121,12 +134,6 @@ def _trace_state(state: TraceState | None) -> bytes:
     return text(b"\x1a", ",".join([f"{key}={value}" for key, value in state.items()])) if state else b""
 
 
-def _times(kind: SpanKind, start: int | None, end: int | None) -> bytes:
-    if start and end:
-        return _TIMES.pack(0x30, kind._value_ + 1, 0x39, start, 0x41, end)
-    return bytes((0x30, kind.value + 1)) + _time(b"\x39", start) + _time(b"\x41", end)
-
-
 def _time(tag: bytes, time: int | None) -> bytes:
     return _FIXED64.pack(tag, time) if time else b""
 
@@ -145,11 +152,11 @@ def _event(event: Event) -> bytes:
 def _link(link: Link) -> bytes:
     """Write a Link: trace_id = 1, span_id = 2, attributes = 4, dropped_attributes_count = 5, flags = 6."""
     trace_id, span_id, remote, _, _, _ = link.context
-    ids = _IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id.to_bytes(8))
     flags = _REMOTE_LINK if remote else _LOCAL_LINK
     held, lost = _open(link.attributes)
     if not held and not lost:
-        return b"\x6a\x21" + ids + flags
+        return _BARE_LINK.pack(b"\x6a\x21\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id, flags)
+    ids = _IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id)
     return b"\x6a" + sized(ids + _described(b"\x22", held, b"\x28", lost) + flags)
 
 

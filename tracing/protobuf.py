@@ -5,15 +5,16 @@ default value is not written, unless it is a message or one of a `oneof`. Source
 opentelemetry/proto/common/v1/common.proto.
 
 Most attributes of a process say the same again and again, so their bytes are remembered: those of strings as a whole,
-of anything else the key's alone, because `True == 1 == 1.0` and `0.0 == -0.0`, and their bytes differ. An attribute
-that has ever new values, like the key of a message, is found out and no longer remembered: the memory is bounded.
+of numbers what stands before them, by key and type, because `True == 1 == 1.0` and `0.0 == -0.0`, and their bytes
+differ. An attribute that has ever new values, like the key of a message, is found out, and of it no more is remembered
+than of a number: the memory is bounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tracing import faults
 
@@ -76,64 +77,105 @@ class Remembered(dict[Any, bytes]):
         return written
 
 
-#: Attributes that are strings, by key and value. A key with too many values has this mapping, which stays empty.
-_strings: Final[dict[str, dict[str, bytes]]] = {}
-_ANYTHING: Final[dict[str, bytes]] = {}
-#: What stands before the value of an attribute, by its key and the value's size; for strings the size is negative.
-_beginnings: Final = Remembered()
+class _Strings(dict[Any, bytes]):
+    """Attributes of one key that are strings, by value; by its size what stands before any other value."""
+
+    __slots__ = ("_ever_new", "_key")
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+        self._ever_new = False
+
+    def __missing__(self, value: str) -> bytes:
+        content = value.encode()
+        size = len(content)
+        if size > _LONGEST:
+            return _attribute(self._key, b"\x0a" + sized(content))
+        head = self.get(size)
+        if head is None:
+            head = self[size] = _begin(self._key, b"\x0a" + varint(size), size)
+        written = head + content
+        if not self._ever_new:
+            self[value] = written
+            if len(self) >= _VALUES_A_KEY:
+                self.clear()
+                self._ever_new = True
+        return written
 
 
-def attributes(tag: bytes, items: Iterable[tuple[str, object]]) -> bytes:
+class _Heads(dict[int, bytes]):
+    """What stands before the value of an attribute of one key that is of one type, by the value's size."""
+
+    __slots__ = ("_key", "_tag")
+
+    def __init__(self, key: str, tag: bytes) -> None:
+        super().__init__()
+        self._key = key
+        self._tag = tag
+
+    def __missing__(self, size: int) -> bytes:
+        head = self[size] = _begin(self._key, self._tag, size)
+        return head
+
+
+_Held = TypeVar("_Held")
+
+
+class _ByKey(dict[str, _Held]):
+    """What is remembered of each key; when there are too many, it starts anew."""
+
+    __slots__ = ("_new",)
+
+    def __init__(self, new: Callable[[str], _Held]) -> None:
+        super().__init__()
+        self._new = new
+
+    def __missing__(self, key: str) -> _Held:
+        held = self._new(key)
+        if len(self) >= _KEYS:
+            self.clear()
+        self[key] = held
+        return held
+
+
+_strings: Final = _ByKey(_Strings)
+_integers: Final = _ByKey(lambda key: _Heads(key, b"\x18"))
+_doubles: Final = _ByKey(lambda key: _begin(key, b"\x21", _DOUBLE.size))
+_pack_double: Final = _DOUBLE.pack
+
+
+def attributes(tag: bytes, items: Iterable[tuple[str, Any]]) -> bytes:
     """Write attributes, each a KeyValue under the tag of the field that holds them.
 
     One that cannot be written is left out and reported once; the official encoder leaves it out too.
     """
     written = [b""]  # so that the tag stands before each
-    known = _strings.get
     for key, value in items:
         try:
-            if type(value) is str:
-                values = known(key, _ANYTHING)
-                written.append(values.get(value) or _string(key, value, values))
+            kind = type(value)
+            if kind is str:
+                written.append(_strings[key][value])
+            elif kind is int and 0 <= value < _INT64:
+                number = _VARINTS[value] if value < _TABLED else _varint(value)
+                written.append(_integers[key][len(number)] + number)
+            elif kind is float:
+                written.append(_doubles[key] + _pack_double(value))
             else:
-                written.append(_attribute(key, (_BY_TYPE.get(type(value)) or any_value)(value)))
+                written.append(_attribute(key, any_value(value)))
         except Exception as error:  # noqa: BLE001 - any object can stand in for a value
             faults.report("encoding an attribute", error)
     return tag.join(written)
 
 
-def _string(key: str, value: str, values: dict[str, bytes]) -> bytes:
-    content = value.encode()
-    size = len(content)
-    written = (_beginnings.get((key, -1 - size)) or _begin_string(key, size)) + content
-    if size <= _LONGEST and (values is not _ANYTHING or key not in _strings):
-        _remember(key, value, written)
-    return written
-
-
-def _begin_string(key: str, size: int) -> bytes:
-    head = b"\x0a" + varint(size)
-    return _beginnings.add((key, -1 - size), _begin(key, len(head) + size) + head)
-
-
-def _remember(key: str, value: str, written: bytes) -> None:
-    if len(_strings) >= _KEYS:
-        _strings.clear()
-    values = _strings.setdefault(key, {})
-    if values is not _ANYTHING:
-        values[value] = written
-        if len(values) >= _VALUES_A_KEY:
-            _strings[key] = _ANYTHING
-
-
 def _attribute(key: str, value: bytes) -> bytes:
     """Write a KeyValue without its tag, but with its length."""
-    size = len(value)
-    return (_beginnings.get((key, size)) or _beginnings.add((key, size), _begin(key, size))) + value
+    return _begin(key, b"", len(value)) + value
 
 
-def _begin(key: str, size: int) -> bytes:
-    beginning = text(b"\x0a", key) + b"\x12" + varint(size)
+def _begin(key: str, head: bytes, size: int) -> bytes:
+    """Write what stands before the last bytes of a KeyValue, so many, and its value's own head."""
+    beginning = text(b"\x0a", key) + b"\x12" + varint(len(head) + size) + head
     return varint(len(beginning) + size) + beginning
 
 

@@ -186,23 +186,32 @@ def encode_request(spans: Iterable[EncodedSpan]) -> bytes:
             group = groups.setdefault(resource, {}).setdefault(scope or None, [])
             last = resource, scope
         group += (b"\x12", varint(len(body)), body)
-    return b"".join([b"\x0a" + sized(_resource_spans(resource, scopes)) for resource, scopes in groups.items()])
+    written: list[bytes] = []
+    for resource, scopes in groups.items():
+        written += _nested(b"\x0a", _resource_spans(resource, scopes))
+    return b"".join(written)
 
 
-def _resource_spans(resource: Resource, scopes: dict[InstrumentationScope | None, list[bytes]]) -> bytes:
+def _nested(tag: bytes, content: list[bytes]) -> list[bytes]:
+    """Write a message in front of which its length belongs; its parts are joined once, at the very end."""
+    return [tag, varint(sum(map(len, content))), *content]
+
+
+def _resource_spans(resource: Resource, scopes: dict[InstrumentationScope | None, list[bytes]]) -> list[bytes]:
     """Write ResourceSpans: resource = 1, scope_spans = 2, schema_url = 3."""
     written = [b"\x0a", sized(attributes(b"\x0a", resource.attributes.items()))]
-    written += [b"\x12" + sized(_scope_spans(scope, spans)) for scope, spans in scopes.items()]
-    return b"".join([*written, text(b"\x1a", resource.schema_url)])
+    for scope, spans in scopes.items():
+        written += _nested(b"\x12", _scope_spans(scope, spans))
+    return [*written, text(b"\x1a", resource.schema_url)]
 
 
-def _scope_spans(scope: InstrumentationScope | None, spans: list[bytes]) -> bytes:
+def _scope_spans(scope: InstrumentationScope | None, spans: list[bytes]) -> list[bytes]:
     """Write ScopeSpans: scope = 1, spans = 2, schema_url = 3."""
     if scope is None:
-        return b"".join([b"\x0a\x00", *spans])
+        return [b"\x0a\x00", *spans]
     named = text(b"\x0a", scope.name) + text(b"\x12", scope.version)
     named += attributes(b"\x1a", (scope.attributes or {}).items())
-    return b"".join([b"\x0a", sized(named), *spans, text(b"\x1a", scope.schema_url)])
+    return [b"\x0a", sized(named), *spans, text(b"\x1a", scope.schema_url)]
 
 
 def _as_known() -> bool:

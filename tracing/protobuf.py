@@ -25,38 +25,21 @@ _VALUES_A_KEY: Final = 64
 _LONGEST: Final = 256
 _INT64: Final = 1 << 63
 _DOUBLE: Final = Struct("<d")
-
-
-def _varint(number: int) -> bytes:
-    """Write seven bits a byte, the lowest first, the top bit set on all but the last one."""
-    if number < 0x20_0000:  # noqa: PLR2004 - offsets, mostly; the loop would take three times as long
-        if number < 0x80:  # noqa: PLR2004
-            return bytes((number,))
-        if number < 0x4000:  # noqa: PLR2004
-            return bytes((number & 0x7F | 0x80, number >> 7))
-        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
-    written = bytearray()
-    while number > 0x7F:  # noqa: PLR2004 - seven bits
-        written.append(number & 0x7F | 0x80)
-        number >>= 7
-    written.append(number)
-    return bytes(written)
-
-
-#: The varints that lengths usually are.
-_VARINTS: Final = tuple(map(_varint, range(1024)))
+#: Seven bits that more follow, and the varints that lengths usually are.
+_FOLLOWED: Final = tuple(bytes((bits | 0x80,)) for bits in range(0x80))
+_VARINTS: Final = tuple(_FOLLOWED[n & 0x7F] + bytes((n >> 7,)) if n > 0x7F else bytes((n,)) for n in range(1024))  # noqa: PLR2004
 _TABLED: Final = len(_VARINTS)
 
 
 def varint(number: int) -> bytes:
-    """Write an unsigned integer."""
-    return _VARINTS[number] if number < _TABLED else _varint(number)
+    """Write an unsigned integer: seven bits a byte, the lowest first, the top bit set on all but the last one."""
+    return _VARINTS[number] if number < _TABLED else _FOLLOWED[number & 0x7F] + varint(number >> 7)
 
 
 def sized(content: bytes) -> bytes:
     """Write a string or a message without its tag: the length, then the content."""
     size = len(content)
-    return (_VARINTS[size] if size < _TABLED else _varint(size)) + content
+    return (_VARINTS[size] if size < _TABLED else varint(size)) + content
 
 
 def text(tag: bytes, value: str | None) -> bytes:
@@ -77,46 +60,42 @@ class Remembered(dict[Any, bytes]):
         return written
 
 
-class _Strings(dict[Any, bytes]):
-    """Attributes of one key that are strings, by value; by its size what stands before any other value."""
-
-    __slots__ = ("_ever_new", "_key")
-
-    def __init__(self, key: str) -> None:
-        super().__init__()
-        self._key = key
-        self._ever_new = False
-
-    def __missing__(self, value: str) -> bytes:
-        content = value.encode()
-        size = len(content)
-        if size > _LONGEST:
-            return _attribute(self._key, b"\x0a" + sized(content))
-        head = self.get(size)
-        if head is None:
-            head = self[size] = _begin(self._key, b"\x0a" + varint(size), size)
-        written = head + content
-        if not self._ever_new:
-            self[value] = written
-            if len(self) >= _VALUES_A_KEY:
-                self.clear()
-                self._ever_new = True
-        return written
-
-
 class _Heads(dict[int, bytes]):
-    """What stands before the value of an attribute of one key that is of one type, by the value's size."""
+    """What stands before the value of an attribute of one key that is of one type, by the value's size in bytes."""
 
     __slots__ = ("_key", "_tag")
 
-    def __init__(self, key: str, tag: bytes) -> None:
+    def __init__(self, key: str, tag: Callable[[int], bytes]) -> None:
         super().__init__()
         self._key = key
         self._tag = tag
 
     def __missing__(self, size: int) -> bytes:
-        head = self[size] = _begin(self._key, self._tag, size)
+        head = _begin(self._key, self._tag(size), size)
+        if size <= _LONGEST:
+            self[size] = head
         return head
+
+
+class _Strings:
+    """Attributes of one key that are strings, by value until they turn out to be ever new; what stands before any."""
+
+    __slots__ = ("heads", "known")
+
+    def __init__(self, key: str) -> None:
+        self.heads = _Heads(key, lambda size: b"\x0a" + varint(size))
+        self.known: dict[str, bytes] | None = {}
+
+    def learn(self, value: str) -> bytes:
+        """Write a string that is not known, and know it the next time."""
+        content = value.encode()
+        written = self.heads[len(content)] + content
+        known = self.known
+        if known is not None and len(content) <= _LONGEST:
+            known[value] = written
+            if len(known) >= _VALUES_A_KEY:
+                self.known = None
+        return written
 
 
 _Held = TypeVar("_Held")
@@ -140,7 +119,7 @@ class _ByKey(dict[str, _Held]):
 
 
 _strings: Final = _ByKey(_Strings)
-_integers: Final = _ByKey(lambda key: _Heads(key, b"\x18"))
+_integers: Final = _ByKey(lambda key: _Heads(key, lambda _: b"\x18"))
 _doubles: Final = _ByKey(lambda key: _begin(key, b"\x21", _DOUBLE.size))
 _pack_double: Final = _DOUBLE.pack
 
@@ -155,9 +134,14 @@ def attributes(tag: bytes, items: Iterable[tuple[str, Any]]) -> bytes:
         try:
             kind = type(value)
             if kind is str:
-                written.append(_strings[key][value])
+                strings = _strings[key]
+                if (known := strings.known) is None:
+                    content = value.encode()
+                    written.append(strings.heads[len(content)] + content)
+                else:
+                    written.append(known.get(value) or strings.learn(value))
             elif kind is int and 0 <= value < _INT64:
-                number = _VARINTS[value] if value < _TABLED else _varint(value)
+                number = varint(value)
                 written.append(_integers[key][len(number)] + number)
             elif kind is float:
                 written.append(_doubles[key] + _pack_double(value))

@@ -31,7 +31,7 @@ from opentelemetry.util.types import AttributeValue
 from tracing import faults, semconv
 from tracing.messages import LINK_LIMIT, Record, describe
 from tracing.options import ConsumeHook
-from tracing.routes import Route
+from tracing.routes import Route, Routes
 from tracing.spans import error_type, record_error, suppressed
 from tracing.telemetry import Telemetry
 
@@ -51,7 +51,7 @@ _HOOK_TIMEOUT_S: Final = 10.0
 class Poll:
     """One call that receives: for whom, with which arguments, since when."""
 
-    __slots__ = ("_args", "_consumer", "_ended", "_kwargs", "_routes", "_started", "_telemetry")
+    __slots__ = ("_args", "_consumer", "_ended", "_kwargs", "_started", "_telemetry")
 
     def __init__(
         self, telemetry: Telemetry, consumer: AIOKafkaConsumer, args: tuple[TopicPartition, ...], kwargs: dict[str, Any]
@@ -60,23 +60,25 @@ class Poll:
         self._consumer = consumer
         self._args = args
         self._kwargs = kwargs
-        self._routes = telemetry.client(consumer).routes
-        self._ended = 0
         self._started = time_ns()
 
     def received_one(self, record: Record) -> None:
         """Trace and count the record of a `getone`."""
         self._ended = time_ns()
         try:
+            wanted = self._wanted(_GETONE_SPARED)
+            metrics = self._telemetry.metrics
+            if not wanted and self._telemetry.options.consume_hook is None and not metrics.enabled:
+                return
             route = self._routes.get(semconv.POLL, record.topic)
             if not route.traced:
                 return
-            metrics = self._telemetry.metrics
             if metrics.enabled:
                 labels = route.labels_of(record.partition)
                 metrics.operation(labels, self._ended - self._started)
                 metrics.consumed(labels, 1)
-            self._finish(self._start_single(route, record), (record,))
+            span = self._start_single(route, record) if wanted else trace.INVALID_SPAN
+            self._finish(span, (record,))
         except Exception as error:  # noqa: BLE001 - the record is with the caller, whatever became of its span
             faults.report("tracing a poll", error)
 
@@ -114,6 +116,10 @@ class Poll:
         except Exception as fault:  # noqa: BLE001 - the caller shall see its own error and no other
             faults.report("tracing a failed poll", fault)
 
+    @property
+    def _routes(self) -> Routes:
+        return self._telemetry.client(self._consumer).routes
+
     def _measure(self, records: Mapping[TopicPartition, Sequence[Record]]) -> None:
         metrics = self._telemetry.metrics
         for tp, batch in records.items():
@@ -123,8 +129,6 @@ class Poll:
         metrics.operation(route.labels_of(partition), self._ended - self._started)
 
     def _start_single(self, route: Route, record: Record) -> Span:
-        if not self._wanted(_GETONE_SPARED):
-            return trace.INVALID_SPAN
         context = self._telemetry.propagation.span_context(record.headers)
         if not _worth_a_span((context,)):
             return trace.INVALID_SPAN

@@ -65,17 +65,14 @@ class Processing:
         attributes: Mapping[str, object] | None,
     ) -> None:
         self._record = record
-        self._single = True
-        self._records: Sequence[Record] = ()
         self._group = group
         self._links = links
         self._attributes = attributes
         self._telemetry = current()
         self._span: Span = trace.INVALID_SPAN
         self._token: Token[Context] | None = None
+        #: Of what is to be ended, which alone needs all below.
         self._route: Route | None = None
-        self._error: str | None = None
-        self._started = 0
 
     def __enter__(self) -> Span:
         try:
@@ -90,35 +87,49 @@ class Processing:
         # A record may be a named tuple, so being a sequence alone does not tell.
         self._single = hasattr(self._record, "topic") or not isinstance(self._record, Sequence)
         self._records = cast("Sequence[Record]", (self._record,) if self._single else self._record)
-        routes = self._telemetry.handlers(self._group)
+        self._error: str | None = None
+        telemetry = self._telemetry
+        routes = telemetry.handlers(self._group)
         message: SpanContext | None = None
         parent = context
+        above: SpanContext | None = None
         if self._single:
             (record,) = self._records
             route = routes.get(semconv.PROCESS, record.topic)
-            parent, message = extract_onto(self._telemetry.propagation, record.headers, context)
-            if message is not None and self._telemetry.options.process_parent == "ambient":
+            parent, message = extract_onto(telemetry.propagation, record.headers, context)
+            if message is not None and telemetry.options.process_parent == "ambient":
                 parent = trace.set_span_in_context(trace.get_current_span(context), parent)
+            else:
+                above = message
         else:
             route = routes.get(semconv.PROCESS, *sorted({record.topic for record in self._records}))
-        self._started = time_ns()
-        if route.traced:
-            self._route = route
-            inside = self._start(route, context, parent, message)
-            if self._telemetry.metrics.enabled:
-                inside = set_value(_PROCESSING, self, inside)
-                self._count()
-        else:
-            self._span = trace.get_current_span(parent)
-            inside = parent
-        self._token = attach(inside)
+        if above is None:
+            above = trace.get_current_span(parent).get_span_context()
+        self._token = attach(self._inside(route, context, parent, above, message))
 
-    def _start(self, route: Route, ambient: Context, parent: Context, message: SpanContext | None) -> Context:
-        """Start the span and return the context to work in; without a span, that of the parent."""
-        above = trace.get_current_span(parent)
-        if self._telemetry.spans.drops(above.get_span_context()):
-            self._span = above if not above.is_recording() else NonRecordingSpan(above.get_span_context())
+    def _inside(
+        self, route: Route, ambient: Context, parent: Context, above: SpanContext, message: SpanContext | None
+    ) -> Context:
+        """Return the context to work in: with a span of ours where one is recorded, else that of the parent."""
+        telemetry = self._telemetry
+        if not route.traced:
+            self._span = trace.get_current_span(parent)
             return parent
+        inside = parent
+        self._started = time_ns()
+        if telemetry.spans.drops(above):
+            self._span = NonRecordingSpan(above)
+        else:
+            self._start(route, ambient, parent, message)
+            self._route = route
+            inside = trace.set_span_in_context(self._span, parent)
+        if telemetry.metrics.enabled:
+            self._route = route
+            self._count()
+            inside = set_value(_PROCESSING, self, inside)
+        return inside
+
+    def _start(self, route: Route, ambient: Context, parent: Context, message: SpanContext | None) -> None:
         attributes = route.attributes.copy()
         if self._single:
             describe(attributes, self._records[0], self._telemetry)
@@ -133,7 +144,6 @@ class Processing:
         self._span = self._telemetry.spans.start(
             route.name, parent, SpanKind.CONSUMER, attributes, self._all_links(ambient, message), self._started
         )
-        return trace.set_span_in_context(self._span, parent)
 
     def _all_links(self, ambient: Context, message: SpanContext | None) -> list[Link]:
         links = [Link(message)] if message is not None else []

@@ -42,7 +42,7 @@ _TRACESTATE_MEMBER: Final = re.compile(
 )
 _TRACESTATE_MEMBERS: Final = 32
 _REMEMBERED: Final = 4096
-_FLAGS: Final = tuple(TraceFlags(octet) for octet in range(256))
+_FLAGS: Final = {b"%02x" % octet: TraceFlags(octet) for octet in range(256)}
 
 
 def parse(traceparent: bytes, tracestate: bytes | None = None) -> SpanContext | None:
@@ -57,14 +57,14 @@ def parse(traceparent: bytes, tracestate: bytes | None = None) -> SpanContext | 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _parsed(traceparent: bytes, tracestate: bytes | None) -> SpanContext | None:
-    match = TRACEPARENT.fullmatch(traceparent.strip(b" \t"))
+    match = TRACEPARENT.fullmatch(traceparent) or TRACEPARENT.fullmatch(traceparent.strip(b" \t"))
     if match is None:
         return None
     version, trace_id, span_id, flags, rest = match.groups()
     if rest is not None and version == b"00":
         return None
     state = None if tracestate is None else _trace_state(tracestate)
-    context = SpanContext(int(trace_id, 16), int(span_id, 16), True, _FLAGS[int(flags, 16)], state)  # noqa: FBT003 - remote
+    context = SpanContext(int(trace_id, 16), int(span_id, 16), True, _FLAGS[flags], state)  # noqa: FBT003 - remote
     return context if context.is_valid else None
 
 

@@ -207,6 +207,10 @@ class Processing:
             partition = partitions.pop() if len(partitions) == 1 else None
             metrics.process(route.labels_of(partition), ended - self._started, self._error)
 
+    def serves(self, span: Span) -> bool:
+        """Tell whether a span is that of this processing; without a span of its own, the sender's as it is current."""
+        return self._span.get_span_context() == span.get_span_context()
+
     def failed(self, kind: str) -> None:
         """Remember for the metric that the handler dealt with an error that is final."""
         self._error = kind
@@ -239,7 +243,7 @@ def fail(span: Span, error: BaseException) -> None:
     try:
         kind = record_error(span, error)
         processing = get_current().get(_PROCESSING)
-        if isinstance(processing, Processing) and processing._span is span:  # noqa: SLF001 - one class, one module
+        if isinstance(processing, Processing) and processing.serves(span):
             processing.failed(kind)
     except Exception as fault:  # noqa: BLE001 - telling of a failure must not be one
         faults.report("marking a span as failed", fault)

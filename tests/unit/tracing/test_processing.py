@@ -184,6 +184,15 @@ def test_a_handled_error_can_be_final(spans: RecordedSpans) -> None:
     assert point.attributes["error.type"] == "NOT_ENOUGH_REPLICAS"
 
 
+def test_a_final_error_of_what_is_not_sampled_is_in_the_metric(spans: RecordedSpans) -> None:
+    """`fail` on the current span counts also where the message's sender was not sampled, and there is no span."""
+    with tracing.process(Record(headers=(traceparent(flags="00"),)), group="audit"):
+        tracing.fail(trace.get_current_span(), TimeoutError())
+    assert spans.named("process orders") == []
+    (point,) = spans.metric_points("messaging.process.duration")
+    assert point.attributes["error.type"] == "TimeoutError"
+
+
 def test_failing_another_span_does_not_touch_the_processing(spans: RecordedSpans) -> None:
     """`fail` on a span inside leaves the process span unset."""
     with tracing.process(Record()), get_tracer("program").start_as_current_span("query") as query:

@@ -71,7 +71,7 @@ class Processing:
         self._telemetry = current()
         self._span: Span = trace.INVALID_SPAN
         self._token: Token[Context] | None = None
-        #: Of what is to be ended, which alone needs all below.
+        #: Set if a span or a metric is to be ended; `_enter` sets what that needs.
         self._route: Route | None = None
 
     def __enter__(self) -> Span:

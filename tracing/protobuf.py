@@ -136,7 +136,7 @@ def attributes(tag: bytes, items: Iterable[tuple[str, Any]]) -> bytes:
             if kind is str:
                 strings = _strings[key]
                 if (known := strings.known) is None:
-                    content = value.encode()
+                    content = value.encode()  # as `learn` does, without a call for what is never learnt
                     written.append(strings.heads[len(content)] + content)
                 else:
                     written.append(known.get(value) or strings.learn(value))

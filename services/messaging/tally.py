@@ -42,17 +42,19 @@ class Tally:
         self._limits = limits
         self._in_a_row = 0
         self._last: deque[bool] = deque(maxlen=limits.window)
+        #: How many of the last ones failed: a sum at each failure would cost as much as the window is long.
+        self._failed = 0
 
     def worked(self) -> None:
         """Count a record that was processed."""
         self._in_a_row = 0
-        self._last.append(False)
+        self._count(failed=False)
 
     def failed(self) -> str | None:
         """Count a record that could not be, and tell why that was one too many, if it was."""
         self._in_a_row += 1
-        self._last.append(True)
-        limits, failed = self._limits, sum(self._last)
+        self._count(failed=True)
+        limits, failed = self._limits, self._failed
         if self._in_a_row >= limits.in_a_row:
             return f"{self._in_a_row} dead letters in a row"
         if failed >= limits.ratio * limits.window:
@@ -61,5 +63,11 @@ class Tally:
 
     def clear(self) -> None:
         """Begin anew."""
-        self._in_a_row = 0
+        self._in_a_row = self._failed = 0
         self._last.clear()
+
+    def _count(self, *, failed: bool) -> None:
+        if len(self._last) == self._last.maxlen:
+            self._failed -= self._last[0]
+        self._last.append(failed)
+        self._failed += failed

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.broker import create_topics
-from tracing import kafka_span
+from tracing import kafka_span, series
 
 pytest_plugins = ["tests.servers.fixtures"]
 
@@ -62,3 +62,4 @@ def topic(request: pytest.FixtureRequest) -> str:
 if os.environ.get("SAGATRACE_TEST_OFFICIAL_SPANS"):
     # As with a new SDK that lacks one of the names; tests/integration/tracing/test_official_spans.py runs it so.
     kafka_span.PRIVATE = (*kafka_span.PRIVATE, "_no_such_name")
+    series.PRIVATE = (*series.PRIVATE, "_no_such_name")

@@ -112,7 +112,7 @@ class Poll:
                 record_error(span, error)
                 span.end(self._ended)
             if self._telemetry.metrics.enabled:
-                self._telemetry.metrics.operation(route.labels, self._ended - self._started, error_type(error))
+                self._telemetry.metrics.operation(route.labels_of(None), self._ended - self._started, error_type(error))
         except Exception as fault:  # noqa: BLE001 - the caller shall see its own error and no other
             faults.report("tracing a failed poll", fault)
 

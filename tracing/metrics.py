@@ -6,16 +6,13 @@ each time, because a provider may be set long after `instrument()`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from opentelemetry import metrics
 from opentelemetry.metrics import Counter, Histogram, MeterProvider, NoOpHistogram
-from opentelemetry.util.types import AttributeValue
 
 from tracing import semconv
-
-Labels = dict[str, AttributeValue]
+from tracing.series import Labels
 
 _NANOSECONDS: Final = 1e9
 
@@ -23,9 +20,10 @@ _NANOSECONDS: Final = 1e9
 class Metrics:
     """The instruments, created once for each `instrument()`."""
 
-    __slots__ = ("_consumed", "_operation", "_process", "_queue_time", "_sent")
+    __slots__ = ("_consumed", "_enabled", "_operation", "_process", "_queue_time", "_sent")
 
     def __init__(self, provider: MeterProvider | None = None, version: str = "") -> None:
+        self._enabled = False
         meter = metrics.get_meter(semconv.SCOPE, version, provider, semconv.SCHEMA_URL)
         self._operation: Histogram = meter.create_histogram(
             semconv.OPERATION_DURATION,
@@ -59,36 +57,29 @@ class Metrics:
     @property
     def enabled(self) -> bool:
         """Whether anybody collects: not without a meter provider, nor with one that does nothing."""
-        # The API's stand-in for a provider that is not there yet keeps the real instrument in this attribute; on any
-        # other instrument the attribute is missing and the instrument itself is the answer.
-        instrument = getattr(self._operation, "_real_instrument", self._operation)
-        return instrument is not None and not isinstance(instrument, NoOpHistogram)
+        if not self._enabled:
+            # The API's stand-in for a provider that is not there yet keeps the real instrument in this attribute; on
+            # any other instrument the attribute is missing and the instrument itself is the answer. It stays the same.
+            instrument = getattr(self._operation, "_real_instrument", self._operation)
+            self._enabled = instrument is not None and not isinstance(instrument, NoOpHistogram)
+        return self._enabled
 
     def operation(self, labels: Labels, duration_ns: int, error: str | None = None) -> None:
         """Record how long a send, a receive or a settlement took."""
-        self._operation.record(duration_ns / _NANOSECONDS, _with_error(labels, error))
+        labels.typed.record(self._operation, duration_ns / _NANOSECONDS, error)
 
     def sent(self, labels: Labels, count: int, error: str | None = None) -> None:
         """Count messages that were handed to the broker, or failed to be."""
-        self._sent.add(count, _with_error(_without_type(labels), error))
+        labels.untyped.record(self._sent, count, error)
 
-    def consumed(self, labels: Labels, count: int, error: str | None = None) -> None:
+    def consumed(self, labels: Labels, count: int) -> None:
         """Count messages that reached the application, once for each delivery."""
-        self._consumed.add(count, _with_error(_without_type(labels), error))
+        labels.untyped.record(self._consumed, count)
 
     def process(self, labels: Labels, duration_ns: int, error: str | None = None) -> None:
         """Record how long a handler took."""
-        self._process.record(duration_ns / _NANOSECONDS, _with_error(_without_type(labels), error))
+        labels.untyped.record(self._process, duration_ns / _NANOSECONDS, error)
 
     def queue_time(self, labels: Labels, seconds: float) -> None:
         """Record how long a message waited, from its timestamp to its processing."""
-        self._queue_time.record(seconds, _without_type(labels))
-
-
-def _with_error(labels: Mapping[str, AttributeValue], error: str | None) -> Mapping[str, AttributeValue]:
-    return labels if error is None else {**labels, semconv.ERROR_TYPE: error}
-
-
-def _without_type(labels: Labels) -> Labels:
-    """Leave out the operation type, which only the client's operation duration has (messaging-metrics.md)."""
-    return {name: value for name, value in labels.items() if name != semconv.MESSAGING_OPERATION_TYPE}
+        labels.untyped.record(self._queue_time, seconds)

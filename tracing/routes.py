@@ -12,6 +12,7 @@ from opentelemetry.util.types import AttributeValue
 
 from tracing import semconv
 from tracing.options import Options
+from tracing.series import Labels
 
 _DEFAULT_PORT: Final = 9092
 #: Routes of one client; a program that makes up topics (one a reply, say) must not grow without bound.
@@ -21,7 +22,7 @@ _LIMIT: Final = 1024
 class Route:
     """One operation on one topic."""
 
-    __slots__ = ("_by_partition", "attributes", "labels", "name", "traced")
+    __slots__ = ("_by_partition", "_labels", "attributes", "name", "traced")
 
     def __init__(
         self,
@@ -45,17 +46,15 @@ class Route:
             self.attributes[semconv.MESSAGING_DESTINATION_NAME] = topics[0]
         self.attributes.update(client)
         # A client id differs from process to process: it is for spans, on a metric it would only multiply series.
-        self.labels = {name: value for name, value in self.attributes.items() if name != semconv.MESSAGING_CLIENT_ID}
-        self._by_partition: dict[int, dict[str, AttributeValue]] = {}
+        self._labels = {name: value for name, value in self.attributes.items() if name != semconv.MESSAGING_CLIENT_ID}
+        self._by_partition: dict[int | None, Labels] = {}
 
-    def labels_of(self, partition: int | None) -> dict[str, AttributeValue]:
+    def labels_of(self, partition: int | None) -> Labels:
         """Return the metric labels with the partition, where it is known."""
-        if partition is None:
-            return self.labels
         labels = self._by_partition.get(partition)
         if labels is None:
-            labels = {**self.labels, semconv.MESSAGING_DESTINATION_PARTITION_ID: str(partition)}
-            self._by_partition[partition] = labels
+            known = {} if partition is None else {semconv.MESSAGING_DESTINATION_PARTITION_ID: str(partition)}
+            labels = self._by_partition[partition] = Labels.of({**self._labels, **known})
         return labels
 
 

@@ -47,7 +47,7 @@ class Settlement:
             ended = time_ns()
             self._span.end(ended)
             if self._telemetry.metrics.enabled:
-                self._telemetry.metrics.operation(self._route.labels, ended - self._started, kind)
+                self._telemetry.metrics.operation(self._route.labels_of(None), ended - self._started, kind)
         except Exception as fault:  # noqa: BLE001 - the caller shall see its own error and no other
             faults.report("ending a commit span", fault)
 

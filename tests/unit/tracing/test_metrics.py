@@ -7,14 +7,15 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from tracing import semconv
-from tracing.metrics import Labels, Metrics
+from tracing.metrics import Metrics
+from tracing.series import Labels
 
 
 def test_buckets_units_and_names_are_those_of_the_convention() -> None:
     """Durations have the advised buckets in seconds, and queue time reaches a week."""
     reader = InMemoryMetricReader()
     metrics = Metrics(MeterProvider(metric_readers=[reader]))
-    labels: Labels = {semconv.MESSAGING_OPERATION_TYPE: "send", "a": "b"}
+    labels = Labels.of({semconv.MESSAGING_OPERATION_TYPE: "send", "a": "b"})
     metrics.operation(labels, 1_500_000_000)
     metrics.process(labels, 1_500_000_000, "TimeoutError")
     metrics.queue_time(labels, 86_400.0)

@@ -1,0 +1,168 @@
+"""A metric series: one instrument with labels that do not change from one measurement to the next.
+
+The SDK cleans, copies, sorts and hashes the labels of each measurement, only to find the aggregation that it adds the
+value to. The labels of a route never change, so a series finds its aggregations once, one for each reader and view, and
+from then on hands them each value as the SDK would, exemplars included.
+
+What a series cannot know to be the same goes the SDK's own way: the first measurement, which makes the aggregations; a
+value that the SDK refuses; a meter that was switched off; readers that came or went; an aggregation that the SDK has
+dropped; another kind of instrument, or an SDK without one of the private names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from time import time_ns
+from typing import Any, Final, NamedTuple
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.metrics import Counter, Histogram
+from opentelemetry.sdk import metrics as sdk
+from opentelemetry.util.types import AttributeValue
+
+from tracing import semconv
+
+try:
+    from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes as hash_attributes
+    from opentelemetry.sdk.metrics._internal.measurement import Measurement as SdkMeasurement
+except ImportError:  # A new SDK: every measurement goes its own way.
+    SdkMeasurement = None  # type: ignore[assignment,misc]
+
+Attributes = Mapping[str, AttributeValue]
+
+#: What an instrument of the SDK must have, for a series to be more than a call of it.
+PRIVATE: tuple[str, ...] = ("_is_enabled", "_measurement_consumer")
+#: What records for an instrument, without anything of a subclass.
+_WAYS: Final = (sdk.Counter.add, sdk.Histogram.record)
+
+
+class Labels(NamedTuple):
+    """The labels of one operation on one topic, or on one partition of it.
+
+    Only the client's operation duration has the operation type (messaging-metrics.md), so there are two sets of them.
+    """
+
+    typed: LabelSet
+    untyped: LabelSet
+
+    @classmethod
+    def of(cls, labels: Attributes) -> Labels:
+        """Make both sets from the one with the operation type."""
+        untyped = {name: value for name, value in labels.items() if name != semconv.MESSAGING_OPERATION_TYPE}
+        return cls(LabelSet(labels), LabelSet(untyped))
+
+
+class LabelSet:
+    """Labels that do not change, and the series of each instrument that was recorded with them."""
+
+    __slots__ = ("_labels", "_series")
+
+    def __init__(self, labels: Attributes) -> None:
+        self._labels = labels
+        self._series: dict[Counter | Histogram, Series] = {}
+
+    def record(self, instrument: Counter | Histogram, value: float, error: str | None = None) -> None:
+        """Add a value to an instrument, for what went well or for one type of error."""
+        if error is not None:
+            _way(instrument)(value, {**self._labels, semconv.ERROR_TYPE: error})
+            return
+        series = self._series.get(instrument)
+        if series is None:
+            series = self._series[instrument] = Series(instrument, self._labels)
+        series.record(value)
+
+
+class Measurement:
+    """What an aggregation reads of a measurement: all that the SDK's has."""
+
+    __slots__ = ("attributes", "context", "instrument", "time_unix_nano", "value")
+
+    def __init__(self, value: float, now: int, instrument: object, context: Context, attributes: Attributes) -> None:
+        self.value = value
+        self.time_unix_nano = now
+        self.instrument = instrument
+        self.context = context
+        self.attributes = attributes
+
+
+class _Stream(NamedTuple):
+    """Where one reader and view keep this series: still there if the key still finds the aggregation."""
+
+    aggregations: dict[Hashable, Any]
+    key: Hashable
+    aggregation: Any
+
+
+class Series:
+    """One instrument with one set of labels."""
+
+    __slots__ = ("_instrument", "_labels", "_readers", "_record", "_samples", "_streams")
+
+    def __init__(self, instrument: Counter | Histogram, labels: Attributes) -> None:
+        # The API's stand-in for a provider that was not there yet keeps the real instrument.
+        self._instrument: Any = getattr(instrument, "_real_instrument", None) or instrument
+        self._record = _way(instrument)
+        self._labels = labels
+        #: The readers that the streams are of; None while there are no streams.
+        self._readers: object = None
+        self._streams: tuple[_Stream, ...] = ()
+        self._samples: Callable[[float, int, Attributes, Context], bool]
+
+    def record(self, value: float) -> None:
+        """Add a value."""
+        if not (0 <= value < math.inf and self._bound()):
+            self._record(value, self._labels)
+            self._bind()
+            return
+        context, now = get_current(), time_ns()
+        measurement = Measurement(value, now, self._instrument, context, self._labels)
+        samples = self._samples(value, now, self._labels, context)
+        for stream in self._streams:
+            stream.aggregation.aggregate(measurement, samples)
+
+    def _bound(self) -> bool:
+        if self._readers is None or self._readers is not self._instrument._measurement_consumer._reader_storages:
+            return False
+        for aggregations, key, aggregation in self._streams:
+            if aggregations.get(key) is not aggregation:
+                return False
+        return bool(self._instrument._is_enabled())
+
+    def _bind(self) -> None:
+        """Find the aggregations that a measurement has just been added to."""
+        self._readers = None
+        if not _known(self._instrument):
+            return
+        try:
+            consumer = self._instrument._measurement_consumer
+            readers = consumer._reader_storages
+            self._streams = tuple(self._found(readers.values()))
+            self._samples = consumer._sdk_config.exemplar_filter.should_sample
+        except (AttributeError, KeyError, TypeError):
+            return  # Not built as it is known; or not there: the meter is off, or a reader has just come.
+        self._readers = readers
+
+    def _found(self, readers: Iterable[Any]) -> Iterator[_Stream]:
+        for reader in readers:
+            for match in reader._get_or_init_view_instrument_match(self._instrument):
+                kept = match._view._attribute_keys
+                labels = {name: value for name, value in self._labels.items() if kept is None or name in kept}
+                key = hash_attributes(labels)
+                yield _Stream(match._attributes_aggregation, key, match._attributes_aggregation[key])
+
+
+def _way(instrument: Counter | Histogram) -> Callable[[float, Attributes], None]:
+    """Return the instrument's own way to take a value."""
+    return instrument.add if isinstance(instrument, Counter) else instrument.record
+
+
+def _known(instrument: Counter | Histogram) -> bool:
+    """Tell whether instrument and measurement are built as a series takes them to be."""
+    return (
+        getattr(_way(instrument), "__func__", None) in _WAYS
+        and all(hasattr(instrument, name) for name in PRIVATE)
+        and SdkMeasurement is not None
+        and {field.name for field in fields(SdkMeasurement)} == set(Measurement.__slots__)
+    )

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from services.contracts import Message
+from services.messaging.outbox import Outbox
+from services.oms import store
+from services.oms.mover import Mover
 from services.oms.problems import Conflict
-from services.oms.saga import ENDS, Status
+from services.oms.saga import ENDS, Input, Status
 from services.oms.views import Placed
 from tests.support.orders import OrderService, order_service
 from tests.support.participants import Participants, commands, said
@@ -114,6 +117,21 @@ async def test_everything_at_once_has_one_end(pair: Pair) -> None:
         await _finish(pair, placed, participants)
         status = await _check_one_end(pair.one, placed, participants)
         assert (status is Status.CANCELED) == isinstance(outcomes[4], Placed)
+
+
+async def test_a_move_from_a_row_that_was_moved_since_writes_nothing(oms: OrderService) -> None:
+    """Whoever read a saga without the lock and is too late is told, and leaves no row, history or message behind."""
+    placed = await oms.place()
+    async with oms.database.transaction() as connection:
+        read = await store.hold_saga(connection, placed.saga_id)
+    assert read is not None
+    await oms.answer("inventory.reserved")
+    before = [await oms.verdicts(), await oms.messages()]
+    with pytest.raises(store.ConcurrentUpdate):
+        async with oms.database.transaction() as connection:
+            await Mover(oms.database, Outbox(oms.database)).move(connection, read, Input.CANCEL)
+    assert [await oms.verdicts(), await oms.messages()] == before
+    assert (await oms.desk.saga(placed.saga_id)).state == "charging"
 
 
 async def _race(racers: list[Coroutine[Any, Any, Any]], turn: int) -> list[Any]:

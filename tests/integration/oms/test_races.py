@@ -12,8 +12,9 @@ from services.messaging.outbox import Outbox
 from services.oms import store
 from services.oms.mover import Mover
 from services.oms.problems import Conflict
-from services.oms.saga import ENDS, Input, Status
+from services.oms.saga import ENDS, Input, State, Status
 from services.oms.views import Placed
+from tests.chaos.history import Moved, check_moves
 from tests.support.orders import OrderService, order_service
 from tests.support.participants import Participants, commands, said
 
@@ -166,8 +167,14 @@ async def _finish(pair: Pair, placed: Placed, participants: Participants) -> Non
 
 
 async def _check_one_end(oms: OrderService, placed: Placed, participants: Participants) -> Status:
-    """Check that a saga entered one end, once, said so once, and left nothing done that its end does not have."""
+    """Check that a saga entered one end, once, said so once, and left nothing done that its end does not have.
+
+    Its log has every move on the way there, each from where the one before led.
+    """
     saga = await oms.desk.saga(placed.saga_id)
+    moves = [entry for entry in saga.history if entry.verdict == "applied"]
+    log = [Moved(entry.sequence, entry.input, entry.state_from, entry.state) for entry in moves]
+    assert check_moves(log, State(saga.state)) == []
     entered = [entry.state for entry in saga.history if entry.state in ENDS and entry.state_from not in ENDS]
     assert entered == [saga.state]
     assert await said(oms, placed.saga_id) == ["order.created", "saga.started", *ENDINGS[saga.status]]

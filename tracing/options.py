@@ -21,6 +21,8 @@ MESSAGE_KEYS: Final = ("plain", "hash", "off")
 POLL_SPANS: Final = (True, False, "waited", "waited_getone")
 PROCESS_PARENTS: Final = ("message", "ambient")
 
+#: What is called of the objects that a user may bring.
+_METHODS: Final = {"tracer_provider": "get_tracer", "meter_provider": "get_meter", "propagator": "inject"}
 #: contrib's names of the two hooks, by ours.
 _ALIASES: Final = {"async_produce_hook": "produce_hook", "async_consume_hook": "consume_hook"}
 
@@ -69,6 +71,11 @@ class Options:
         for name in ("produce_hook", "consume_hook"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise InvalidOption(f"{name} must be callable, not {type(getattr(self, name)).__name__}")
+        for name, method in _METHODS.items():
+            if (value := getattr(self, name)) is not None and not callable(getattr(value, method, None)):
+                raise InvalidOption(f"{name} must be an object with a method {method}, not {value!r}")
+        if not isinstance(self.lean_spans, bool):
+            raise InvalidOption(f"lean_spans must be True or False, not {self.lean_spans!r}")
         if self.message_key not in MESSAGE_KEYS:
             raise InvalidOption(f"message_key must be one of {', '.join(MESSAGE_KEYS)}")
         if self.poll_spans not in POLL_SPANS:

@@ -12,12 +12,15 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 EXPORTERS: Final = ("otlp", "console", "none")
 #: The exporter that `opentelemetry-instrument` knows by this name; for `configure()` it is OTLP like any other.
 ENCODING_EXPORTER: Final = "sagatrace"
 PROTOCOLS: Final = ("http/protobuf", "grpc")
+#: What the official exporters take; gRPC's has no word for none but an unset variable.
+COMPRESSIONS: Final = {"http/protobuf": ("none", "gzip", "deflate"), "grpc": ("gzip",)}
 #: How spans are exported: as bytes that were made when they ended, or by the SDK's batch processor and encoder.
 SPAN_EXPORTS: Final = ("encoded", "official")
 SAMPLERS: Final = (
@@ -115,6 +118,9 @@ class Settings(ExportSettings):
             InvalidSetting: a value is none of those that the specification names.
         """
         read = _Reader(os.environ if environment is None else environment)
+        disabled = read.text("OTEL_SDK_DISABLED", "").lower() == "true"
+        if disabled:  # Nobody stumbles over a setting of what is not there.
+            read = _Reader({})
         protocol = read.choice("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOLS, "http/protobuf")
         metrics_protocol = read.choice("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", PROTOCOLS, protocol)
         read.check_otlp("OTEL_EXPORTER_OTLP_METRICS_", metrics_protocol)
@@ -122,7 +128,7 @@ class Settings(ExportSettings):
         exporters = read.exporters("OTEL_TRACES_EXPORTER", ENCODING_EXPORTER)
         return cls(
             **_export(read),
-            disabled=read.text("OTEL_SDK_DISABLED", "").lower() == "true",
+            disabled=disabled,
             traces_exporters=tuple(dict.fromkeys("otlp" if name == ENCODING_EXPORTER else name for name in exporters)),
             metrics_exporters=read.exporters("OTEL_METRICS_EXPORTER"),
             metrics_protocol=metrics_protocol,
@@ -180,6 +186,15 @@ class _Reader:
         if not all(name and separator for name, separator, _ in (entry.partition("=") for entry in headers)):
             raise InvalidSetting(f"{prefix}HEADERS must be name=value pairs, joined by commas")
         self.positive(f"{prefix}TIMEOUT", 10.0)
+        if self.text(f"{prefix}COMPRESSION", ""):
+            self.choice(f"{prefix}COMPRESSION", COMPRESSIONS[protocol], "")
+        for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"):
+            self.readable(f"{prefix}{name}")
+
+    def readable(self, variable: str) -> None:
+        file = self.text(variable, "")
+        if file and not (Path(file).is_file() and os.access(file, os.R_OK)):
+            raise InvalidSetting(f"{variable} must name a file that can be read; {file!r} is none")
 
     def positive(self, variable: str, default: float) -> float:
         value = self.text(variable, str(default))

@@ -19,6 +19,10 @@ from tracing import InvalidOption, Options
         ({"poll_spans": "some"}, "poll_spans"),
         ({"process_parent": "none"}, "process_parent"),
         ({"produce_hook": 3}, "produce_hook"),
+        ({"tracer_provider": 5}, "tracer_provider"),
+        ({"meter_provider": "otlp"}, "meter_provider"),
+        ({"propagator": "b3"}, "propagator"),
+        ({"lean_spans": "no"}, "lean_spans"),
         ({"consume_hook": print, "async_consume_hook": print}, "consume_hook"),
     ],
 )

@@ -30,7 +30,6 @@ def test_every_variable_is_obeyed() -> None:
     """Values are trimmed, names are case-insensitive where the specification says so, and signals have their own."""
     settings = Settings.from_environment(
         {
-            "OTEL_SDK_DISABLED": "TRUE",
             "OTEL_TRACES_EXPORTER": "console, otlp",
             "OTEL_METRICS_EXPORTER": "none",
             "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
@@ -42,7 +41,6 @@ def test_every_variable_is_obeyed() -> None:
             "OTEL_BSP_SCHEDULE_DELAY": "",
         }
     )
-    assert settings.disabled
     assert settings.traces_exporters == ("console", "otlp")
     assert settings.metrics_exporters == ()
     assert (settings.traces_protocol, settings.metrics_protocol) == ("grpc", "http/protobuf")
@@ -73,6 +71,10 @@ def test_every_variable_is_obeyed() -> None:
         ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=1,=secret"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
         ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "inf"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "gzip -9"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/ca.pem"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/"),
     ],
 )
 def test_a_bad_value_is_an_error_that_names_the_variable(variable: str, value: str) -> None:
@@ -80,6 +82,20 @@ def test_a_bad_value_is_an_error_that_names_the_variable(variable: str, value: s
     with pytest.raises(InvalidSetting, match=variable) as refused:
         Settings.from_environment({"OTEL_TRACES_SAMPLER": "traceidratio", variable: value})
     assert "secret" not in str(refused.value)
+
+
+def test_compression_is_what_the_exporter_of_the_protocol_takes() -> None:
+    """HTTP knows "none" and "deflate"; gRPC knows "gzip" alone, in whatever case."""
+    Settings.from_environment({"OTEL_EXPORTER_OTLP_COMPRESSION": "none"})
+    Settings.from_environment({"OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+    with pytest.raises(InvalidSetting, match="OTEL_EXPORTER_OTLP_COMPRESSION must be one of gzip, not 'deflate'"):
+        Settings.from_environment({"OTEL_EXPORTER_OTLP_COMPRESSION": "deflate", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+
+
+def test_a_disabled_sdk_asks_for_nothing() -> None:
+    """Nothing is exported, so no bad value stops the program."""
+    settings = Settings.from_environment({"OTEL_SDK_DISABLED": "TRUE", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"})
+    assert settings.disabled
 
 
 def test_an_argument_for_no_sampler_is_ignored() -> None:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import tracing
-from tracing import semconv
+from tracing import semconv, wire
 
 _W3C = TraceContextTextMapPropagator()
 
@@ -29,13 +29,23 @@ def capture(context: Context | None = None) -> dict[str, str]:
 
 def restore(carrier: Mapping[str, str] | None) -> Context:
     """Make a context that holds what was captured and nothing else: no baggage, no bound attributes."""
-    return _W3C.extract(carrier or {}, Context())
+    captured = span_context(carrier)
+    if captured is None:
+        return Context()
+    return trace.set_span_in_context(NonRecordingSpan(captured), Context())
 
 
 def span_context(carrier: Mapping[str, str] | None) -> SpanContext | None:
     """Tell which span was captured, for a link to it; None if there was none."""
-    found = trace.get_current_span(restore(carrier)).get_span_context()
-    return found if found.is_valid else None
+    if not carrier or (traceparent := carrier.get("traceparent")) is None:
+        return None
+    tracestate = carrier.get("tracestate")
+    return wire.parse(_bytes(traceparent), None if tracestate is None else _bytes(tracestate))
+
+
+def _bytes(value: str) -> bytes:
+    """Encode anything, also what no header could hold."""
+    return value.encode(errors="replace")
 
 
 def link_compensated(carrier: Mapping[str, str] | None) -> None:

@@ -49,6 +49,7 @@ def test_baggage_and_bound_attributes_are_not_kept() -> None:
     [
         "",
         "garbage",
+        "\ud800",
         "00-00000000000000000000000000000000-b7ad6b7169203331-01",
         _TRACEPARENT[:-3],
         "ff" + _TRACEPARENT[2:],

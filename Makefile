@@ -54,7 +54,7 @@ bench: $(READY) ## the measured claims
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 audit: $(READY) ## known vulnerabilities of the locked packages; asks PyPI, or ARGS="--vulnerability-service osv"
-	@$(BIN)/pip-audit --requirement $(AUDITED) --no-deps --disable-pip --progress-spinner off $(ARGS) \
+	@$(BIN)/pip-audit --requirement $(AUDITED) --strict --no-deps --disable-pip --progress-spinner off $(ARGS) \
 		2>$(VENV)/audit.log; status=$$?; tail -n 1 $(VENV)/audit.log >&2; \
 	if [ $$status -ne 0 ] && ! grep -q '^Found [0-9]' $(VENV)/audit.log; then \
 		echo "make audit: nothing was checked, the advisory data can't be had from here (the line above says why)" >&2; \

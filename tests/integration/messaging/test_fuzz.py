@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import pytest
 import structlog
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 import tracing
@@ -20,7 +21,7 @@ from services.messaging import Consumer, Producer
 from services.messaging.settings import ConsumerSettings
 from tests.support.broker import Broker
 from tests.support.ladder import delivery
-from tests.support.records import Letters, message, record
+from tests.support.records import Header, Letters, message, record
 from tests.support.sizes import size
 from tests.support.strange import Strange
 
@@ -30,6 +31,8 @@ SENT = min(SIZE // 25, 40_000)
 ON_THEIR_WAY = 100
 # How many records the memory is measured over, and what may stay of each in bytes: caches of a bounded size still fill.
 MEASURED = 2000
+# More trace contexts than are remembered, and than it takes until their table is made anew.
+REMEMBERED = 10_000
 FLAT_BYTES = 200
 
 
@@ -46,15 +49,25 @@ class Forgetful(Letters):
         return topic
 
 
+def parent(number: int) -> Header:
+    """A trace context that is right, and another one for each number."""
+    return "traceparent", b"00-%032x-%016x-01" % (number + 1, number + 1)
+
+
 @pytest.mark.timeout(60 + SIZE // 500)
 def test_headers_and_bodies_raise_nothing_but_what_the_contract_says() -> None:
-    """`extract` and `inject` take any headers, and the codec any body: a message, or a ContractError."""
+    """`extract` and `inject` take any headers, and the codec any body: a message, or a ContractError.
+
+    Whatever stands beside it, a good `traceparent` behind the others is found.
+    """
     for number in range(SIZE):
         strange = Strange(number)
         headers, body = strange.headers(), strange.body()
         context = tracing.extract(headers)
         assert isinstance(context, Context), number
         assert isinstance(tracing.inject(headers, context), list), number
+        found = trace.get_current_span(tracing.extract([*headers, parent(number)])).get_span_context()
+        assert found.trace_id == number + 1, number
         with suppress(ContractError):
             assert isinstance(parse_message(body), Message), number
 
@@ -70,7 +83,10 @@ def silence() -> Iterator[None]:
 @pytest.mark.usefixtures("silence")
 @pytest.mark.timeout(120 + SIZE // 50)
 async def test_every_record_is_done_with_and_memory_stays_flat() -> None:
-    """Each strange record is handled or a dead letter, each good one between them is handled, and nothing is kept."""
+    """Each strange record is handled or a dead letter, each good one between them is handled, and nothing is kept.
+
+    Each has a trace context that nobody has seen before, so that a memory of contexts without a bound is noticed.
+    """
     handled = good = 0
 
     async def handler(event: Message) -> None:
@@ -84,7 +100,8 @@ async def test_every_record_is_done_with_and_memory_stays_flat() -> None:
     async def deliver(numbers: range) -> None:
         for number in numbers:
             strange = Strange(number)
-            await loop.deliver(record(strange.body() or b"", headers=strange.headers(), offset=number))
+            headers = [parent(SIZE + number), *strange.headers()]
+            await loop.deliver(record(strange.body() or b"", headers=headers, offset=number))
             if number % 10 == 0:
                 await loop.deliver(record(encode(message(order=f"good-{number}")), offset=number))
 
@@ -92,6 +109,9 @@ async def test_every_record_is_done_with_and_memory_stays_flat() -> None:
     await deliver(range(SIZE - MEASURED))
     tracemalloc.start()
     try:
+        # What was kept before is not seen to go: the memory of contexts begins anew with what is seen.
+        for number in range(2 * SIZE, 2 * SIZE + REMEMBERED):
+            tracing.extract([parent(number)])
         await deliver(range(SIZE - MEASURED, SIZE - MEASURED // 2))
         gc.collect()
         before = tracemalloc.get_traced_memory()[0]

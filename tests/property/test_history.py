@@ -125,6 +125,9 @@ def test_a_tampered_log_is_found(data: st.DataObject, history: tuple[list[Record
     assert check_moves([*log[: at + 1], moved, *log[at + 1 :]], end) != []
     elsewhere = data.draw(st.sampled_from([state for state in State if state != moved.state]))
     assert check_moves([*log[:at], replace(moved, state=elsewhere), *log[at + 1 :]], end) != []
+    # Also where the row and all that follows agree with it.
+    wrong = data.draw(st.sampled_from([state for state in State if state != end]))
+    assert check_moves([*log[:-1], replace(log[-1], state=wrong)], wrong) != []
 
 
 def test_an_empty_trail_is_no_history() -> None:

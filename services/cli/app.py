@@ -77,7 +77,9 @@ def root(
         raise typer.Exit
 
 
-@app.command()
+@app.command(
+    epilog="\b\nExamples:\n  sagatrace demo\n  sagatrace demo --output traces\n  sagatrace demo --api http://localhost:8000"
+)
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the traces, the report and the logs.")] = Path(
         ".sagatrace/demo",
@@ -128,7 +130,7 @@ def run(service: Runnable) -> None:
             running.run(Service(service.value))
 
 
-@app.command()
+@app.command(epilog="\b\nExample:\n  KAFKA_BOOTSTRAP_SERVERS=kafka:9092 sagatrace topics --replicas 3")
 def topics(
     replicas: Annotated[int, typer.Option(min=1, max=32_767, help="Replication factor of a new topic.")] = 1,
 ) -> None:
@@ -142,7 +144,7 @@ def topics(
         print(*prepare.topics(replicas), sep="\n")
 
 
-@app.command()
+@app.command(epilog="\b\nExample:\n  DATABASE_URL=postgresql+asyncpg://oms@db/sagas sagatrace migrate")
 def migrate() -> None:
     """Bring every service's tables in DATABASE_URL to the newest revision.
 
@@ -154,7 +156,7 @@ def migrate() -> None:
         print(*prepare.migrate(), sep="\n")
 
 
-@app.command()
+@app.command(epilog="\b\nExamples:\n  sagatrace verify --since 15m\n  sagatrace verify --order ORDER --json")
 def verify(  # noqa: PLR0913  one parameter an option
     jaeger: Annotated[str, typer.Option(help="Where Jaeger answers.")] = "http://localhost:16686",
     since: Annotated[

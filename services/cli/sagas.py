@@ -41,7 +41,7 @@ def begin() -> None:
     log_to_stderr()
 
 
-@app.command("list")
+@app.command("list", epilog="\b\nExamples:\n  sagatrace saga list --unmoved 10m\n  sagatrace saga list --all --json")
 def list_(  # noqa: PLR0913  one parameter an option
     status: Annotated[list[Status] | None, typer.Option(help="Of this status. Repeatable.")] = None,
     state: Annotated[list[State] | None, typer.Option(help="In this state of the saga's table. Repeatable.")] = None,
@@ -61,7 +61,7 @@ def list_(  # noqa: PLR0913  one parameter an option
         saga_acts.show_list(wanted, limit, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="\b\nExamples:\n  sagatrace saga show SAGA\n  sagatrace saga show ORDER --json")
 def show(
     saga: _Id,
     jaeger: Annotated[str, typer.Option(help="Where Jaeger answers, for the link.")] = "http://localhost:16686",
@@ -75,7 +75,7 @@ def show(
         saga_acts.show_one(saga, jaeger, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="\b\nExample:\n  sagatrace saga retry SAGA")
 def retry(saga: _Id) -> None:
     """Take a saga on that needs attention: it asks once more, and its attempts begin anew.
 
@@ -90,7 +90,7 @@ def retry(saga: _Id) -> None:
             raise refuse(str(refused)) from None
 
 
-@app.command()
+@app.command(epilog="\b\nExample:\n  SAGATRACE_OPERATOR=ada sagatrace saga cancel ORDER")
 def cancel(saga: _Id) -> None:
     """Turn a saga back that is not paid yet, as the order API does; asked again, it gets the first answer.
 

@@ -51,7 +51,10 @@ def begin() -> None:
     log_to_stderr()
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog="\b\nExamples:\n  sagatrace dlq list\n  sagatrace dlq list oms-payment --error GatewayBusy --since 1h",
+)
 def list_(  # noqa: PLR0913  one parameter an option
     group: Annotated[Group | None, typer.Argument(help="The consumer group; all by default.")] = None,
     *,
@@ -74,7 +77,7 @@ def list_(  # noqa: PLR0913  one parameter an option
         viewing.show_list([group] if group else list(Group), chosen, limit, every=every, as_json=as_json)
 
 
-@app.command()
+@app.command(epilog="\b\nExample:\n  sagatrace dlq show oms-payment 0:17 --value")
 def show(
     group: _Group,
     at: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="Where it is in the dead-letter topic.")],
@@ -91,7 +94,9 @@ def show(
         viewing.show_one(group, offset(at), jaeger, value=value, as_json=as_json)
 
 
-@app.command()
+@app.command(
+    epilog="\b\nExamples:\n  sagatrace dlq redrive oms-payment\n  sagatrace dlq redrive oms-payment --rate 5 --execute"
+)
 def redrive(  # noqa: PLR0913  one parameter an option
     group: _Group,
     *,
@@ -122,7 +127,7 @@ def redrive(  # noqa: PLR0913  one parameter an option
         raise refuse(f"nothing of {group} can be re-driven: {telling.reasons(outcome)}")
 
 
-@app.command()
+@app.command(epilog='\b\nExample:\n  sagatrace dlq discard oms-payment --offset 0:17 --reason "no JSON" --execute')
 def discard(  # noqa: PLR0913  one parameter an option
     group: _Group,
     *,
@@ -148,7 +153,7 @@ def discard(  # noqa: PLR0913  one parameter an option
         print(telling.told(outcome, "discarded", executed=execute, as_json=as_json))
 
 
-@app.command()
+@app.command(epilog='\b\nExample:\n  sagatrace dlq resume oms-payment --reason "gateway is back"')
 def resume(
     group: _Group,
     reason: Annotated[str | None, typer.Option(help="Why, for the record.")] = None,

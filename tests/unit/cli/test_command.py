@@ -3,10 +3,13 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from services.cli.app import app
@@ -25,6 +28,23 @@ def test_help_names_commands_examples_and_exit_codes() -> None:
     assert all(re.search(rf"^  {command} ", text, flags=re.MULTILINE) for command in ("demo", "run"))
     assert "sagatrace run oms" in text
     assert "Exit codes: 0 done; 1 " in text
+
+
+def _commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    """Give the path of each command of a group and its groups."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, *path, name)
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("path", list(_commands(get_command(app))), ids=" ".join)
+def test_each_command_has_an_example(path: tuple[str, ...]) -> None:
+    """The help of every command shows a line that can be copied, unbroken."""
+    text = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "80"}).output
+    examples = text.partition("Example")[2].splitlines()[1:]
+    assert any(line.startswith("  ") and f"sagatrace {' '.join(path)}" in line for line in examples), text
 
 
 def test_an_unknown_service_is_refused_with_the_known_ones() -> None:

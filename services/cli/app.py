@@ -133,6 +133,7 @@ def run(service: Runnable) -> None:
 @app.command(epilog="\b\nExample:\n  KAFKA_BOOTSTRAP_SERVERS=kafka:9092 sagatrace topics --replicas 3")
 def topics(
     replicas: Annotated[int, typer.Option(min=1, max=32_767, help="Replication factor of a new topic.")] = 1,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the broker.")] = 60.0,
 ) -> None:
     """Make the topics that are missing, on the broker of KAFKA_BOOTSTRAP_SERVERS; the others stay as they are.
 
@@ -141,7 +142,7 @@ def topics(
     from services.cli import prepare
 
     with one_line():
-        print(*prepare.topics(replicas), sep="\n")
+        print(*prepare.topics(replicas, wait), sep="\n")
 
 
 @app.command(epilog="\b\nExample:\n  DATABASE_URL=postgresql+asyncpg://oms@db/sagas sagatrace migrate")

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from services.cli.errors import CannotRun
 from services.cli.run import Service
+from services.cli.session import log_to_stderr
 from services.messaging.errors import MessagingError
 from services.messaging.migrations import upgrade
 from services.messaging.settings import DatabaseSettings, KafkaSettings
 from services.messaging.topology import all_topics, create_topics
 
 
-def topics(replicas: int) -> list[str]:
+def topics(replicas: int, wait_s: float) -> list[str]:
     """Make the topics that are missing, and say what was done, a line each.
 
     Raises:
-        CannotRun: no broker answers, or it refuses.
+        CannotRun: no broker answers in time, or it refuses.
     """
+    log_to_stderr()
+    servers = KafkaSettings.read().bootstrap_servers
+    print(f"sagatrace: asking the broker at {servers}, for {wait_s:g} s at most", file=sys.stderr)
     try:
-        made = asyncio.run(create_topics(KafkaSettings.read().bootstrap_servers, replicas=replicas))
+        made = asyncio.run(create_topics(servers, replicas=replicas, timeout_s=wait_s))
     except MessagingError as error:
         raise CannotRun(str(error)) from error
     return [f"{topic.name}: {'made' if topic.name in made else 'is there'}" for topic in all_topics()]

@@ -105,3 +105,19 @@ def test_one_sqlite_file_is_not_migrated_for_all_services(monkeypatch: pytest.Mo
     (line,) = result.stderr.splitlines()
     assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
     assert "DATABASE_URL" in line
+
+
+def test_a_broker_that_is_away_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`topics` says what it waits for and, in a line, that it was in vain: none for each attempt."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli", "topics", "--wait", "1.5"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    waiting, failed = done.stderr.splitlines()
+    assert waiting == "sagatrace: asking the broker at 127.0.0.1:9, for 1.5 s at most"
+    assert failed.startswith("sagatrace: topics can't be made at KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (2, "")

@@ -34,6 +34,8 @@ class Customers:
     answers: Counter[int] = field(default_factory=Counter)
     #: The order that was accepted for each key.
     accepted: dict[str, Placed] = field(default_factory=dict)
+    #: The orders that were accepted and then canceled.
+    canceled: set[str] = field(default_factory=set)
     #: What the slowest answer took, in seconds.
     slowest_s: float = 0.0
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -43,6 +45,16 @@ class Customers:
         async with httpx2.AsyncClient(base_url=self.url, timeout=_PATIENCE_S) as client, asyncio.TaskGroup() as tasks:
             for _ in range(count):
                 tasks.create_task(self._order_again_and_again(client))
+
+    async def change_their_minds(self, count: int) -> None:
+        """Place so many orders and cancel each at once: two commands for the stock, one behind the other."""
+        async with httpx2.AsyncClient(base_url=self.url, timeout=_PATIENCE_S) as client:
+            for key in [str(uuid4()) for _ in range(count)]:
+                await self._order(client, key)
+                order_id = self.accepted[key].order_id
+                answer = await client.post(f"/orders/{order_id}/cancel")
+                assert answer.status_code == HTTPStatus.ACCEPTED, answer.text
+                self.canceled.add(order_id)
 
     def close(self) -> None:
         """Let nobody begin another order."""

@@ -15,7 +15,7 @@ from services.inventory.handlers import StockHandler
 from services.inventory.stock import FailurePlan
 from services.inventory.tables import movements, reservations, stock
 from services.messaging.database import Database
-from services.messaging.errors import Fatal
+from services.messaging.errors import Fatal, MessageTooLarge
 from services.messaging.inbox import Inbox
 from services.messaging.outbox import Outbox
 from tests.support.answers import Said, answers
@@ -201,6 +201,20 @@ async def test_a_failed_command_leaves_nothing(inventory: Inventory) -> None:
     with pytest.raises(Fatal):
         await inventory.handle(charge())
     assert await inventory.answers() == []
+
+
+@pytest.mark.parametrize("command", [reserve(), release()], ids=["reserve", "release"])
+async def test_an_effect_is_kept_with_its_answer_alone(
+    inventory: Inventory, command: ReserveStock | ReleaseStock
+) -> None:
+    """Where the answer can't be written nothing is, not even that the command came: its redelivery is answered."""
+    mute = Outbox(inventory.database, max_bytes=1)
+    handle = StockHandler(inventory.database, Inbox(topics.INVENTORY_GROUP), mute, FailurePlan(quantity=_SEED))
+    with pytest.raises(MessageTooLarge):
+        await handle(command)
+    assert await inventory.stock_of("sku_a") is None
+    await inventory.handle(command)
+    assert len(await inventory.answers()) == 1
 
 
 async def test_tombstones_are_pruned_after_their_retention_only(inventory: Inventory) -> None:

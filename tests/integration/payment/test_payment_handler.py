@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 from services.contracts import Money, topics
 from services.contracts.commands import ChargePayment, RefundPayment, Step
 from services.messaging.database import Database
-from services.messaging.errors import Fatal
+from services.messaging.errors import Fatal, MessageTooLarge
 from services.messaging.inbox import Inbox
 from services.messaging.migrations import upgrade
 from services.messaging.outbox import Outbox
@@ -193,6 +193,18 @@ async def test_a_crash_after_the_gateway_refunds_once(payment: Payment) -> None:
     await payment.handle(command)
     assert (await payment.said())[1:] == [("payment.refunded", None)]
     assert await payment.moved() == [("charge", 1000), ("refund", -1000)]
+
+
+@pytest.mark.parametrize("command", [charge(), refund()], ids=["charge", "refund"])
+async def test_an_outcome_is_kept_with_its_answer_alone(
+    payment: Payment, command: ChargePayment | RefundPayment
+) -> None:
+    """Where the answer can't be written nothing is, not even that the command came: its redelivery is answered."""
+    mute = Outbox(payment.database, max_bytes=1)
+    with pytest.raises(MessageTooLarge):
+        await PaymentHandler(payment.database, Inbox(topics.PAYMENT_GROUP), mute, payment.gateway)(command)
+    await payment.handle(command)
+    assert len(await payment.answers()) == 1
 
 
 async def test_a_refund_overtakes_a_charge_that_died(payment: Payment) -> None:

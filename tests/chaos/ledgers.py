@@ -2,7 +2,8 @@
 
 Lost is an accepted order whose saga did not end, or ended otherwise than an accepted request says, or of which an event
 is missing in the audit trail or with its customer. A double effect is money, stock, a letter or an event that is there
-once too often, or that stayed where it was undone, counted on the gateway's own ledger and the stock's own movements.
+once too often, that stayed where it was undone, or whose saga is not in the store, counted on the gateway's own ledger
+and the stock's own movements.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from services.notification.letter import TEMPLATES
 from services.oms.saga import ENDS, State
 from tests.chaos.customers import Order
 from tests.chaos.history import Moved, Recorded, check_moves, check_trail
+
+UNKNOWN = "unknown"
+"""The state of a saga that others wrote about, and that the order service does not know."""
 
 _ENDED_AS = {"cancel": State.CANCELED, "refund": State.REFUNDED}
 
@@ -103,6 +107,9 @@ def _missing(saga: SagaBook, order: Order) -> Iterator[str]:
 
 
 def _surplus(saga: SagaBook) -> Iterator[str]:
+    if saga.state == UNKNOWN:
+        yield "it was written about, and is not in the store"
+        return
     for what, entries in (("gateway", saga.payments), ("stock", saga.movements)):
         for kind, times in Counter(kind for kind, _ in entries).items():
             if times > 1:
@@ -181,7 +188,7 @@ def _sort_in(books: Books, entries: Mapping[str, Sequence[Any]]) -> None:
         for row in rows:
             found[row.saga_id][name].append(_VALUES[name](row))
     for saga_id, lists in found.items():
-        saga = books.sagas.setdefault(saga_id, SagaBook(saga_id, "", "unknown", 0))
+        saga = books.sagas.setdefault(saga_id, SagaBook(saga_id, "", UNKNOWN, 0))
         for name, values in lists.items():
             setattr(saga, name, values)
 

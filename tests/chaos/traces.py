@@ -38,7 +38,7 @@ def read(jaeger: Jaeger, trace_ids: Mapping[str, str], wait_s: float) -> Traces:
 
     Args:
         jaeger: Where the traces are.
-        trace_ids: The trace of each saga, by the saga's id.
+        trace_ids: The trace of each saga, by the saga's id; empty if it has none, which is as bad as a broken one.
         wait_s: How long spans may still be on their way, in seconds.
 
     Raises:
@@ -48,7 +48,7 @@ def read(jaeger: Jaeger, trace_ids: Mapping[str, str], wait_s: float) -> Traces:
     traces = Traces()
     for saga_id, trace_id in trace_ids.items():
         while True:
-            spans = jaeger.spans(trace_id)
+            spans = jaeger.spans(trace_id) if trace_id else []
             findings = check(spans, saga_id=saga_id, trace_id=trace_id)
             if not findings or time.monotonic() > deadline:
                 break

@@ -12,7 +12,7 @@ from services.cli.scenarios import Request
 from tests.chaos.customers import Order
 from tests.chaos.history import Moved, Recorded
 from tests.chaos.killers import plan
-from tests.chaos.ledgers import Books, SagaBook, double_effects, lost
+from tests.chaos.ledgers import UNKNOWN, Books, SagaBook, double_effects, lost
 from tests.chaos.processes import Instance, Spawned
 
 _ORDER_EVENTS, _SAGA_EVENTS = "oms.order.events", "oms.saga.events"
@@ -102,10 +102,11 @@ def test_what_is_lost_is_found(lose: Callable[[Books], object]) -> None:
         pytest.param(lambda books: books.stock.update(sku_ok=(98, 99)), id="stock without a movement"),
         pytest.param(lambda books: books.sagas["s-1"].trail.append(books.sagas["s-1"].trail[0]), id="an event"),
         pytest.param(lambda books: books.sagas["s-1"].letters.append("order_received"), id="a letter"),
+        pytest.param(lambda books: books.sagas.update(s=SagaBook("s", "", UNKNOWN, 0, letters=["a"])), id="no saga"),
     ],
 )
 def test_what_was_done_twice_is_found(repeat: Callable[[Books], object]) -> None:
-    """Money, stock, an event or a letter that is there too often, or stays where it was undone, is a double effect."""
+    """What is there too often, stays where it was undone, or is of a saga that nobody began is a double effect."""
     books = _books()
     repeat(books)
     assert double_effects(books) != []

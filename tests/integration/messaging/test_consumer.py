@@ -105,6 +105,7 @@ async def test_poison_between_good_messages(  # noqa: PLR0913, PLR0917  its fixt
         headers = dict(letter.headers)
         assert headers["traceparent"].split(b"-")[2] == f"{span_id(burial):016x}".encode()
         assert headers["sagatrace-dlq-original-traceparent"].split(b"-")[2] == f"{span_id(origin):016x}".encode()
+        assert headers["sagatrace-dlq-failed-span"].split(b"-")[2] == f"{span_id(process):016x}".encode()
 
 
 def span_id(span: ReadableSpan) -> int:

@@ -28,6 +28,8 @@ class Action(StrEnum):
     """What an operator can do."""
 
     REDRIVE = "redrive"
+    #: A re-drive that was noted, and whose send failed.
+    TAKEN_BACK = "taken back"
     DISCARD = "discard"
     RESUME = "resume"
 
@@ -82,16 +84,18 @@ class DeadLetterDesk:
         return {entry.origin: entry for entry in entries}
 
     async def begin_redrive(self, letter: DeadLetter, act: Act, *, force: bool = False) -> bool:
-        """Note that a letter is being sent; False if it is closed or under way, and then nothing is written.
+        """Note that a letter is being sent; False if it is closed, under way or not the newest of its record any more.
 
-        A letter without a row gets one: whoever wrote it, it is under way from now on.
+        Then nothing is written. A letter without a row gets one: whoever wrote it, it is under way from now on.
 
         Raises:
             Unavailable: the database is away.
         """
         origin = _origin(letter)
-        is_open = DEAD_LETTERS.c.closed_at.is_(None)
-        free = is_open if force else is_open & DEAD_LETTERS.c.redriven_at.is_(None)
+        # What failed once more since the operator's reading has been re-driven more often than the letter says.
+        waits = DEAD_LETTERS.c.redriven_at.is_(None) & (DEAD_LETTERS.c.redrives == letter.redrive_count)
+        under_way = DEAD_LETTERS.c.redriven_at.is_not(None) & (DEAD_LETTERS.c.redrives == letter.redrive_count + 1)
+        free = DEAD_LETTERS.c.closed_at.is_(None) & (waits | under_way if force else waits)
         sent = {"redriven_at": database_now(), "redrives": letter.redrive_count + 1}
         async with self._database.transaction(Write.REDRIVE_BEGUN) as connection:
             if not await insert_once(connection, DEAD_LETTERS, **self._row_of(letter, origin) | sent):
@@ -101,15 +105,17 @@ class DeadLetterDesk:
             await self._note(connection, Action.REDRIVE, act, origin)
         return True
 
-    async def take_back(self, letter: DeadLetter) -> None:
-        """Note that a letter was not sent after all.
+    async def take_back(self, letter: DeadLetter, act: Act) -> None:
+        """Note that a letter was not sent after all, in the run that said it would be.
 
         Raises:
             Unavailable: the database is away.
         """
         back = {"redriven_at": None, "redrives": letter.redrive_count}
+        origin = _origin(letter)
         async with self._database.transaction(Write.REDRIVE_TAKEN_BACK) as connection:
-            await connection.execute(update(DEAD_LETTERS).where(self._is(_origin(letter))).values(back))
+            await connection.execute(update(DEAD_LETTERS).where(self._is(origin)).values(back))
+            await self._note(connection, Action.TAKEN_BACK, act, origin)
 
     async def discard(self, letter: DeadLetter, act: Act) -> bool:
         """Close a letter for good; False if it is closed already.
@@ -171,7 +177,7 @@ class DeadLetterDesk:
             "offset": origin.offset,
             "key_digest": key_digest(letter.key),
             "state": letter.state or State.FAILED,
-            "error_type": (letter.error_type or "")[:512],
+            "error_type": (letter.error_type or "").replace("\0", "")[:512],
             "failed_at": letter.failed_at or database_now(),
             "redrives": letter.redrive_count,
         }

@@ -38,7 +38,7 @@ class Refusing:
 
 
 class Group:
-    """One member of a group; several may share a database."""
+    """One member of a group; several may share a database, and `beside` another one its topics too."""
 
     def __init__(
         self,
@@ -46,11 +46,12 @@ class Group:
         *,
         handler: Refusing | None = None,
         answer: Answer | None = None,
+        beside: Group | None = None,
         **options: Any,
     ) -> None:
         self.handler = handler or Refusing(database)
-        self.letters = Letters()
-        self.retries = Letters()
+        self.letters: Letters = Letters() if beside is None else beside.letters
+        self.retries: Letters = Letters() if beside is None else beside.retries
         self.desk = DeadLetterDesk(database, GROUP)
         self.ledger = DeadLetterLedger(database, GROUP, answer)
         self.delivery: Delivery = delivery(self.handler, self.letters, ledger=self.ledger, **options)

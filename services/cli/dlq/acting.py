@@ -7,6 +7,8 @@ So no act is without its note, and a second run finds what the first one did, an
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -17,12 +19,15 @@ from services.cli.dlq.reader import Letters, read_letters
 from services.cli.errors import CannotRun
 from services.cli.session import session
 from services.cli.stores import open_store
+from services.messaging.breaker_row import BreakerRow
 from services.messaging.dead_letter_desk import Act, DeadLetterDesk
 from services.messaging.dead_letter_story import DeadLetter
 from services.messaging.errors import Fatal, SendFailed, Unavailable
 from services.messaging.producer import Producer
 from services.messaging.redrive import Plan, Reason, newest, plan, send
 from services.messaging.settings import KafkaSettings
+
+_PROGRESS_S = 2.0
 
 
 @dataclass
@@ -97,6 +102,9 @@ async def _redrive(run: Run, choice: Choice) -> Outcome:
         )
         outcome.left.extend(planned.left)
         if run.execute:
+            if planned.send and (trip := await BreakerRow(database, run.group).read()) is not None:
+                waits = f"what is sent waits for `sagatrace dlq resume {run.group}`"
+                print(f"sagatrace: {run.group} has stopped ({trip.reason}): {waits}", file=sys.stderr)
             await _send(desk, planned, run, outcome)
         else:
             outcome.done.extend(planned.send)
@@ -105,22 +113,40 @@ async def _redrive(run: Run, choice: Choice) -> Outcome:
 
 async def _send(desk: DeadLetterDesk, planned: Plan, run: Run, outcome: Outcome) -> None:
     brokers, pause_s = KafkaSettings.read().bootstrap_servers, 0.0
-    with session():
-        async with Producer(brokers, client_id="sagatrace-dlq") as producer:
-            for letter in planned.send:
-                # After each, not by a schedule: what was held up is not made up for in a burst.
-                await asyncio.sleep(pause_s)
-                if not await desk.begin_redrive(letter, run.act, force=run.force):
-                    outcome.left.append((letter, Reason.UNDER_WAY))
-                    continue
-                try:
-                    await send(producer, run.group, letter, run.act.run_id)
-                except (SendFailed, Unavailable, Fatal) as error:
-                    await desk.take_back(letter)
-                    sent = f"{len(outcome.done)} of {len(planned.send)} were re-driven before"
-                    raise CannotRun(f"{run.group}: {error}; {sent}: run it again") from error
-                outcome.done.append(letter)
-                pause_s = 1 / run.rate
+    told_at = time.monotonic()
+    try:
+        with session():
+            async with Producer(brokers, client_id="sagatrace-dlq") as producer:
+                for letter in planned.send:
+                    # After each, not by a schedule: what was held up is not made up for in a burst.
+                    await asyncio.sleep(pause_s)
+                    if not await desk.begin_redrive(letter, run.act, force=run.force):
+                        outcome.left.append((letter, Reason.UNDER_WAY))
+                        continue
+                    await _send_one(desk, producer, letter, run)
+                    outcome.done.append(letter)
+                    pause_s = 1 / run.rate
+                    if time.monotonic() - told_at > _PROGRESS_S:
+                        told_at = time.monotonic()
+                        print(f"sagatrace: {_so_far(outcome, planned)}", file=sys.stderr)
+    except (SendFailed, Unavailable, Fatal) as error:
+        raise CannotRun(f"{run.group}: {error}; {_so_far(outcome, planned)}: run it again") from error
+    except asyncio.CancelledError:  # Ctrl-C
+        print(f"sagatrace: {_so_far(outcome, planned)}; what was just being sent is under way", file=sys.stderr)
+        raise
+
+
+def _so_far(outcome: Outcome, planned: Plan) -> str:
+    return f"{len(outcome.done)} of {len(planned.send)} are re-driven"
+
+
+async def _send_one(desk: DeadLetterDesk, producer: Producer, letter: DeadLetter, run: Run) -> None:
+    """Send a letter that is noted as sent; take the note back if it was not."""
+    try:
+        await send(producer, run.group, letter, run.act.run_id)
+    except (SendFailed, Unavailable, Fatal):
+        await desk.take_back(letter, run.act)
+        raise
 
 
 async def _discard(group: Group, choice: Choice, act: Act, *, execute: bool) -> Outcome:

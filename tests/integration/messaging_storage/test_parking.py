@@ -116,8 +116,24 @@ async def test_two_runs_at_once_send_a_letter_once(group: Group) -> None:
     (letter,) = group.topic
     begun = await asyncio.gather(*(group.desk.begin_redrive(letter, Act("x", new_id())) for _ in range(4)))
     assert sorted(begun) == [False, False, False, True]
-    await group.desk.take_back(letter)
+    await group.desk.take_back(letter, Act("x", new_id()))
     assert await group.desk.begin_redrive(letter, Act("x", new_id()))
+    assert [act["action"] for act in await group.desk.acts()] == ["redrive", "taken back", "redrive"]
+
+
+async def test_a_letter_that_failed_again_is_not_sent_by_the_run_that_read_it_before(group: Group) -> None:
+    """Whoever has read a letter before another's re-drive of it failed again sends it no more, not even by force."""
+    group.handler.refused = {1}
+    await group.receive(group.new("a", 1))
+    (stale,) = group.topic
+    await group.redrive()
+    await group.receive_retries()
+    newest = group.topic[-1]
+    assert newest.redrive_count == 1
+    for force in (False, True):
+        assert not await group.desk.begin_redrive(stale, Act("x", new_id()), force=force)
+    assert await group.desk.begin_redrive(newest, Act("x", new_id()))
+    assert await group.desk.begin_redrive(newest, Act("x", new_id()), force=True)
 
 
 async def test_a_record_that_keeps_failing_is_parked(database: Database) -> None:
@@ -314,8 +330,8 @@ async def test_order_per_key_survives_any_history(database: Database, seed: int)
     """
     source = random.Random(seed)
     handler = Refusing(database)
-    of_topic, of_retries = (Group(database, retries=0, handler=handler) for _ in range(2))
-    of_retries.letters, of_retries.retries = of_topic.letters, of_topic.retries
+    of_topic = Group(database, retries=0, handler=handler)
+    of_retries = Group(database, retries=0, handler=handler, beside=of_topic)
     sent: dict[str, list[int]] = {order: [] for order in "abc"}
     last = None
     for number in range(40):

@@ -31,3 +31,8 @@ def _harmless(character: str) -> str:
     if category.startswith("C") or category in _SEPARATORS:
         return character.encode("unicode_escape").decode()
     return character
+
+
+def is_text(given: str) -> bool:
+    """Tell whether an argument of the command was UTF-8, and can be compared with anything that is kept."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in given) and "\0" not in given

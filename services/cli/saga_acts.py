@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from services.cli.durations import age
 from services.cli.errors import CannotRun
 from services.cli.jaeger import Jaeger
+from services.cli.printable import is_text
 from services.cli.rows import cell, document, table
 from services.cli.session import operator, session
 from services.cli.stores import open_store
@@ -103,17 +104,24 @@ async def _sagas(wanted: Wanted, limit: int) -> list[SagaView]:
 async def _saga(saga_or_order: str) -> SagaHistoryView:
     async with _desk() as desk:
         try:
-            return await desk.saga(saga_or_order)
+            return await desk.saga(_text(saga_or_order))
         except NotFound:
             order = await _order_of(desk, saga_or_order)
             return await desk.saga((await desk.order(order)).saga_id)
+
+
+def _text(saga_or_order: str) -> str:
+    """Give an id that a database can be asked for."""
+    if not is_text(saga_or_order):
+        raise NotFound("saga")
+    return saga_or_order
 
 
 async def _order_of(desk: OrderDesk, saga_or_order: str) -> str:
     """Give the order that is meant, whether its id or its saga's was given."""
     for read in (desk.saga, desk.order):
         try:
-            return (await read(saga_or_order)).order_id
+            return (await read(_text(saga_or_order))).order_id
         except NotFound:
             continue
     raise CannotRun(f"there is no saga and no order {saga_or_order} in the store that DATABASE_URL names")

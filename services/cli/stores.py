@@ -13,6 +13,16 @@ from services.messaging.database import Database
 from services.messaging.errors import ConfigurationError, MessagingError
 from services.messaging.settings import DatabaseSettings
 
+_MIGRATE = "its tables are not those of this version, which `sagatrace migrate` makes"
+# SQLSTATE classes and codes (PostgreSQL, appendix A); SQLite says "no such table".
+_STATES = {
+    "28": "the user or the password is refused",
+    "3D000": "there is no database of this name",
+    "3F000": _MIGRATE,
+    "42P01": _MIGRATE,
+    "42703": _MIGRATE,
+}
+
 
 @asynccontextmanager
 async def open_store(service: str) -> AsyncIterator[Database]:
@@ -30,10 +40,19 @@ async def open_store(service: str) -> AsyncIterator[Database]:
     except MessagingError as error:
         raise CannotRun(f"the database of {service}: {error}: see DATABASE_URL") from error
     except DBAPIError as error:
-        reason = type(error.orig).__name__
-        raise CannotRun(f"the tables of {service} can't be used ({reason}): `sagatrace migrate` makes them") from error
+        raise CannotRun(_advice(service, error.orig)) from error
     finally:
         await database.close()
+
+
+def _advice(service: str, error: BaseException | None) -> str:
+    """Say what a driver's error means to an operator."""
+    state = str(getattr(error, "sqlstate", None) or "")
+    known = next((text for prefix, text in _STATES.items() if state.startswith(prefix)), None)
+    if known is None and "no such" in str(error):
+        known = _MIGRATE
+    told = known or f"it answers with {type(error).__name__} {state}".rstrip()
+    return f"the database of {service}: {told}: see DATABASE_URL"
 
 
 def _must_be_there(database: Database, service: str) -> None:

@@ -11,6 +11,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from services.messaging.crash_points import CrashPoint
 from services.messaging.errors import ConfigurationError
@@ -82,6 +84,11 @@ class DatabaseSettings(Settings):
     def _has_a_driver(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("sqlite+aiosqlite:///", "postgresql+asyncpg://")):
             raise ValueError("it starts with sqlite+aiosqlite:/// or postgresql+asyncpg://")
+        try:
+            make_url(url or "sqlite://")
+        except (ArgumentError, ValueError):  # whose text may quote a part of the password
+            escaped = "in a user or password @ : / and % are written %40 %3A %2F and %25"
+            raise ValueError(f"it is no URL: {escaped}, and a port is a number") from None
         return url
 
     def url_of(self, service: str) -> str:

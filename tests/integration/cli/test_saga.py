@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.trace import get_tracer
+from sqlalchemy import make_url
 
 from services.oms.saga import Status
 from services.oms.settings import TimeoutSettings
@@ -117,5 +118,23 @@ async def test_what_is_not_there_is_one_line(oms: OrderService, url: str, tmp_pa
         assert (code, out, err.count("\n")) == (2, "", 1), err
         assert hint in err
         assert "secret" not in err
+    code, out, err = saga(url, "show", "\udcff\udcfe")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "there is no saga" in err
+    assert "--unmoved" in saga(url, "list", "--unmoved", "9999999d")[2]
     assert not (tmp_path / "nowhere.sqlite").exists()
     assert "--unmoved" in saga(url, "list", "--unmoved", "1y")[2]
+
+
+def test_what_a_database_refuses_is_not_blamed_on_its_tables(postgres: str) -> None:
+    """A user or a database that is not there is named as that, with exit code 2, and without the URL."""
+    right = make_url(postgres)
+    for wrong, hint in (
+        (right.set(database="nowhere"), "there is no database of this name"),
+        (right.set(username="nobody", password="secret"), "the user or the password is refused"),
+    ):
+        code, out, err = saga(wrong.render_as_string(hide_password=False), "list")
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert hint in err
+        assert "migrate" not in err
+        assert "secret" not in err

@@ -42,6 +42,23 @@ def test_a_wrong_value_is_told_by_its_name_alone(
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql+asyncpg://u:p@x:{SECRET}@h/x",
+        "postgresql+asyncpg://u@h:notaport/x",
+        "postgresql+asyncpg://u@[::1/x",
+    ],
+)
+def test_a_url_that_is_none_is_told_without_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password that should have been escaped is not quoted, in part or as a whole."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(ConfigurationError, match=r"DATABASE_URL: .* %40") as caught:
+        DatabaseSettings.read()
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9"])
 def test_a_time_has_bounds(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A time that would wait for ever, or not at all, is refused."""

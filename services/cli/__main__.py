@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 from services.cli.extras import missing
 
@@ -17,6 +18,9 @@ def main() -> None:
         sys.exit(_CANNOT_RUN)
     from services.cli.app import app
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a record holds is anybody's, and the terminal's encoding may not have it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()
 
 

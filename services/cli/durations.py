@@ -8,6 +8,8 @@ from services.cli.errors import CannotRun
 
 _DURATION = re.compile(r"(\d{1,9})([smhd])")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+# A hundred years: what is older has no moment that a database could compare.
+_LONGEST_S = 36_525 * 86_400.0
 
 
 def seconds(duration: str, option: str) -> float:
@@ -19,7 +21,10 @@ def seconds(duration: str, option: str) -> float:
     read = _DURATION.fullmatch(duration)
     if read is None:
         raise CannotRun(f"{option} takes a duration such as 90s, 15m, 1h or 2d, not {duration!r}")
-    return float(read[1]) * _UNITS[read[2]]
+    found = float(read[1]) * _UNITS[read[2]]
+    if found > _LONGEST_S:
+        raise CannotRun(f"{option} takes at most a hundred years, 36525d, not {duration!r}")
+    return found
 
 
 def age(seconds: float) -> str:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol, Self
 
@@ -40,6 +40,8 @@ Header = tuple[str, bytes | None]
 # Kafka's own bounds.
 _MOST_PARTITION, _MOST_OFFSET = 2**31 - 1, 2**63 - 1
 _MOST_DIGITS = 19
+# Past any use, and within a row's integer.
+_MOST_REDRIVES = 1_000_000
 _PLACE = re.compile(r"(?P<topic>[A-Za-z0-9._-]{1,249})/(?P<partition>\d{1,10})@(?P<offset>\d{1,19})")
 
 
@@ -151,7 +153,7 @@ def read_dead_letter(record: Placed) -> DeadLetter:
         stacktrace=told.get(f"{OWN}stacktrace"),
         failed_at=_moment(failed_at),
         failed_span=told.get(FAILED_SPAN),
-        redrive_count=_number(told.get(REDRIVE_COUNT)) or 0,
+        redrive_count=_redrives(told),
         redrive_id=told.get(REDRIVE_ID),
         omitted=told.get(OMITTED),
     )
@@ -170,6 +172,15 @@ def text_of(record: Placed, name: str) -> str | None:
 def number_of(record: Placed, name: str) -> int | None:
     """Read one of our headers that holds a number."""
     return _number(text_of(record, name))
+
+
+def redrives_of(record: Placed) -> int:
+    """Tell how often a record was re-driven; nobody's word for it makes it more than a row can hold."""
+    return _redrives(_told(record.headers))
+
+
+def _redrives(told: Mapping[str, str]) -> int:
+    return min(_number(told.get(REDRIVE_COUNT)) or 0, _MOST_REDRIVES)
 
 
 def _told(headers: Iterable[Header]) -> Mapping[str, str]:
@@ -199,6 +210,6 @@ def _number(text: str | None) -> int | None:
 def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text or "")
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):  # the latter at either end of the calendar
         return None
-    return moment if moment.tzinfo is not None else None

@@ -11,11 +11,11 @@ from opentelemetry.trace import Link
 from services.messaging.dead_letter_story import (
     FAILED_SPAN,
     ORIGINAL,
-    REDRIVE_COUNT,
     Header,
     Place,
     number_of,
     origin_of,
+    redrives_of,
     text_of,
 )
 from services.messaging.dead_letters import Record
@@ -56,7 +56,7 @@ class Received:
     @cached_property
     def redrives(self) -> int:
         """How often it was re-driven."""
-        return (number_of(self.record, REDRIVE_COUNT) or 1) if self.is_redriven else 0
+        return (redrives_of(self.record) or 1) if self.is_redriven else 0
 
     @cached_property
     def original(self) -> Record:

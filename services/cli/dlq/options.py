@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.cli.dlq.choice import Choice, ago, offset
 from services.cli.durations import seconds
 from services.cli.errors import CannotRun
+from services.cli.printable import is_text
 from services.cli.session import operator
 from services.contracts import new_id
 from services.messaging.dead_letter_desk import Act
@@ -24,13 +25,23 @@ def choice(  # noqa: PLR0913, PLR0917  one parameter a filter
         CannotRun: one is wrong; the text names it.
     """
     return Choice(
-        errors=tuple(errors or ()),
-        types=tuple(types or ()),
-        keys=tuple(keys or ()),
+        errors=_texts(errors, "--error"),
+        types=_texts(types, "--type"),
+        keys=_texts(keys, "--key"),
         offsets=tuple(offset(text) for text in offsets or ()),
-        since=ago(seconds(since, "--since")) if since else None,
-        until=ago(seconds(until, "--until")) if until else None,
+        since=None if since is None else ago(seconds(since, "--since")),
+        until=None if until is None else ago(seconds(until, "--until")),
     )
+
+
+def _texts(given: list[str] | None, option: str) -> tuple[str, ...]:
+    """Give the values of a filter; an empty one, maybe of a shell's variable that is not set, would choose all."""
+    for text in given or ():
+        if not text:
+            raise CannotRun(f"{option} is empty: leave it out to choose all")
+        if not is_text(text):
+            raise CannotRun(f"{option} is no text in UTF-8: {text!r}")
+    return tuple(given or ())
 
 
 def narrowed(chosen: Choice) -> Choice:

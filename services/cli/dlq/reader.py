@@ -43,6 +43,10 @@ class About:
     size: int | None
 
 
+class Unreadable(CannotRun):
+    """A record of the topic is none that the client can read, and so nothing behind it is."""
+
+
 Chosen = Callable[[DeadLetter, About], bool]
 
 
@@ -58,6 +62,7 @@ async def read_letters(group: str, *, keeps_value: Chosen = lambda *_: False) ->
     """Read a group's dead letters, with the values of those that `keeps_value` chooses.
 
     Raises:
+        Unreadable: a record has a header whose name is not UTF-8.
         CannotRun: no broker answers at KAFKA_BOOTSTRAP_SERVERS, or it goes silent, or there is no such topic.
     """
     topic = dead_letter_topic(group)
@@ -115,7 +120,7 @@ async def _connected(topic: str) -> AsyncIterator[AIOKafkaConsumer]:
         reason = f"{topic} can't be read at KAFKA_BOOTSTRAP_SERVERS={brokers}: {type(error).__name__}"
         raise CannotRun(reason) from error
     except UnicodeDecodeError as error:
-        raise CannotRun(f"{topic} holds a record that this client can't read: a header's name is no UTF-8") from error
+        raise Unreadable(f"{topic} holds a record that this client can't read: a header's name is no UTF-8") from error
     finally:
         await close_consumer(client, _STOP_S)
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from services.cli.dlq import rendering
 from services.cli.dlq.choice import Choice
 from services.cli.dlq.groups import Group
-from services.cli.dlq.reader import Chosen, Letters, read_letters
+from services.cli.dlq.reader import About, Chosen, Letters, Unreadable, read_letters
 from services.cli.errors import CannotRun
 from services.cli.jaeger import Jaeger
 from services.cli.rows import document
 from services.cli.stores import open_store
 from services.messaging.breaker_row import BreakerRow
 from services.messaging.dead_letter_desk import DeadLetterDesk, Entry
-from services.messaging.dead_letter_story import Place
+from services.messaging.dead_letter_story import DeadLetter, Place
 from services.messaging.redrive import newest
 
 
@@ -35,18 +35,21 @@ def show_list(groups: Sequence[Group], choice: Choice, limit: int, *, every: boo
     """Print the chosen letters of groups: the open ones, or all.
 
     Raises:
+        Unreadable: a group has a letter that can't be read; all other groups are shown before.
         CannotRun: the broker or a database is away.
     """
     documents: list[dict[str, Any]] = []
+    faults: list[str] = []
     for group in groups:
-        letters, known = asyncio.run(_letters(group, lambda *_: False))
-        found = []
-        for letter in newest(letters.letters):
-            entry, about = known.entries.get(letter.origin or letter.at), letters.about[letter.at]
-            is_open = entry is None or entry.closed_at is None
-            if (every or is_open) and choice(letter, about):
-                found.append((letter, about, rendering.status_of(letter, entry)))
-        documents += [rendering.fields(*one) | {"group": group.value} for one in found[:limit]]
+        try:
+            letters, known = asyncio.run(_letters(group, lambda *_: False))
+        except Unreadable as fault:
+            faults.append(str(fault))
+            continue
+        found = list(_listed(letters, known, choice, every=every))
+        documents += [
+            rendering.fields(*one) | {"group": group.value, "stopped": known.stopped} for one in found[:limit]
+        ]
         if not as_json:
             print(f"{group}: {len(found)} dead letter{'' if len(found) == 1 else 's'}")
             if known.stopped:
@@ -55,8 +58,19 @@ def show_list(groups: Sequence[Group], choice: Choice, limit: int, *, every: boo
                 print(rendering.lines(found[:limit]))
             if len(found) > limit:
                 print(f"and {len(found) - limit} more: see --limit")
-    if as_json:
+    if as_json and len(faults) < len(groups):
         print(document(documents))
+    if faults:
+        raise Unreadable("; ".join(faults))
+
+
+def _listed(letters: Letters, known: _Known, choice: Choice, *, every: bool) -> Iterator[tuple[DeadLetter, About, str]]:
+    """Give the letters that are meant, each with what it is about and how it stands."""
+    for letter in newest(letters.letters):
+        entry, about = known.entries.get(letter.origin or letter.at), letters.about[letter.at]
+        is_open = entry is None or entry.closed_at is None
+        if (every or is_open) and choice(letter, about):
+            yield letter, about, rendering.status_of(letter, entry)
 
 
 def show_one(group: Group, at: tuple[int, int], jaeger: str, *, value: bool, as_json: bool) -> None:

@@ -13,16 +13,17 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.structs import RecordMetadata
 
 from services.contracts import encode, events
-from services.contracts.topics import NOTIFICATION_GROUP, dead_letter_topic, retry_topic
+from services.contracts.topics import INVENTORY_GROUP, NOTIFICATION_GROUP, dead_letter_topic, retry_topic
 from services.messaging import Producer
 from services.messaging.breaker_row import BreakerRow
 from services.messaging.database import Database
 from services.messaging.dead_letter_story import ORIGINAL, OWN, Header
 from services.messaging.migrations import upgrade
 from services.messaging.tally import Cooldown
-from tests.support.broker import Broker, create_topics
+from tests.support.broker import Broker, create_topics, embedded_broker
 from tests.support.databases import sqlite_url
 from tests.support.operator import OPERATOR, Operator
+from tests.support.unreadable import send_unreadable
 
 GROUP = NOTIFICATION_GROUP
 ESCAPE = "\x1b]0;pwned\x07\x1b[2J\x9b31m"
@@ -211,8 +212,10 @@ async def test_a_letter_that_could_not_be_sent_goes_with_the_next_run(dlq: Topic
     code, out, err = narrow.run(*chosen)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "SAGATRACE_PRODUCER_MAX_BYTES" in err
-    assert "1 of 2 were re-driven before" in err
+    assert "1 of 2 are re-driven" in err
     assert [letter["at"] for letter in dlq.operator.json(*chosen)["done"]] == [large]
+    acts = dlq.operator.json("dlq", "show", GROUP, large)["acts"]
+    assert [act["action"] for act in acts] == ["redrive", "taken back", "redrive"]
     assert [len(record.value or b"") for record in await retried(dlq)] == [1, 2000]
 
 
@@ -237,6 +240,12 @@ async def test_a_group_that_its_breaker_stopped_goes_on_by_command(dlq: Topic) -
     await BreakerRow(database, GROUP).trip("10 dead letters in a row", Cooldown(30, 60, 1))
     await database.close()
     assert "stopped: 10 dead letters in a row" in dlq.operator.run("dlq", "list", GROUP)[1]
+    await dlq.add(b"1")
+    (told,) = dlq.operator.json("dlq", "list", GROUP, "--key", dlq.key)
+    assert told["stopped"] == "10 dead letters in a row"
+    code, _, err = dlq.operator.run("dlq", "redrive", GROUP, "--key", dlq.key, "--execute")
+    assert (code, err.count("\n")) == (0, 1)
+    assert f"{GROUP} has stopped (10 dead letters in a row)" in err
     assert dlq.operator.run("dlq", "resume", GROUP, "--reason", "fixed") == (0, f"{GROUP} goes on\n", "")
     assert "nothing to resume" in dlq.operator.run("dlq", "resume", GROUP)[1]
     assert "stopped" not in dlq.operator.run("dlq", "list", GROUP)[1]
@@ -252,6 +261,10 @@ async def test_what_it_cannot_do_is_one_line(dlq: Topic) -> None:
         (dlq.operator, ["show", GROUP, "17"], "PARTITION:OFFSET"),
         (dlq.operator, ["show", GROUP, "0:999999"], "dlq list"),
         (dlq.operator, ["list", GROUP, "--since", "1y"], "--since"),
+        (dlq.operator, ["list", GROUP, "--until", "9999999d"], "--until"),
+        (dlq.operator, ["list", GROUP, "--key", "\udcff"], "--key"),
+        (dlq.operator, ["redrive", GROUP, "--since", "", "--execute"], "--since"),
+        (dlq.operator, ["discard", GROUP, "--error", "", "--reason", "x", "--execute"], "--error"),
         (dlq.operator, ["discard", GROUP, "--reason", "x", "--execute"], "--offset"),
         (dlq.operator, ["discard", GROUP, "--reason", " ", "--key", dlq.key, "--execute"], "--reason"),
         (away, ["list", GROUP], "KAFKA_BOOTSTRAP_SERVERS"),
@@ -261,3 +274,33 @@ async def test_what_it_cannot_do_is_one_line(dlq: Topic) -> None:
         assert (code, out, err.count("\n")) == (2, "", 1), (arguments, err)
         assert hint in err
     assert len(dlq.list()) == 1
+
+
+@pytest.mark.brokers("embedded")
+async def test_a_letter_that_claims_anything_can_be_discarded(dlq: Topic) -> None:
+    """Counts and times that no row could hold, of a record that anybody wrote, keep nobody from closing it."""
+    sent = await dlq.add(
+        b"1",
+        redrive_count="99999999999",
+        failed_at="0001-01-01T00:00:00+23:59",
+        error_type="a\0b",
+        original_offset=2**63,
+    )
+    options = ("--offset", at(sent), "--reason", "not ours", "--execute")
+    assert len(dlq.operator.json("dlq", "discard", GROUP, *options)["done"]) == 1
+    assert dlq.list() == []
+
+
+async def test_a_letter_that_can_not_be_read_hides_no_other_group(tmp_path: Path) -> None:
+    """A list of all groups shows those that can be read, and then says which can't, with exit code 2."""
+    url = sqlite_url(tmp_path, "notification")
+    await upgrade(url, "notification")
+    unreadable = dead_letter_topic(INVENTORY_GROUP)
+    with embedded_broker() as own:
+        dlq = Topic(own, "order-1", Operator({"KAFKA_BOOTSTRAP_SERVERS": own, "DATABASE_URL": url}))
+        await dlq.add(b"1")
+        await send_unreadable(own, unreadable, b"key")
+        code, out, err = dlq.operator.run("dlq", "list")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert f"{GROUP}: 1 dead letter" in out
+    assert f"{unreadable} holds a record that this client can't read" in err

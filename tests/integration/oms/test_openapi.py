@@ -14,6 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
+# Loaded here, and not when the document is read: pytest parses what it loads of schemathesis, the API's thread parses
+# where it writes a traceback, and CPython 3.11 fails when both do at the same time.
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
 from services.oms.saga import Status
 from tests.support.api_server import running_api
 from tests.support.databases import sqlite_url
@@ -43,7 +47,7 @@ OPERATIONS = [
 
 
 @pytest.fixture(scope="module")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenApiSchema]:
     """The document that the running API gives of itself to who has the token."""
     with running_api(sqlite_url(tmp_path_factory.mktemp("api")), TOKEN) as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"})

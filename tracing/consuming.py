@@ -16,7 +16,7 @@ import asyncio
 import functools
 import inspect
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain, islice
 from time import time_ns
 from typing import Any, Final
@@ -41,9 +41,6 @@ GetMany = Callable[..., Awaitable[dict[TopicPartition, list[Received]]]]
 
 #: Nanoseconds; a receive that took less found its message prefetched.
 WAITED: Final = 100_000
-#: The values of `poll_spans` with which one that found its messages prefetched has no span.
-_GETONE_SPARED: Final = ("waited", "waited_getone")
-_GETMANY_SPARED: Final = ("waited",)
 #: Seconds that the asynchronous hooks of one poll may take before its span ends without them.
 _HOOK_TIMEOUT_S: Final = 10.0
 
@@ -66,9 +63,10 @@ class Poll:
         """Trace and count the record of a `getone`."""
         self._ended = time_ns()
         try:
-            wanted = self._wanted(_GETONE_SPARED)
-            metrics = self._telemetry.metrics
-            if not wanted and self._telemetry.options.consume_hook is None and not metrics.enabled:
+            telemetry = self._telemetry
+            metrics = telemetry.metrics
+            wanted = self._wanted(spared=telemetry.spares_getone)
+            if not wanted and not metrics.enabled and telemetry.options.consume_hook is None:
                 return
             route = self._routes.get(semconv.POLL, record.topic)
             if not route.traced:
@@ -137,7 +135,7 @@ class Poll:
         return self._start(route.name, attributes, () if context is None else (Link(context),))
 
     def _start_batch(self, chunk: Sequence[Record]) -> Span:
-        if not self._wanted(_GETMANY_SPARED):
+        if not self._wanted(spared=self._telemetry.spares_getmany):
             return trace.INVALID_SPAN
         read = self._telemetry.propagation.span_context
         contexts = [read(record.headers) for record in chunk]
@@ -157,16 +155,15 @@ class Poll:
     def _start(self, name: str, attributes: dict[str, AttributeValue], links: Sequence[Link]) -> Span:
         return self._telemetry.spans.start(name, None, SpanKind.CLIENT, attributes, links, self._started)
 
-    def _wanted(self, spared: Container[object]) -> bool:
+    def _wanted(self, *, spared: bool) -> bool:
         """Tell whether there may be a span, as far as that is known before any header is read.
 
         Args:
-            spared: the values of `poll_spans` with which a receive that did not wait has none.
+            spared: whether a receive that found its messages prefetched has none.
         """
-        wanted = self._telemetry.options.poll_spans
-        if wanted in spared:
-            return self._ended - self._started >= WAITED and not self._dropped()
-        return wanted is not False and not self._dropped()
+        if spared and self._ended - self._started < WAITED:
+            return False
+        return self._telemetry.options.poll_spans is not False and not self._dropped()
 
     def _dropped(self) -> bool:
         return self._telemetry.spans.drops(trace.get_current_span().get_span_context())

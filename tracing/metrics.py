@@ -57,11 +57,14 @@ class Metrics:
     @property
     def enabled(self) -> bool:
         """Whether anybody collects: not without a meter provider, nor with one that does nothing."""
-        if not self._enabled:
-            # The API's stand-in for a provider that is not there yet keeps the real instrument in this attribute; on
-            # any other instrument the attribute is missing and the instrument itself is the answer. It stays the same.
-            instrument = getattr(self._operation, "_real_instrument", self._operation)
-            self._enabled = instrument is not None and not isinstance(instrument, NoOpHistogram)
+        if self._enabled:
+            return True
+        # The API's stand-in for a provider that is not there yet keeps the real instrument in this attribute; on any
+        # other instrument the attribute is missing and the instrument itself is the answer. It stays the same.
+        instrument = getattr(self._operation, "_real_instrument", self._operation)
+        if instrument is None:
+            return False
+        self._enabled = not isinstance(instrument, NoOpHistogram)
         return self._enabled
 
     def operation(self, labels: Labels, duration_ns: int, error: str | None = None) -> None:

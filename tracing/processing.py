@@ -18,7 +18,7 @@ from contextvars import Token
 from itertools import islice
 from time import time_ns
 from types import TracebackType
-from typing import Final, cast
+from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
@@ -86,7 +86,7 @@ class Processing:
     def _enter(self, context: Context) -> None:
         # A record may be a named tuple, so being a sequence alone does not tell.
         self._single = hasattr(self._record, "topic") or not isinstance(self._record, Sequence)
-        self._records = cast("Sequence[Record]", (self._record,) if self._single else self._record)
+        self._records: Sequence[Record] = (self._record,) if self._single else self._record  # type: ignore[assignment]
         self._error: str | None = None
         telemetry = self._telemetry
         routes = telemetry.handlers(self._group)
@@ -97,7 +97,7 @@ class Processing:
             (record,) = self._records
             route = routes.get(semconv.PROCESS, record.topic)
             parent, message = extract_onto(telemetry.propagation, record.headers, context)
-            if message is not None and telemetry.options.process_parent == "ambient":
+            if message is not None and telemetry.ambient_parent:
                 parent = trace.set_span_in_context(trace.get_current_span(context), parent)
             else:
                 above = message
@@ -116,14 +116,17 @@ class Processing:
             self._span = trace.get_current_span(parent)
             return parent
         inside = parent
-        self._started = time_ns()
-        if telemetry.spans.drops(above):
+        dropped, measured = telemetry.spans.drops(above), telemetry.metrics.enabled
+        if dropped:
             self._span = NonRecordingSpan(above)
-        else:
+            if not measured:
+                return parent
+        self._started = time_ns()
+        if not dropped:
             self._start(route, ambient, parent, message)
             self._route = route
             inside = trace.set_span_in_context(self._span, parent)
-        if telemetry.metrics.enabled:
+        if measured:
             self._route = route
             self._count()
             inside = set_value(_PROCESSING, self, inside)
@@ -148,7 +151,7 @@ class Processing:
     def _all_links(self, ambient: Context, message: SpanContext | None) -> list[Link]:
         links = [Link(message)] if message is not None else []
         if self._single:
-            if ambient and message is not None and self._telemetry.options.process_parent == "message":
+            if ambient and message is not None and not self._telemetry.ambient_parent:
                 span = trace.get_current_span(ambient)
                 if span.is_recording():
                     links.append(Link(span.get_span_context(), _AMBIENT))

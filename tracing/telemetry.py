@@ -49,6 +49,7 @@ class Telemetry:
         "_clients",
         "_handlers",
         "active",
+        "ambient_parent",
         "background",
         "captured_headers",
         "metrics",
@@ -56,6 +57,8 @@ class Telemetry:
         "propagation",
         "render_key",
         "spans",
+        "spares_getmany",
+        "spares_getone",
     )
 
     def __init__(self, options: Options | None = None) -> None:
@@ -67,6 +70,11 @@ class Telemetry:
         self.captured_headers = frozenset(self.options.captured_headers)
         #: Whether the clients are wrapped: a wrapper that outlives `uninstrument()` passes calls through.
         self.active = False
+        #: Whether the parent of a record's process span is what is current, and not its sender's span.
+        self.ambient_parent = self.options.process_parent == "ambient"
+        #: Whether a receive that found its messages prefetched has no span of its own.
+        self.spares_getone = self.options.poll_spans in {"waited", "waited_getone"}
+        self.spares_getmany = self.options.poll_spans == "waited"
         #: Hooks that run as tasks, held so that none is collected while it runs.
         self.background: set[asyncio.Task[None]] = set()
         self._clients: WeakKeyDictionary[object, Client] = WeakKeyDictionary()

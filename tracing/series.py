@@ -98,11 +98,12 @@ class _Stream(NamedTuple):
 class Series:
     """One instrument with one set of labels."""
 
-    __slots__ = ("_instrument", "_labels", "_readers", "_record", "_samples", "_streams")
+    __slots__ = ("_instrument", "_is_known", "_labels", "_readers", "_record", "_samples", "_streams")
 
     def __init__(self, instrument: Counter | Histogram, labels: Attributes) -> None:
         # The API's stand-in for a provider that was not there yet keeps the real instrument.
         self._instrument: Any = getattr(instrument, "_real_instrument", None) or instrument
+        self._is_known = _known(self._instrument)
         self._record = _way(instrument)
         self._labels = labels
         #: The readers that the streams are of; None while there are no streams.
@@ -133,7 +134,7 @@ class Series:
     def _bind(self) -> None:
         """Find the aggregations that a measurement has just been added to."""
         self._readers = None
-        if not _known(self._instrument):
+        if not self._is_known:
             return
         try:
             consumer = self._instrument._measurement_consumer

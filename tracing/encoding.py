@@ -13,7 +13,7 @@ finished span that is exactly the SDK's, what is inside is read directly; any ot
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from struct import Struct
 from typing import Any, Final
 
@@ -25,7 +25,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Status, StatusCode, TraceState
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
-from tracing.protobuf import Remembered, attributes, sized, text, varint
+from tracing.attributes import attributes
+from tracing.protobuf import BeforeField, Remembered, sized, text, varint
 
 #: trace_id = 1 and span_id = 2, of a Span as of a Link.
 _IDS: Final = Struct(">2s16s2sQ")
@@ -38,28 +39,32 @@ _TIMES: Final = Struct("<BBBQBQ")
 _FIXED64: Final = Struct("<cQ")
 #: SpanFlags, a fixed32: it is known whether the other span is remote (bit 8), and it is (bit 9).
 _LOCAL_PARENT, _REMOTE_PARENT = b"\x85\x01\x00\x01\x00\x00", b"\x85\x01\x00\x03\x00\x00"
+_UNSET_LOCAL, _UNSET_REMOTE = b"\x7a\x00" + _LOCAL_PARENT, b"\x7a\x00" + _REMOTE_PARENT
 _LOCAL_LINK, _REMOTE_LINK = b"\x35\x00\x01\x00\x00", b"\x35\x00\x03\x00\x00"
 
-#: What `encode_span` reads of a span, from inside or through its properties.
-_READ: Final = (
-    "context",
-    "parent",
-    "name",
-    "kind",
-    "start_time",
-    "end_time",
-    "attributes",
-    "events",
-    "links",
-    "status",
+#: What `encode_span` reads of a span: through its properties; of a finished span of the SDK's from inside; of a lean
+#: span, which has no containers, and so drops nothing.
+_OUTSIDE: Final = attrgetter(
+    *("context", "parent", "name", "kind", "start_time", "end_time", "status"),
+    *("attributes", "dropped_attributes", "events", "dropped_events", "links", "dropped_links"),
 )
-_INSIDE: Final = attrgetter(*(f"_{name}" for name in _READ))
-_OUTSIDE: Final = attrgetter(*_READ)
+_INSIDE: Final = attrgetter(
+    *("_context", "_parent", "_name", "_kind", "_start_time", "_end_time", "_status"),
+    *("_attributes._dict", "_attributes.dropped", "_events._dq", "_events.dropped", "_links._dq", "_links.dropped"),
+)
+_LEAN: Final = attrgetter(
+    *("_context", "_parent", "_name", "_kind", "_start_time", "_end_time", "_status"),
+    *("_attributes", "_dropped", "_events", "_dropped", "_links", "_dropped"),
+)
+#: The same of a link.
+_OUTSIDE_LINK: Final = attrgetter("context", "attributes", "dropped_attributes")
+_INSIDE_LINK: Final = attrgetter("_context", "_attributes._dict", "_attributes.dropped")
 
 #: The status of a span of ours until it gets another.
 UNSET: Final = Status(StatusCode.UNSET)
 
 _names: Final = Remembered()
+_before_span: Final = BeforeField(b"\x12")
 
 
 #: The bytes of a span, and what they belong under.
@@ -72,47 +77,49 @@ def encode_span(span: ReadableSpan) -> bytes:  # noqa: C901, PLR0912 - a call fo
     Raises:
         Exception: the span holds what the official encoder fails on as well, such as a name that is no Unicode.
     """
-    if type(span) in transparent:
-        context, parent, name, kind, start, end, described, events, links, status = _INSIDE(span)
-        lost = lost_events = lost_links = 0
-        if type(described) is not dict:  # a lean span that has one has no container at all
-            described, lost = _open(described)
-            events, lost_events = _open(events)
-            links, lost_links = _open(links)
-    else:
-        context, parent, name, kind, start, end, described, events, links, status = _OUTSIDE(span)
-        lost, lost_events, lost_links = span.dropped_attributes, span.dropped_events, span.dropped_links
+    try:
+        if type(span) not in transparent:
+            fields = _asked(span)
+        else:
+            fields = _LEAN(span) if type(span._attributes) is dict else _INSIDE(span)  # noqa: SLF001 - checked by `_as_known`
+    except AttributeError:  # the SDK's class, made by hand without the SDK's containers
+        fields = _asked(span)
+    context, parent, name, kind, start, end, status, described, lost, events, lost_events, links, lost_links = fields
     trace_id, span_id, _, _, state, _ = context
-    flags = _LOCAL_PARENT
     if parent is None:
         written = [_IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id), _trace_state(state)]
+    elif state is DEFAULT_TRACE_STATE:
+        written = [_CHILD_IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id, b"\x22\x08", parent[1])]
     else:
-        if parent[2]:
-            flags = _REMOTE_PARENT
-        if state is DEFAULT_TRACE_STATE:
-            ids = _CHILD_IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id, b"\x22\x08", parent[1])
-            written = [ids]
-        else:
-            ids = _IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id)
-            written = [ids, _trace_state(state), b"\x22\x08", parent[1].to_bytes(8)]
+        ids = _IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id)
+        written = [ids, _trace_state(state), b"\x22\x08", parent[1].to_bytes(8)]
     written.append(_names.get(name) or _names.add(name, text(b"\x2a", name)))
     if start and end:
         written.append(_TIMES.pack(0x30, kind._value_ + 1, 0x39, start, 0x41, end))
     else:
         written += (bytes((0x30, kind.value + 1)), _time(b"\x39", start), _time(b"\x41", end))
     if described:
-        written.append(attributes(b"\x4a", described.items()))
+        written.append(attributes(b"\x4a", described))
     if lost:
         written.append(_count(b"\x50", lost))
     if events or lost_events:
         written += (*map(_event, events), _count(b"\x60", lost_events))
-    if links:
-        written += map(_link, links)
+    for link in links:
+        written.append(_link(link))
     if lost_links:
         written.append(_count(b"\x70", lost_links))
-    written.append(b"\x7a\x00" if status is UNSET else _status(status))
-    written.append(flags)
+    remote = parent is not None and parent[2]
+    if status is UNSET:
+        written.append(_UNSET_REMOTE if remote else _UNSET_LOCAL)
+    else:
+        written += (_status(status), _REMOTE_PARENT if remote else _LOCAL_PARENT)
     return b"".join(written)
+
+
+def _asked(span: ReadableSpan) -> tuple[Any, ...]:
+    """Read a span through its properties, any of which may have nothing to say."""
+    *fields, described, lost, events, lost_events, links, lost_links = _OUTSIDE(span)
+    return *fields, described or {}, lost, events or (), lost_events, links or (), lost_links
 
 
 def span_id_of(body: bytes) -> int:
@@ -151,9 +158,11 @@ def _event(event: Event) -> bytes:
 
 def _link(link: Link) -> bytes:
     """Write a Link: trace_id = 1, span_id = 2, attributes = 4, dropped_attributes_count = 5, flags = 6."""
-    trace_id, span_id, remote, _, _, _ = link.context
+    try:
+        (trace_id, span_id, remote, _, _, _), held, lost = _INSIDE_LINK(link)
+    except AttributeError:
+        (trace_id, span_id, remote, _, _, _), held, lost = _OUTSIDE_LINK(link)
     flags = _REMOTE_LINK if remote else _LOCAL_LINK
-    held, lost = _open(link.attributes)
     if not held and not lost:
         return _BARE_LINK.pack(b"\x6a\x21\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id, flags)
     ids = _IDS.pack(b"\x0a\x10", trace_id.to_bytes(16), b"\x12\x08", span_id)
@@ -162,7 +171,7 @@ def _link(link: Link) -> bytes:
 
 def _described(tag: bytes, held: Mapping[str, object], count_tag: bytes, lost: int) -> bytes:
     """Write attributes, and how many were dropped."""
-    return (attributes(tag, held.items()) if held else b"") + _count(count_tag, lost)
+    return (attributes(tag, held) if held else b"") + _count(count_tag, lost)
 
 
 def _status(status: Status | None) -> bytes:
@@ -185,7 +194,7 @@ def encode_request(spans: Iterable[EncodedSpan]) -> bytes:
         if resource is not last[0] or scope is not last[1]:
             group = groups.setdefault(resource, {}).setdefault(scope or None, [])
             last = resource, scope
-        group += (b"\x12", varint(len(body)), body)
+        group.append(body)
     written: list[bytes] = []
     for resource, scopes in groups.items():
         written += _nested(b"\x0a", _resource_spans(resource, scopes))
@@ -199,7 +208,7 @@ def _nested(tag: bytes, content: list[bytes]) -> list[bytes]:
 
 def _resource_spans(resource: Resource, scopes: dict[InstrumentationScope | None, list[bytes]]) -> list[bytes]:
     """Write ResourceSpans: resource = 1, scope_spans = 2, schema_url = 3."""
-    written = [b"\x0a", sized(attributes(b"\x0a", resource.attributes.items()))]
+    written = [b"\x0a", sized(attributes(b"\x0a", resource.attributes))]
     for scope, spans in scopes.items():
         written += _nested(b"\x12", _scope_spans(scope, spans))
     return [*written, text(b"\x1a", resource.schema_url)]
@@ -207,21 +216,22 @@ def _resource_spans(resource: Resource, scopes: dict[InstrumentationScope | None
 
 def _scope_spans(scope: InstrumentationScope | None, spans: list[bytes]) -> list[bytes]:
     """Write ScopeSpans: scope = 1, spans = 2, schema_url = 3."""
+    written = [_before_span[len(span)] + span for span in spans]
     if scope is None:
-        return [b"\x0a\x00", *spans]
-    named = text(b"\x0a", scope.name) + text(b"\x12", scope.version)
-    named += attributes(b"\x1a", (scope.attributes or {}).items())
-    return [b"\x0a", sized(named), *spans, text(b"\x1a", scope.schema_url)]
+        return [b"\x0a\x00", *written]
+    named = text(b"\x0a", scope.name) + text(b"\x12", scope.version) + attributes(b"\x1a", scope.attributes or {})
+    return [b"\x0a", sized(named), *written, text(b"\x1a", scope.schema_url)]
 
 
 def _as_known() -> bool:
     """Tell whether the SDK's finished spans are built as they are read here."""
+    described = BoundedAttributes(attributes={"b": "c"})
+    span = ReadableSpan("a", attributes=described, events=BoundedList(1), links=BoundedList(1), resource=Resource({}))
     try:
-        span = ReadableSpan("a", attributes=BoundedAttributes(attributes={"b": "c"}), resource=Resource({}))
-        inside = dict(zip(_READ, _INSIDE(span), strict=True))
-        return inside["name"] == "a" and _open(inside["attributes"]) == ({"b": "c"}, 0) and not _open(BoundedList(1))[1]
+        name, held, lost, _, lost_events, _, lost_links = itemgetter(2, *range(7, 13))(_INSIDE(span))
     except AttributeError:
         return False
+    return (name, dict(held), lost, lost_events, lost_links) == ("a", {"b": "c"}, 0, 0, 0)
 
 
 #: The classes of spans whose inside `encode_span` reads.

@@ -64,6 +64,7 @@ class KafkaSpan(Span):
     #: One for all of them: it is held for the length of an assignment, on the SDK's way alone.
     _lock = threading.Lock()
     _sampler = _trace_config = _record_end_metrics = None
+    _dropped = 0
     _record_exception = _set_status_on_exception = True
 
     def set_attribute(self, key: str, value: Any) -> None:  # noqa: ANN401 - the SDK's signature

@@ -2,7 +2,8 @@
 
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
+import tracemalloc
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -233,6 +234,43 @@ foreign = st.builds(
 def test_spans_of_other_classes_have_the_bytes_of_the_official_encoder(spans: list[ReadableSpan]) -> None:
     """What is no span of the SDK's own class is asked through its properties, with the same result."""
     assert ours(spans) == official(spans)
+
+
+@settings(batches, max_examples=200)
+@given(st.lists(st.tuples(*[values | bad] * 3), min_size=3, max_size=12))
+def test_what_a_key_had_before_does_not_decide_how_a_value_of_it_is_written(rows: list[tuple[Any, ...]]) -> None:
+    """Spans with the same keys have the bytes of the official encoder, however the types of their values change."""
+    context = SpanContext(1, 2, is_remote=False)
+    for row in rows:
+        described = dict(zip(("first", "second", "third"), row, strict=True))
+        spans = [Foreign("span", context, resource=Resource({}), attributes=described)]
+        assert ours(spans) == official(spans)
+
+
+def grown_by(described: Iterable[dict[str, Any]]) -> int:
+    """Encode a span with each of these attributes and return the bytes of memory that this leaves taken."""
+    context = SpanContext(1, 2, is_remote=False)
+    tracemalloc.start()
+    try:
+        for each in described:
+            encode_span(Foreign("span", context, resource=Resource({}), attributes=each))
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+
+def test_keys_and_strings_without_end_take_no_memory_without_end() -> None:
+    """What spans with ever new keys, or ever new strings of the same ones, leave behind is bounded."""
+    assert grown_by({f"key.{number}": 1} for number in range(5000)) < 300_000
+    assert grown_by({"key": f"{number:040d}"} for number in range(5000)) < 100_000
+    assert grown_by({"key": "x" * number} for number in range(5000)) < 200_000
+
+
+def test_sequences_of_keys_without_end_take_no_memory_without_end() -> None:
+    """What spans leave behind whose keys come in ever new orders, and often in each, is bounded."""
+    orders = [dict.fromkeys(order, 1) for order in itertools.permutations("abcdef")]
+    often = itertools.chain.from_iterable(itertools.repeat(each, 70) for each in orders)
+    assert grown_by(often) < 3_000_000
 
 
 @settings(batches, max_examples=30)

@@ -67,7 +67,7 @@ def _official(spans: Sequence[ReadableSpan]) -> bytes:
 
 
 def _ours(spans: Sequence[ReadableSpan]) -> bytes:
-    return encode_request([(span.resource, span.instrumentation_scope, encode_span(span)) for span in spans])
+    return encode_request((span.resource, span.instrumentation_scope, encode_span(span)) for span in spans)
 
 
 _ENCODERS: Final[Mapping[str, Callable[[Sequence[ReadableSpan]], bytes]]] = {"official": _official, "ours": _ours}

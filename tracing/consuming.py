@@ -51,13 +51,18 @@ class Poll:
     __slots__ = ("_args", "_consumer", "_ended", "_kwargs", "_started", "_telemetry")
 
     def __init__(
-        self, telemetry: Telemetry, consumer: AIOKafkaConsumer, args: tuple[TopicPartition, ...], kwargs: dict[str, Any]
+        self,
+        telemetry: Telemetry,
+        consumer: AIOKafkaConsumer,
+        args: tuple[TopicPartition, ...],
+        kwargs: dict[str, Any],
+        started: int,
     ) -> None:
         self._telemetry = telemetry
         self._consumer = consumer
         self._args = args
         self._kwargs = kwargs
-        self._started = time_ns()
+        self._started = started
 
     def received_one(self, record: Record) -> None:
         """Trace and count the record of a `getone`."""
@@ -213,14 +218,22 @@ async def _end_after(hooks: list[Awaitable[None]], span: Span, ended: int) -> No
         span.end(ended)
 
 
-def _begin(
-    telemetry: Telemetry, consumer: AIOKafkaConsumer, args: tuple[TopicPartition, ...], kwargs: dict[str, Any]
-) -> Poll | None:
+def _watched(telemetry: Telemetry) -> bool:
     try:
-        return None if not telemetry.active or suppressed(get_current()) else Poll(telemetry, consumer, args, kwargs)
+        return telemetry.active and not suppressed(get_current())
     except Exception as error:  # noqa: BLE001 - records are received untraced rather than not at all
         faults.report("tracing a poll", error)
-        return None
+        return False
+
+
+def _unnoticed(telemetry: Telemetry, started: int) -> bool:
+    """Tell whether a `getone` that has returned leaves nothing: it waited for nothing, and nobody counts or listens."""
+    return (
+        telemetry.spares_getone
+        and time_ns() - started < WAITED
+        and not telemetry.metrics.enabled
+        and telemetry.options.consume_hook is None
+    )
 
 
 def wrap_getone(original: GetOne, telemetry: Telemetry) -> GetOne:
@@ -228,17 +241,18 @@ def wrap_getone(original: GetOne, telemetry: Telemetry) -> GetOne:
 
     @functools.wraps(original)
     async def getone(self: AIOKafkaConsumer, *partitions: TopicPartition) -> Received:
-        poll = _begin(telemetry, self, partitions, {})
-        if poll is None:
+        if not _watched(telemetry):
             return await original(self, *partitions)
+        started = time_ns()
         try:
             record = await original(self, *partitions)
         except (CancelledError, ConsumerStoppedError):
             raise
         except Exception as error:
-            poll.failed(error)
+            Poll(telemetry, self, partitions, {}, started).failed(error)
             raise
-        poll.received_one(record)
+        if not _unnoticed(telemetry, started):
+            Poll(telemetry, self, partitions, {}, started).received_one(record)
         return record
 
     return getone
@@ -253,9 +267,9 @@ def wrap_getmany(original: GetMany, telemetry: Telemetry) -> GetMany:
         *partitions: TopicPartition,
         **kwargs: Any,  # noqa: ANN401 - handed on
     ) -> dict[TopicPartition, list[Received]]:
-        poll = _begin(telemetry, self, partitions, kwargs)
-        if poll is None:
+        if not _watched(telemetry):
             return await original(self, *partitions, **kwargs)
+        poll = Poll(telemetry, self, partitions, kwargs, time_ns())
         try:
             records = await original(self, *partitions, **kwargs)
         except (CancelledError, ConsumerStoppedError):

@@ -60,8 +60,8 @@ _LEAN: Final = attrgetter(
 _OUTSIDE_LINK: Final = attrgetter("context", "attributes", "dropped_attributes")
 _INSIDE_LINK: Final = attrgetter("_context", "_attributes._dict", "_attributes.dropped")
 
-#: The status of a span of ours until it gets another.
-UNSET: Final = Status(StatusCode.UNSET)
+#: The status of a span until it gets another: one object for all spans of the SDK, as of ours.
+UNSET: Final = ReadableSpan("", resource=Resource({})).status
 
 _names: Final = Remembered()
 _before_span: Final = BeforeField(b"\x12")

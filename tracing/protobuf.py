@@ -27,7 +27,9 @@ def varint(number: int) -> bytes:
         return _VARINTS[number]
     if number < _TABLED << 7:
         return _FOLLOWED[number & 0x7F] + _VARINTS[number >> 7]
-    return _FOLLOWED[number & 0x7F] + _FOLLOWED[number >> 7 & 0x7F] + varint(number >> 14)
+    if number < _TABLED << 14:
+        return _FOLLOWED[number & 0x7F] + _FOLLOWED[number >> 7 & 0x7F] + _VARINTS[number >> 14]
+    return _FOLLOWED[number & 0x7F] + varint(number >> 7)
 
 
 def sized(content: bytes) -> bytes:

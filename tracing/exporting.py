@@ -111,7 +111,7 @@ class EncodingSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Encode a sampled span and queue its bytes."""
         context = span.get_span_context()
-        if context is None or not context.trace_flags & 1:
+        if context is None or not context[3] & 1:  # its flags; the property would be a call
             return
         try:
             body = encode_span(span)

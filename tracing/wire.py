@@ -43,6 +43,8 @@ _TRACESTATE_MEMBER: Final = re.compile(
 _TRACESTATE_MEMBERS: Final = 32
 _REMEMBERED: Final = 4096
 _FLAGS: Final = {b"%02x" % octet: TraceFlags(octet) for octet in range(256)}
+#: The key under which a context holds baggage.
+_BAGGAGE: Final = next(iter(baggage.set_baggage("a", "b", Context())))
 _NO_STATE: Final = TraceState.get_default()
 #: Whether a span context is a tuple of what its constructor takes, and whether it is valid.
 _PLAIN: Final = SpanContext(1, 2, is_remote=True) == (1, 2, True, TraceFlags.get_default(), _NO_STATE, True)
@@ -88,7 +90,8 @@ def _trace_state(value: bytes | None) -> TraceState | None:
 
 def render(context: SpanContext) -> bytes:
     """Write a `traceparent`. The flags go out as they are: the SDK sets the random bit, so 03 is as usual as 01."""
-    return b"00-%032x-%016x-%02x" % (context.trace_id, context.span_id, context.trace_flags)
+    trace_id, span_id, _, flags, _, _ = context
+    return b"00-%032x-%016x-%02x" % (trace_id, span_id, flags)
 
 
 def _leaves(propagator: TextMapPropagator) -> Iterator[TextMapPropagator]:
@@ -144,7 +147,7 @@ class Propagation:
         if not self._w3c:
             return self._inject_any(headers, context, span_context)
         injected = self._inject_span(headers, span_context)
-        if self._baggage is not None and baggage.get_all(context):
+        if self._baggage is not None and context.get(_BAGGAGE):
             return self._inject_leaf(self._baggage, injected, context)
         return injected
 
@@ -152,9 +155,9 @@ class Propagation:
     def _inject_span(headers: Headers | None, span_context: SpanContext) -> list[Header]:
         if not span_context.is_valid:
             return list(headers or ())
-        written: list[Header] = [
-            header for header in headers or () if header[0] != "traceparent" and header[0] != "tracestate"
-        ]
+        written: list[Header] = []
+        if headers:
+            written += [header for header in headers if header[0] != "traceparent" and header[0] != "tracestate"]
         written.append(("traceparent", render(span_context)))
         if span_context.trace_state:
             written.append(("tracestate", span_context.trace_state.to_header().encode()))

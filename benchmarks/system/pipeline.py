@@ -27,7 +27,7 @@ from benchmarks.system.stack import Stack
 from services.cli.run import Service
 
 #: Seconds after a round in which spans are exported and offsets committed: their CPU time belongs to it.
-_SETTLE_S: Final = 1.5
+_SETTLE_S: Final = 2.0
 _WARM_UP: Final = 100
 
 _EXAMPLES: Final = """\

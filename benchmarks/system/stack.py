@@ -25,8 +25,8 @@ from tests.support.databases import postgresql_database
 
 #: Seconds for all services to join their groups.
 _READY_S: Final = 120.0
-#: Milliseconds: what a round made is exported before its CPU time is read.
-_EXPORT_MS: Final = "500"
+#: Milliseconds, as in docker-compose.yml: what a round made is exported before its CPU time is read.
+_EXPORT_MS: Final = "1000"
 
 
 @contextmanager

@@ -67,6 +67,10 @@ class KafkaSpan(Span):
     _dropped = 0
     _record_exception = _set_status_on_exception = True
 
+    def get_span_context(self) -> SpanContext:
+        """Return the span's context."""
+        return self._context  # type: ignore[return-value]  # of a span that was started it is never None
+
     def set_attribute(self, key: str, value: Any) -> None:  # noqa: ANN401 - the SDK's signature
         """Set an attribute, as the last one."""
         held = self._attributes
@@ -121,6 +125,11 @@ class KafkaSpan(Span):
         return copy.deepcopy(self.__copy__(), copied)
 
 
+# What only hands out a slot is the slot: a property of the SDK's is a call, and each processor asks an ended span.
+for _name in ("context", "parent", "resource", "instrumentation_scope"):
+    setattr(KafkaSpan, _name, getattr(KafkaSpan, f"_{_name}"))
+
+
 def _new_lock() -> None:
     """Give the child of a fork a lock that no thread of its parent holds."""
     KafkaSpan._lock = threading.Lock()
@@ -149,17 +158,22 @@ class Starter:
         attributes: dict[str, AttributeValue],
         links: Sequence[Link] = (),
         start_time: int | None = None,
+        parent: SpanContext | None = None,
     ) -> trace.Span:
-        """Start a span, the official one where ours is not certain to be like it."""
+        """Start a span, the official one where ours is not certain to be like it.
+
+        What the context has as current may be given as `parent`, by whom it is known.
+        """
         tracer = self._tracer
-        parent = trace.get_current_span(context).get_span_context()
+        if parent is None:
+            parent = trace.get_current_span(context).get_span_context()
         span_context = self._context(parent) if type(parent) is SpanContext else None
         if span_context is None or not self._ordinary(attributes, links):
             official: trace.Span = tracer.start_span(name, context, kind, attributes, links, start_time)
             return official
         span: Any = object.__new__(KafkaSpan)
         span._context = span_context
-        span._parent = parent if parent.is_valid else None
+        span._parent = parent if parent[5] else None  # whether it is valid
         span._name = name
         span._kind = kind
         span._attributes = attributes
@@ -199,7 +213,7 @@ class Starter:
         """Tell whether the SDK would keep everything as it is."""
         limits = self._tracer._span_limits
         for link in links:
-            if not link._context.is_valid:
+            if not link._context[5]:
                 return False
             if not link._attributes:
                 link._attributes = _NO_ATTRIBUTES

@@ -23,14 +23,14 @@ _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 def canonical(key: object) -> str | None:
     """Return the one obvious string form of a key; None if there is none, as for bytes that are not UTF-8."""
-    if isinstance(key, str):
-        # A lone surrogate cannot be exported: it would cost the whole batch of spans.
-        return str(key) if key.isascii() or not _LONE_SURROGATE.search(key) else None
     if isinstance(key, _BYTES):
         try:
             return bytes(key).decode()
         except UnicodeDecodeError:
             return None
+    if isinstance(key, str):
+        # A lone surrogate cannot be exported: it would cost the whole batch of spans.
+        return str(key) if key.isascii() or not _LONE_SURROGATE.search(key) else None
     if isinstance(key, UUID) or (isinstance(key, int) and not isinstance(key, bool)):
         return str(key)
     return None

@@ -47,6 +47,7 @@ class Processing:
         "_error",
         "_group",
         "_links",
+        "_measured",
         "_record",
         "_records",
         "_route",
@@ -116,14 +117,15 @@ class Processing:
             self._span = trace.get_current_span(parent)
             return parent
         inside = parent
-        dropped, measured = telemetry.spans.drops(above), telemetry.metrics.enabled
+        dropped = telemetry.spans.drops(above)
+        self._measured = measured = telemetry.metrics.enabled
         if dropped:
             self._span = NonRecordingSpan(above)
             if not measured:
                 return parent
         self._started = time_ns()
         if not dropped:
-            self._start(route, ambient, parent, message)
+            self._start(route, ambient, parent, above, message)
             self._route = route
             inside = trace.set_span_in_context(self._span, parent)
         if measured:
@@ -132,7 +134,9 @@ class Processing:
             inside = set_value(_PROCESSING, self, inside)
         return inside
 
-    def _start(self, route: Route, ambient: Context, parent: Context, message: SpanContext | None) -> None:
+    def _start(
+        self, route: Route, ambient: Context, parent: Context, above: SpanContext, message: SpanContext | None
+    ) -> None:
         attributes = route.attributes.copy()
         if self._single:
             describe(attributes, self._records[0], self._telemetry)
@@ -145,7 +149,7 @@ class Processing:
         if self._attributes:
             attributes.update({name: clean(value) for name, value in self._attributes.items() if value is not None})
         self._span = self._telemetry.spans.start(
-            route.name, parent, SpanKind.CONSUMER, attributes, self._all_links(ambient, message), self._started
+            route.name, parent, SpanKind.CONSUMER, attributes, self._all_links(ambient, message), self._started, above
         )
 
     def _all_links(self, ambient: Context, message: SpanContext | None) -> list[Link]:
@@ -204,11 +208,10 @@ class Processing:
     def _end(self, route: Route) -> None:
         ended = time_ns()
         self._span.end(ended)
-        metrics = self._telemetry.metrics
-        if metrics.enabled:
+        if self._measured:
             partitions = {record.partition for record in self._records}
             partition = partitions.pop() if len(partitions) == 1 else None
-            metrics.process(route.labels_of(partition), ended - self._started, self._error)
+            self._telemetry.metrics.process(route.labels_of(partition), ended - self._started, self._error)
 
     def serves(self, span: Span) -> bool:
         """Tell whether a span is that of this processing; without a span of its own, the sender's as it is current."""

@@ -149,7 +149,7 @@ def _begin(
     attributes = _attributes(telemetry, route, producer, message)
     with_bound(attributes, context)
     started = time_ns()
-    span = telemetry.spans.start(route.name, context, SpanKind.PRODUCER, attributes, links, started)
+    span = telemetry.spans.start(route.name, context, SpanKind.PRODUCER, attributes, links, started, parent)
     headers = _inject(telemetry, message.headers, context, span)
     if not measured and not span.is_recording():
         return headers, None

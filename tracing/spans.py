@@ -72,18 +72,22 @@ class Spans:
         attributes: dict[str, AttributeValue],
         links: Sequence[Link] = (),
         start_time: int | None = None,
+        parent: SpanContext | None = None,
     ) -> Span:
-        """Start a span. The attributes become the span's own: do not touch them afterwards."""
+        """Start a span. The attributes become the span's own: do not touch them afterwards.
+
+        What the context has as current may be given as `parent`, by whom it is known.
+        """
         tracer = self._known or self._look()
         if self._starter is not None:
-            return self._starter.start(name, context, kind, attributes, links, start_time)
+            return self._starter.start(name, context, kind, attributes, links, start_time, parent)
         return tracer.start_span(name, context, kind, attributes, links, start_time)
 
     def drops(self, parent: SpanContext) -> bool:
         """Tell whether a child of this parent is certainly not recorded, so that it need not be started."""
         if self._known is None and isinstance(self._look(), NoOpTracer):
             return True
-        if parent.trace_flags & 1 or not parent.is_valid:
+        if parent[3] & 1 or not parent.is_valid:  # its flags; the property would be a call
             return False
         return self._certain.drops_remote if parent.is_remote else self._certain.drops_local
 

@@ -25,6 +25,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from tracing.exposure import EXPOSING, exposed
 from tracing.headers import TRACEPARENT, Header, HeaderGetter, Headers, HeaderSetter, drop, text
@@ -45,9 +46,8 @@ _REMEMBERED: Final = 4096
 _FLAGS: Final = {b"%02x" % octet: TraceFlags(octet) for octet in range(256)}
 #: The key under which a context holds baggage.
 _BAGGAGE: Final = next(iter(baggage.set_baggage("a", "b", Context())))
-_NO_STATE: Final = TraceState.get_default()
 #: Whether a span context is a tuple of what its constructor takes, and whether it is valid.
-_PLAIN: Final = SpanContext(1, 2, is_remote=True) == (1, 2, True, TraceFlags.get_default(), _NO_STATE, True)
+_PLAIN: Final = SpanContext(1, 2, is_remote=True) == (1, 2, True, 0, DEFAULT_TRACE_STATE, True)
 
 
 def parse(traceparent: bytes, tracestate: bytes | None = None) -> SpanContext | None:
@@ -68,7 +68,7 @@ def _parsed(traceparent: bytes, tracestate: bytes | None) -> SpanContext | None:
     version, trace_id, span_id, flags, rest = match.groups()
     if rest is not None and version == b"00":
         return None
-    state = _NO_STATE if tracestate is None else _trace_state(tracestate) or _NO_STATE
+    state = DEFAULT_TRACE_STATE if tracestate is None else _trace_state(tracestate) or DEFAULT_TRACE_STATE
     context = (int(trace_id, 16), int(span_id, 16), True, _FLAGS[flags], state)
     if not (context[0] and context[1]):
         return None

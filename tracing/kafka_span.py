@@ -23,7 +23,7 @@ from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, Tracer
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor, Tracer
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
@@ -47,6 +47,7 @@ class KafkaSpan(Span):
         "_attributes",
         "_context",
         "_end_time",
+        "_ending",
         "_events",
         "_instrumentation_info",
         "_instrumentation_scope",
@@ -61,6 +62,7 @@ class KafkaSpan(Span):
         "_status",
     )
 
+    _ending: bool
     #: One for all of them: it is held for the length of an assignment, on the SDK's way alone.
     _lock = threading.Lock()
     _sampler = _trace_config = _record_end_metrics = None
@@ -115,7 +117,8 @@ class KafkaSpan(Span):
         self._end_time = time_ns() if end_time is None else end_time
         if type(self._attributes) is BoundedAttributes:
             self._attributes._immutable = True
-        self._span_processor._on_ending(self)
+        if self._ending:
+            self._span_processor._on_ending(self)
         self._span_processor.on_end(self)
 
     def __copy__(self) -> ReadableSpan:
@@ -143,11 +146,14 @@ if hasattr(os, "register_at_fork"):
 class Starter:
     """Starts the spans of one tracer."""
 
-    __slots__ = ("_certain", "_random_ids", "_tracer")
+    __slots__ = ("_certain", "_ending", "_listening", "_random_ids", "_starting", "_tracer")
 
     def __init__(self, tracer: Any) -> None:  # noqa: ANN401 - its private names are read, too
         self._tracer = tracer
         self._certain: Certain = certain(tracer.sampler)
+        #: The span processors, and whether any of them does anything when a span starts, and when it is about to end.
+        self._listening: Any = self  # as good as any that is neither a tuple nor None
+        self._starting = self._ending = False
         self._random_ids = type(tracer.id_generator) is RandomIdGenerator
 
     def start(  # noqa: PLR0913, PLR0917 - the signature of Tracer.start_span
@@ -187,8 +193,19 @@ class Starter:
         span._instrumentation_info = tracer.instrumentation_info
         span._instrumentation_scope = tracer._instrumentation_scope
         span._span_processor = processor = tracer.span_processor
-        processor.on_start(span, parent_context=context)
+        if self._listening is not getattr(processor, "_span_processors", None):
+            self._listen(processor)
+        span._ending = self._ending
+        if self._starting:
+            processor.on_start(span, parent_context=context)
         return span  # type: ignore[no-any-return]  # it is a KafkaSpan
+
+    def _listen(self, processor: SpanProcessor) -> None:
+        """Look which of the processors' methods are more than the base class's, which do nothing."""
+        self._listening = getattr(processor, "_span_processors", None)
+        asked = self._listening if type(processor) is SynchronousMultiSpanProcessor else (processor,)
+        self._starting = any(_does(each.on_start, SpanProcessor.on_start) for each in asked)
+        self._ending = any(_does(each._on_ending, SpanProcessor._on_ending) for each in asked)
 
     def _context(self, parent: SpanContext) -> SpanContext | None:
         """Return the context of a child; None if it is not certain to be sampled."""
@@ -226,6 +243,10 @@ class Starter:
             and "" not in attributes
             and _PLAIN.issuperset(map(type, attributes.values()))
         )
+
+
+def _does(method: object, nothing: object) -> bool:
+    return getattr(method, "__func__", None) is not nothing
 
 
 def starter(tracer: object) -> Starter | None:

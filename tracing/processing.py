@@ -32,6 +32,7 @@ from tracing.propagation import extract_onto
 from tracing.routes import Route
 from tracing.spans import record_error, record_frames, suppressed
 from tracing.telemetry import current
+from tracing.wire import with_span
 
 _PROCESSING: Final = create_key("sagatrace-processing")
 _AMBIENT: Final[Mapping[str, AttributeValue]] = {semconv.LINK_TYPE: semconv.LINK_AMBIENT}
@@ -99,7 +100,7 @@ class Processing:
             route = routes.get(semconv.PROCESS, record.topic)
             parent, message = extract_onto(telemetry.propagation, record.headers, context)
             if message is not None and telemetry.ambient_parent:
-                parent = trace.set_span_in_context(trace.get_current_span(context), parent)
+                parent = with_span(trace.get_current_span(context), parent)
             else:
                 above = message
         else:
@@ -127,7 +128,7 @@ class Processing:
         if not dropped:
             self._start(route, ambient, parent, above, message)
             self._route = route
-            inside = trace.set_span_in_context(self._span, parent)
+            inside = with_span(self._span, parent)
         if measured:
             self._route = route
             self._count()

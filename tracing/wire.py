@@ -23,7 +23,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, TraceState
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
@@ -44,10 +44,16 @@ _TRACESTATE_MEMBER: Final = re.compile(
 _TRACESTATE_MEMBERS: Final = 32
 _REMEMBERED: Final = 4096
 _FLAGS: Final = {b"%02x" % octet: TraceFlags(octet) for octet in range(256)}
-#: The key under which a context holds baggage.
+#: The keys under which a context holds its span, and baggage.
+_SPAN: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 _BAGGAGE: Final = next(iter(baggage.set_baggage("a", "b", Context())))
 #: Whether a span context is a tuple of what its constructor takes, and whether it is valid.
 _PLAIN: Final = SpanContext(1, 2, is_remote=True) == (1, 2, True, 0, DEFAULT_TRACE_STATE, True)
+
+
+def with_span(span: Span, context: Context) -> Context:
+    """Return a context with the span as current, as `set_span_in_context` does, without its second call."""
+    return Context({**context, _SPAN: span})
 
 
 def parse(traceparent: bytes, tracestate: bytes | None = None) -> SpanContext | None:
@@ -165,7 +171,7 @@ class Propagation:
 
     def _inject_any(self, headers: Headers | None, context: Context, span_context: SpanContext) -> list[Header]:
         if span_context is not trace.get_current_span(context).get_span_context():
-            context = trace.set_span_in_context(NonRecordingSpan(span_context), context)
+            context = with_span(NonRecordingSpan(span_context), context)
         injected = list(headers or ())
         for leaf in self._leaves:
             injected = self._inject_leaf(leaf, injected, context)
@@ -188,7 +194,7 @@ class Propagation:
         if has_baggage and self._baggage is not None:
             context = self._baggage.extract(headers, context, getter=_GETTER)
         if span_context is not None:
-            context = trace.set_span_in_context(NonRecordingSpan(span_context), context)
+            context = with_span(NonRecordingSpan(span_context), context)
         return context, span_context
 
     def _extract_any(self, headers: Headers, context: Context) -> tuple[Context, SpanContext | None]:

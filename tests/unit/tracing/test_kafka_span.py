@@ -10,7 +10,14 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import (
+    ConcurrentMultiSpanProcessor,
+    ReadableSpan,
+    Span,
+    SpanLimits,
+    SpanProcessor,
+    TracerProvider,
+)
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_ON,
     Decision,
@@ -120,6 +127,54 @@ def test_a_processor_meets_a_proper_span() -> None:
     assert (context.trace_id, context.trace_state, context.trace_flags) == (0xABC, REMOTE.trace_state, 3)
     assert shown_by.attributes["processor"] == (1, 2)
     assert shown_by.instrumentation_scope.name == "t"
+
+
+class Hearing(SpanProcessor):
+    """Keeps what it hears of."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Hear of a start."""
+        del span, parent_context
+        self.heard.append("start")
+
+    def _on_ending(self, span: Span) -> None:
+        del span
+        self.heard.append("ending")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Hear of an end."""
+        del span
+        self.heard.append("end")
+
+
+class Forwarding(Hearing):
+    """A processor of all processors that is not the SDK's: it keeps none, and hears by itself."""
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Take what hears in its place."""
+        if isinstance(span_processor, Hearing):
+            self.heard = span_processor.heard
+
+
+@pytest.mark.parametrize("active", [None, ConcurrentMultiSpanProcessor(), Forwarding()], ids=["one", "many", "foreign"])
+def test_a_processor_that_is_added_late_hears_of_each_span_from_then_on(active: Any) -> None:
+    """Start, what precedes the end, and the end of a lean span are told to whoever listens at that time."""
+    tracers = TracerProvider(ALWAYS_ON, shutdown_on_exit=False, active_span_processor=active)
+    lean = starter(tracers.get_tracer("t"))
+    assert lean is not None
+    lean.start("early", PARENT, SpanKind.CLIENT, {}).end()
+    silent, late = Seen(), Hearing()
+    tracers.add_span_processor(silent)
+    lean.start("before", PARENT, SpanKind.CLIENT, {}).end()
+    tracers.add_span_processor(late)
+    late.heard.clear()
+    span: Any = lean.start("a", PARENT, SpanKind.CLIENT, {})
+    assert late.heard == ["start"]
+    span.end()
+    assert late.heard == ["start", "ending", "end"]
 
 
 class Mine(Sampler):

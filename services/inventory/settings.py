@@ -21,7 +21,7 @@ class StockSettings(Settings):
 
     stock_quantity: Annotated[int, Field(ge=0, le=10**15)] = 1_000_000
     reservation_delay: Seconds = 2.0
-    reservation_poll: Seconds = 0.1
+    reservation_poll: Seconds = 0.5
 
     def plan(self) -> FailurePlan:
         """Make the failure plan."""

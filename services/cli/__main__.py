@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from errno import ENOSPC
 from io import TextIOWrapper
+from typing import NoReturn
 
 from services.cli.extras import missing
 
@@ -21,7 +24,29 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         # What a record holds is anybody's, and the terminal's encoding may not have it.
         sys.stdout.reconfigure(errors="backslashreplace")
-    app()
+    try:
+        app()
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
+        _fail(error)
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Write what is left to standard output; what can't be written would be tried once more at the very end."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # a reader that has seen enough
+            _fail(error)
+
+
+def _fail(error: OSError) -> NoReturn:
+    print(f"sagatrace: the output can't be written: {error.strerror}", file=sys.stderr)
+    sys.exit(_CANNOT_RUN)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -32,6 +33,8 @@ class Jaeger:
     """
 
     def __init__(self, url: str) -> None:
+        if "@" in url:  # it is not shown: what stands before that is a password
+            raise CannotRun("--jaeger takes a URL without a user and a password, such as http://localhost:16686")
         if urlsplit(url).scheme not in {"http", "https"}:
             raise CannotRun(f"--jaeger takes a URL such as http://localhost:16686, not {url!r}")
         self._url = url.rstrip("/")
@@ -51,7 +54,7 @@ class Jaeger:
             if error.code == HTTPStatus.NOT_FOUND:
                 return {"resourceSpans": []}
             raise CannotRun(f"Jaeger at {self._url} answers {error.code}: is --jaeger its query address?") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
             raise CannotRun(f"no Jaeger answers at {self._url} ({type(error).__name__}): see --jaeger") from error
 
     def spans(self, trace_id: str) -> tuple[Span, ...]:

@@ -7,7 +7,10 @@ from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from importlib import import_module
 
+from sqlalchemy.exc import DBAPIError
+
 from services.cli.errors import CannotRun
+from services.cli.stores import advice
 from services.messaging.errors import MessagingError
 from tracing import InvalidSetting
 
@@ -31,9 +34,11 @@ def run(service: Service) -> None:
     main: Callable[[], Coroutine[object, object, None]] = import_module(f"services.{service}.main").main
     try:
         asyncio.run(main())
-    except (MessagingError, InvalidSetting, ExceptionGroup) as error:
+    except (MessagingError, InvalidSetting, DBAPIError, ExceptionGroup) as error:
         if isinstance(reason := _first(error), MessagingError | InvalidSetting):
             raise CannotRun(f"{service}: {reason}") from error
+        if isinstance(reason, DBAPIError) and (told := advice(reason)) is not None:
+            raise CannotRun(f"{service}: its database: {told}: see DATABASE_URL") from error
         raise
 
 

@@ -40,19 +40,18 @@ async def open_store(service: str) -> AsyncIterator[Database]:
     except MessagingError as error:
         raise CannotRun(f"the database of {service}: {error}: see DATABASE_URL") from error
     except DBAPIError as error:
-        raise CannotRun(_advice(service, error.orig)) from error
+        state = getattr(error.orig, "sqlstate", None) or ""
+        told = advice(error) or f"it answers with {type(error.orig).__name__} {state}".rstrip()
+        raise CannotRun(f"the database of {service}: {told}: see DATABASE_URL") from error
     finally:
         await database.close()
 
 
-def _advice(service: str, error: BaseException | None) -> str:
-    """Say what a driver's error means to an operator."""
-    state = str(getattr(error, "sqlstate", None) or "")
+def advice(error: DBAPIError) -> str | None:
+    """Say what an error of the database means to who runs it; None if it means nothing to them."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
     known = next((text for prefix, text in _STATES.items() if state.startswith(prefix)), None)
-    if known is None and "no such" in str(error):
-        known = _MIGRATE
-    told = known or f"it answers with {type(error).__name__} {state}".rstrip()
-    return f"the database of {service}: {told}: see DATABASE_URL"
+    return _MIGRATE if known is None and "no such" in str(error.orig) else known
 
 
 def _must_be_there(database: Database, service: str) -> None:

@@ -126,6 +126,15 @@ async def test_what_is_not_there_is_one_line(oms: OrderService, url: str, tmp_pa
     assert "--unmoved" in saga(url, "list", "--unmoved", "1y")[2]
 
 
+async def test_the_address_of_jaeger_is_not_quoted_with_a_password(oms: OrderService, url: str) -> None:
+    """A user and a password in it are refused, in one line that shows neither."""
+    placed = await place(oms)
+    code, out, err = saga(url, "show", placed.saga_id, "--jaeger", "http://user:secret@localhost:16686")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "--jaeger" in err
+    assert "secret" not in err
+
+
 def test_what_a_database_refuses_is_not_blamed_on_its_tables(postgres: str) -> None:
     """A user or a database that is not there is named as that, with exit code 2, and without the URL."""
     right = make_url(postgres)
@@ -138,3 +147,14 @@ def test_what_a_database_refuses_is_not_blamed_on_its_tables(postgres: str) -> N
         assert hint in err
         assert "migrate" not in err
         assert "secret" not in err
+
+
+def test_a_service_that_the_database_refuses_says_so(postgres: str) -> None:
+    """A service with a wrong password ends with exit code 2 and one line for the error, without a traceback."""
+    wrong = make_url(postgres).set(username="nobody", password="secret").render_as_string(hide_password=False)
+    environment = {"DATABASE_URL": wrong, "OTEL_SDK_DISABLED": "true"}
+    code, out, err = Operator(environment, is_process=True).run("run", "audit")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("sagatrace: audit: its database: the user or the password is refused")
+    assert "Traceback" not in err
+    assert "secret" not in err

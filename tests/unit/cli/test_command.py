@@ -98,6 +98,17 @@ def test_a_service_that_cannot_start_says_so_in_one_line(
     assert "secret" not in line
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_output_that_cannot_be_written_is_told_in_one_line() -> None:
+    """A standard output that is full is exit code 2 and a line, not a traceback after everything looked done."""
+    command = [sys.executable, "-m", "services.cli", "--version"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert line.startswith("sagatrace: the output can't be written")
+
+
 def test_one_sqlite_file_is_not_migrated_for_all_services(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A SQLite file holds one service, so `migrate` says so and makes nothing."""
     monkeypatch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/all.sqlite")

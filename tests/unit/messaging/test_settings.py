@@ -59,6 +59,26 @@ def test_a_url_that_is_none_is_told_without_it(url: str, monkeypatch: pytest.Mon
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("url", "unknown"),
+    [
+        ("postgresql+asyncpg://u@h/d?ssl=require&command_timeout=5", None),
+        ("postgresql+asyncpg://u@h/d?sslmode=require", "sslmode"),
+        ("sqlite+aiosqlite:///file.sqlite?timeout=1", None),
+        ("sqlite+aiosqlite:///file:x.sqlite?mode=ro&uri=true", None),
+        ("sqlite+aiosqlite:///file.sqlite?bogus=1", "bogus"),
+    ],
+)
+def test_an_option_that_no_driver_has_is_named(url: str, unknown: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands after the ? of the database's URL is known to its driver, or the error names it."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    if unknown is None:
+        assert DatabaseSettings.read().database_url == url
+    else:
+        with pytest.raises(ConfigurationError, match=rf"DATABASE_URL: .* no option {unknown}"):
+            DatabaseSettings.read()
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e9"])
 def test_a_time_has_bounds(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A time that would wait for ever, or not at all, is refused."""

@@ -228,12 +228,16 @@ def _watched(telemetry: Telemetry) -> bool:
 
 def _unnoticed(telemetry: Telemetry, started: int) -> bool:
     """Tell whether a `getone` that has returned leaves nothing: it waited for nothing, and nobody counts or listens."""
-    return (
-        telemetry.spares_getone
-        and time_ns() - started < WAITED
-        and not telemetry.metrics.enabled
-        and telemetry.options.consume_hook is None
-    )
+    try:
+        return (
+            telemetry.spares_getone
+            and time_ns() - started < WAITED
+            and not telemetry.metrics.enabled
+            and telemetry.options.consume_hook is None
+        )
+    except Exception as error:  # noqa: BLE001 - the record has left the client, and would be lost
+        faults.report("tracing a poll", error)
+        return True
 
 
 def wrap_getone(original: GetOne, telemetry: Telemetry) -> GetOne:

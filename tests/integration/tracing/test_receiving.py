@@ -15,6 +15,7 @@ import tracing
 from tests.support.eventually import eventually
 from tests.support.instrumented import attributes
 from tracing import consuming
+from tracing.metrics import Metrics
 from tracing.testing import RecordedSpans, is_child, links_to
 
 
@@ -145,6 +146,23 @@ async def test_a_getmany_that_did_not_wait_is_spared_with_every_poll_alone(
         await prefetched(consumer)
         assert await consumer.getmany()
     assert len(spans.named(f"poll {topic}")) == expected
+
+
+@pytest.mark.usefixtures("turns")
+async def test_whatever_goes_wrong_after_a_receive_the_record_is_the_callers(
+    producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record has left the client when its span is thought of, and an error then would lose it."""
+
+    def fail(_: object) -> bool:
+        raise RuntimeError("no metrics today")
+
+    with RecordedSpans(poll_spans="waited_getone"):
+        await producer.send_and_wait(topic, b"v", partition=0)
+        await prefetched(consumer)
+        monkeypatch.setattr(Metrics, "enabled", property(fail))
+        record = await consumer.getone()
+    assert record.value == b"v"
 
 
 async def prefetched(consumer: AIOKafkaConsumer) -> None:

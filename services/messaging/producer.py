@@ -183,6 +183,10 @@ class Producer:
             if isinstance(error, _POISONED) or not getattr(error, "retriable", False):
                 self._replace(client, error)
             doubt = "; it may still have been delivered" if isinstance(error, _AMBIGUOUS) else ""
+            if isinstance(error, TimeoutError) and not client.client.cluster.partitions_for_topic(topic):
+                doubt += (
+                    ", unless there is no such topic, of which the broker told nothing: `sagatrace topics` makes it"
+                )
             raise SendFailed(f"{topic} did not acknowledge a record: {type(error).__name__}{doubt}") from error
 
     async def _connected(self) -> AIOKafkaProducer:

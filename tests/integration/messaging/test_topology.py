@@ -7,8 +7,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from services.messaging.errors import Unavailable
+from services.messaging import Producer
+from services.messaging.errors import SendFailed, Unavailable
 from services.messaging.topology import all_topics, create_topics
+from tests.integration.messaging.conftest import HASTY
 from tests.servers.kafka import KafkaServer
 from tests.servers.pool import Servers
 from tests.support.eventually import eventually
@@ -48,6 +50,16 @@ async def test_a_broker_that_is_just_starting_is_waited_for(own_broker: KafkaSer
     asked = asyncio.create_task(create_topics(own_broker.bootstrap))
     await asyncio.to_thread(own_broker.start)
     assert len(await asked) == len(all_topics())
+
+
+async def test_a_send_to_a_topic_that_is_not_there_says_so(own_broker: KafkaServer) -> None:
+    """What no topic took ends in time, with the topic's name and the command that makes it."""
+    producer = Producer(own_broker.bootstrap, settings=HASTY)
+    try:
+        with pytest.raises(SendFailed, match=r"oms-payment\.dlq .* no such topic.*`sagatrace topics`"):
+            await producer.publish("oms-payment.dlq", key=b"k", value=b"v")
+    finally:
+        await producer.stop()
 
 
 async def test_a_broker_that_is_away_is_told() -> None:

@@ -17,7 +17,6 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -87,14 +86,18 @@ class EncodingSpanProcessor(SpanProcessor):
         #: When `shutdown` has to return, by the monotonic clock; 30 s after its call if None.
         self.deadline: float | None = None
         self._losses = _Losses(self._queue)
+        self._take_none()
         self._start()
         # A method of a dead processor must not be called, and the hook must not keep it alive.
         reborn = weakref.WeakMethod(self._begin_anew)
         os.register_at_fork(after_in_child=lambda: begin() if (begin := reborn()) is not None else None)
 
-    def _start(self) -> None:
-        #: Spans that have ended and are not encoded yet.
+    def _take_none(self) -> None:
+        """Begin without a span that waits to be encoded."""
         self._fresh: deque[ReadableSpan] = deque()
+        self._encoding = threading.Lock()
+
+    def _start(self) -> None:
         self._closed = self._given_up = False
         self._sending = threading.Lock()
         self._awake = threading.Event()
@@ -106,6 +109,7 @@ class EncodingSpanProcessor(SpanProcessor):
         """Live on in the child of a fork, which has no thread, and whose locks may be held for ever."""
         closed = self._closed
         self._queue.forget()
+        self._take_none()
         self._losses.forget()
         if not closed:
             self._start()
@@ -128,13 +132,16 @@ class EncodingSpanProcessor(SpanProcessor):
         else:
             self._fresh.append(span)
             if len(self._fresh) >= _TOGETHER:
-                self._encode_fresh()
+                self._encode_fresh(wait=False)
 
-    def _encode_fresh(self) -> None:
-        """Encode what has ended since the last time, in whichever thread comes first."""
-        with suppress(IndexError):
-            while True:
-                self._encode(self._fresh.popleft())
+    def _encode_fresh(self, *, wait: bool = True) -> None:
+        """Encode what has ended since the last time, in its order: one thread at a time, which goes on to the last."""
+        if self._encoding.acquire(blocking=wait):
+            try:
+                while self._fresh:
+                    self._encode(self._fresh.popleft())
+            finally:
+                self._encoding.release()
 
     def _encode(self, span: ReadableSpan) -> None:
         """Encode a span and queue its bytes."""

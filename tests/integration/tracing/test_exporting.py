@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -122,6 +123,19 @@ async def test_what_the_receiver_refuses_for_good_is_counted_and_not_sent_again(
     await eventually(lambda: processor.dropped == 3)
     names = end_spans(tracer, 2)
     assert processor.force_flush()
+    assert receiver.names == names
+
+
+def test_spans_that_end_while_others_are_exported_keep_their_order(receiver: Receiver, export: Export) -> None:
+    """Two threads that find spans to encode do not mix them up, however often they take turns."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        processor, tracer = export(batch_size=8, schedule_delay_ms=1)
+        names = end_spans(tracer, 12_000)
+        assert processor.force_flush()
+    finally:
+        sys.setswitchinterval(usual)
     assert receiver.names == names
 
 

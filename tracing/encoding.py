@@ -48,14 +48,12 @@ _OUTSIDE: Final = attrgetter(
     *("context", "parent", "name", "kind", "start_time", "end_time", "status"),
     *("attributes", "dropped_attributes", "events", "dropped_events", "links", "dropped_links"),
 )
+_PLAIN: Final = ("_context", "_parent", "_name", "_kind", "_start_time", "_end_time", "_status")
 _INSIDE: Final = attrgetter(
-    *("_context", "_parent", "_name", "_kind", "_start_time", "_end_time", "_status"),
+    *_PLAIN,
     *("_attributes._dict", "_attributes.dropped", "_events._dq", "_events.dropped", "_links._dq", "_links.dropped"),
 )
-_LEAN: Final = attrgetter(
-    *("_context", "_parent", "_name", "_kind", "_start_time", "_end_time", "_status"),
-    *("_attributes", "_dropped", "_events", "_dropped", "_links", "_dropped"),
-)
+_LEAN: Final = attrgetter(*_PLAIN, "_attributes", "_dropped", "_events", "_dropped", "_links", "_dropped")
 #: The same of a link.
 _OUTSIDE_LINK: Final = attrgetter("context", "attributes", "dropped_attributes")
 _INSIDE_LINK: Final = attrgetter("_context", "_attributes._dict", "_attributes.dropped")
@@ -127,16 +125,6 @@ def span_id_of(body: bytes) -> int:
     return int.from_bytes(body[20:28])
 
 
-def _open(held: Any) -> tuple[Any, int]:  # noqa: ANN401 - of the SDK's types or not
-    """Return what one of the SDK's containers holds, and what it dropped; anything else holds itself."""
-    kind = type(held)
-    if kind is BoundedList:
-        return held._dq, held.dropped  # noqa: SLF001 - see above; checked once by `_as_known`
-    if kind is BoundedAttributes:
-        return held._dict, held.dropped  # noqa: SLF001
-    return held or (), 0
-
-
 def _trace_state(state: TraceState | None) -> bytes:
     return text(b"\x1a", ",".join([f"{key}={value}" for key, value in state.items()])) if state else b""
 
@@ -152,8 +140,7 @@ def _count(tag: bytes, number: int) -> bytes:
 def _event(event: Event) -> bytes:
     """Write an Event: time_unix_nano = 1, name = 2, attributes = 3, dropped_attributes_count = 4."""
     written = _time(b"\x09", event.timestamp) + text(b"\x12", event.name)
-    held, lost = _open(event.attributes)
-    return b"\x5a" + sized(written + _described(b"\x1a", held, b"\x20", lost))
+    return b"\x5a" + sized(written + _described(b"\x1a", event.attributes or {}, b"\x20", event.dropped_attributes))
 
 
 def _link(link: Link) -> bytes:

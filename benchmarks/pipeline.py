@@ -32,8 +32,8 @@ import tracing
 from benchmarks import freight, workloads
 from benchmarks.modes import Client, Instrumentation, Mode, Workload
 from tracing import exposure
-from tracing.journal import Journal
-from tracing.settings import Settings
+from tracing.journal.journal import Journal
+from tracing.settings import TelemetrySettings
 
 #: Spans that one message may have, of all rows, with room for those of the polls.
 _SPANS_A_MESSAGE: Final = 3
@@ -80,7 +80,7 @@ class Pipeline:
 
 def _batching(exporter: SpanExporter, queue: int, mode: Mode, journal: Journal | None) -> SpanProcessor:
     if mode.fast:
-        settings = replace(Settings.from_environment({}), queue_size=queue)
+        settings = replace(TelemetrySettings.from_environment({}), queue_size=queue)
         if journal is None:
             return tracing.EncodingSpanProcessor(exporter, settings)
         journal.is_fed = True

@@ -14,13 +14,13 @@ The package needs the standard library, OpenTelemetry and aiokafka. Importing it
 
 from tracing import semconv
 from tracing.binding import bind, use_context
-from tracing.exporting import EncodingSpanExporter, EncodingSpanProcessor, UnknownExporter
 from tracing.exposure import expose
 from tracing.headers import Header, Headers
 from tracing.identity import known_as
 from tracing.instrument import KafkaInstrumentor, instrument, uninstrument
 from tracing.messages import Record
 from tracing.options import ConsumeHook, InvalidOption, Options, ProduceHook
+from tracing.otlp.processor import EncodingSpanExporter, EncodingSpanProcessor, UnknownExporter
 from tracing.processing import fail, process
 from tracing.propagation import extract, inject
 from tracing.provider import BoundAttributesSpanProcessor, configure, dropped_spans, shutdown

@@ -29,7 +29,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from opentelemetry.util.types import AttributeValue
 
-from tracing import encoding
+from tracing.otlp import encoding
 from tracing.sampling import Certain, certain
 
 _NO_ATTRIBUTES: Final = BoundedAttributes(immutable=True)

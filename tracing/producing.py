@@ -37,7 +37,7 @@ Send = Callable[..., Awaitable[Acknowledgement]]
 _BEFORE_HEADERS: Final = 5
 
 
-class Message(NamedTuple):
+class SendArguments(NamedTuple):
     """What `send` was called with, under its own names and with its own defaults."""
 
     topic: str
@@ -117,7 +117,7 @@ class Sending:
 
 
 def begin(
-    telemetry: Telemetry, producer: AIOKafkaProducer, message: Message
+    telemetry: Telemetry, producer: AIOKafkaProducer, message: SendArguments
 ) -> tuple[list[Header] | None, Sending | None]:
     """Start a send: return the headers to send with, and who must hear of its end, if anybody must."""
     try:
@@ -131,7 +131,7 @@ def begin(
 
 
 def _begin(
-    telemetry: Telemetry, producer: AIOKafkaProducer, message: Message, context: Context
+    telemetry: Telemetry, producer: AIOKafkaProducer, message: SendArguments, context: Context
 ) -> tuple[list[Header] | None, Sending | None]:
     client = telemetry.client(producer)
     route = client.routes.get(semconv.SEND, message.topic)
@@ -166,7 +166,7 @@ def _inject(telemetry: Telemetry, headers: Any, context: Context, span: Span) ->
 
 
 def _attributes(
-    telemetry: Telemetry, route: Route, producer: AIOKafkaProducer, message: Message
+    telemetry: Telemetry, route: Route, producer: AIOKafkaProducer, message: SendArguments
 ) -> dict[str, AttributeValue]:
     attributes = route.attributes.copy()
     if message.partition is not None:
@@ -196,7 +196,7 @@ def wrap_send(original: Send, telemetry: Telemetry) -> Send:
         timestamp_ms: int | None = None,
         headers: Any = None,  # noqa: ANN401 - unchecked
     ) -> Acknowledgement:
-        message = Message(topic, value, key, partition, timestamp_ms, headers)
+        message = SendArguments(topic, value, key, partition, timestamp_ms, headers)
         headers, sending = begin(telemetry, self, message)
         if sending is None:
             return await original(self, topic, value, key, partition, timestamp_ms, headers)
@@ -237,10 +237,10 @@ def _wrap_send_with_hook(original: Send, telemetry: Telemetry, hook: ProduceHook
     return send
 
 
-def _message(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message | None:
+def _message(args: tuple[Any, ...], kwargs: dict[str, Any]) -> SendArguments | None:
     """Return what a call sends; None if the client will refuse the call itself."""
     try:
-        return Message(*args, **kwargs)
+        return SendArguments(*args, **kwargs)
     except TypeError:
         return None
 

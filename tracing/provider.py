@@ -30,14 +30,14 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 
 from tracing import exposure, faults, identity
 from tracing.binding import bound
-from tracing.exporters import official
-from tracing.exporting import EncodingSpanProcessor, UnknownExporter
+from tracing.otlp.processor import EncodingSpanProcessor, UnknownExporter
+from tracing.otlp.transport import official
 from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE, SPANS_PROCESSED
-from tracing.settings import InvalidSetting, Settings
+from tracing.settings import InvalidSetting, TelemetrySettings
 from tracing.telemetry import version
 
 if TYPE_CHECKING:
-    from tracing.journal import Journal
+    from tracing.journal.journal import Journal
 
 _SAMPLERS: Final[Mapping[str, Callable[[float], Sampler]]] = {
     "always_on": lambda _: ALWAYS_ON,
@@ -83,7 +83,7 @@ class FactIdGenerator(RandomIdGenerator):
 class CountingBatchSpanProcessor(BatchSpanProcessor):
     """The SDK's batch processor, which drops the oldest span when its queue is full, with a count of those drops."""
 
-    def __init__(self, exporter: SpanExporter, settings: Settings) -> None:
+    def __init__(self, exporter: SpanExporter, settings: TelemetrySettings) -> None:
         super().__init__(
             exporter,
             max_queue_size=settings.queue_size,
@@ -156,7 +156,7 @@ def configure(
     with _lock:
         if _configured is not None:
             return
-        settings = Settings.from_environment()
+        settings = TelemetrySettings.from_environment()
         if settings.disabled:
             _configured = _Configured(None, None)
             return
@@ -179,7 +179,7 @@ def _resource(service_name: str | None, attributes: Mapping[str, str]) -> Resour
     return Resource({**attributes, **described}, given.schema_url)
 
 
-def _propagator(settings: Settings) -> TextMapPropagator:
+def _propagator(settings: TelemetrySettings) -> TextMapPropagator:
     if "none" in settings.propagators:
         return CompositePropagator([])
     found: list[TextMapPropagator] = []
@@ -192,7 +192,7 @@ def _propagator(settings: Settings) -> TextMapPropagator:
     return CompositePropagator(found)
 
 
-def _set_up_metrics(settings: Settings, resource: Resource) -> MeterProvider | None:
+def _set_up_metrics(settings: TelemetrySettings, resource: Resource) -> MeterProvider | None:
     if not settings.metrics_exporters or isinstance(metrics.get_meter_provider(), MeterProvider):
         return None
     exporters: list[MetricExporter] = [
@@ -208,7 +208,7 @@ def _set_up_metrics(settings: Settings, resource: Resource) -> MeterProvider | N
 
 
 def _set_up_tracing(
-    settings: Settings, resource: Resource, processors: Sequence[SpanProcessor], folder: Path | None
+    settings: TelemetrySettings, resource: Resource, processors: Sequence[SpanProcessor], folder: Path | None
 ) -> _Configured:
     foreign = trace.get_tracer_provider()
     if isinstance(foreign, TracerProvider):
@@ -238,7 +238,7 @@ def _set_up_tracing(
 
 
 def _batching(
-    exporter: SpanExporter, settings: Settings, journal: Journal | None
+    exporter: SpanExporter, settings: TelemetrySettings, journal: Journal | None
 ) -> CountingBatchSpanProcessor | EncodingSpanProcessor:
     """Build what queues spans for an exporter, by the official way if it was asked for, or if nothing else will do."""
     if settings.span_export == "encoded":
@@ -256,7 +256,7 @@ def _batching(
 
 def _journal(folder: Path, resource: Resource) -> Journal:
     """Open the journal of a service, in a folder by its name."""
-    from tracing.journal import Journal  # noqa: PLC0415 - for POSIX, and for who asks for it
+    from tracing.journal.journal import Journal  # noqa: PLC0415 - for POSIX, and for who asks for it
 
     name = re.sub(r"[^A-Za-z0-9._-]", "_", str(resource.attributes.get(SERVICE_NAME, ""))).strip(".")
     return Journal(folder / (name or "service"))

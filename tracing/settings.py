@@ -93,7 +93,7 @@ def _export(read: _Reader) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(ExportSettings):
+class TelemetrySettings(ExportSettings):
     """What the environment says about telemetry."""
 
     disabled: bool
@@ -111,7 +111,7 @@ class Settings(ExportSettings):
     span_export: str = "encoded"
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> TelemetrySettings:
         """Read the variables of the process, or of a mapping in their place.
 
         Raises:

@@ -27,11 +27,9 @@ from benchmarks.system import stack
 from services.contracts import parse_message
 from services.contracts.events import SagaStarted
 from services.contracts.topics import SAGA_EVENTS
-from services.messaging.database import Database
 from services.messaging.errors import MessagingError
-from services.messaging.migrations import upgrade
-from services.messaging.outbox import Outbox
-from services.messaging.relay import Relay
+from services.messaging.outbox import Outbox, Relay
+from services.messaging.storage import Database, upgrade
 
 _SCHEMA: Final = "inventory"
 _WAIT_S: Final = 30.0

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from services.contracts import Invalid, Message, UnknownType, parse_message
 
 
-class Record(Protocol):
+class AuditRecord(Protocol):
     """What the trail needs of a Kafka record."""
 
     @property
@@ -34,7 +34,7 @@ class Record(Protocol):
         """The record's value."""
 
 
-class Entry(Message):
+class AuditEntry(Message):
     """An event with the record that it came in."""
 
     topic: str
@@ -44,7 +44,7 @@ class Entry(Message):
     is_known: bool
 
 
-def entry_of(record: Record) -> Entry:
+def entry_of(record: AuditRecord) -> AuditEntry:
     """Read a record for the trail.
 
     Raises:
@@ -68,7 +68,7 @@ def _envelope(value: bytes) -> Message:
         raise Invalid("; ".join(rules)) from None
 
 
-def _entry(record: Record, message: Message, value: bytes, *, is_known: bool) -> Entry:
+def _entry(record: AuditRecord, message: Message, value: bytes, *, is_known: bool) -> AuditEntry:
     place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
     envelope = {name: getattr(message, name) for name in Message.model_fields}
-    return Entry.model_validate({**envelope, **place, "value": value, "is_known": is_known})
+    return AuditEntry.model_validate({**envelope, **place, "value": value, "is_known": is_known})

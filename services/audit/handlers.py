@@ -5,12 +5,11 @@ from __future__ import annotations
 from opentelemetry import trace
 
 from services.audit import store
-from services.audit.entry import Entry
+from services.audit.entry import AuditEntry
 from services.contracts import Message
 from services.messaging.crash_points import Write
-from services.messaging.database import Database
 from services.messaging.errors import Fatal
-from services.messaging.inbox import Inbox
+from services.messaging.storage import Database, Inbox
 from tracing import semconv
 
 
@@ -30,7 +29,7 @@ class AuditHandler:
             Fatal: the message was not read by `entry_of`.
             Unavailable: the database is away.
         """
-        if not isinstance(entry, Entry):
+        if not isinstance(entry, AuditEntry):
             raise Fatal("the audit trail keeps records, and this message came without one")
         async with self._database.transaction(Write.TRAIL) as connection:
             if not await self._inbox.first_delivery(connection, entry.event_id):

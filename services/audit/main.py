@@ -8,17 +8,14 @@ from contextlib import asynccontextmanager
 from services.audit.entry import entry_of
 from services.audit.handlers import AuditHandler
 from services.contracts.topics import AUDIT_GROUP, ORDER_EVENTS, SAGA_EVENTS, retry_topic
-from services.messaging.breaker_row import BreakerRow
+from services.messaging.breaker import BreakerRow
 from services.messaging.consumer import Consumer
-from services.messaging.database import Database
-from services.messaging.dead_letter_ledger import DeadLetterLedger
-from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
+from services.messaging.dead_letters import DeadLetterLedger
 from services.messaging.producer import Producer
-from services.messaging.pruning import pruning
 from services.messaging.readiness import Readiness
 from services.messaging.runtime import Part, run_service
 from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
+from services.messaging.storage import Database, Inbox, pruning_loop, upgrade
 
 NAME = "audit"
 
@@ -46,7 +43,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                     trips=BreakerRow(database, AUDIT_GROUP),
                     decode=entry_of,
                 ),
-                pruning(database, kept.interval, (inbox.prune, kept.inbox)),
+                pruning_loop(database, kept.interval, (inbox.prune, kept.inbox)),
             ]
     finally:
         await database.close()

@@ -9,13 +9,12 @@ from opentelemetry import trace
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.audit.entry import Entry
+from services.audit.entry import AuditEntry
 from services.audit.tables import trail
-from services.messaging.clock import database_now
-from services.messaging.database import insert_once
+from services.messaging.storage import database_now, insert_once
 
 
-async def append(connection: AsyncConnection, entry: Entry) -> bool:
+async def append(connection: AsyncConnection, entry: AuditEntry) -> bool:
     """Append an entry; False if its record or its event is in the trail already."""
     values: dict[str, Any] = {
         "topic": entry.topic,

@@ -15,8 +15,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-from services.messaging.clock import UtcDateTime
-from services.messaging.tables import RowId, inbox_table, ladder_tables
+from services.messaging.storage import RowId, UtcDateTime, inbox_table, ladder_tables
 
 metadata = MetaData()
 

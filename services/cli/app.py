@@ -176,6 +176,6 @@ def verify(  # noqa: PLR0913  one parameter an option
     from services.cli import verify as verifying
 
     with one_line():
-        wanted = verifying.Wanted(seconds(since, "--since"), saga, order)
+        wanted = verifying.SagaSelection(seconds(since, "--since"), saga, order)
         is_whole = verifying.run(wanted, jaeger, wait, as_json=as_json)
     raise typer.Exit(0 if is_whole else 1)

@@ -20,7 +20,7 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedOrder:
     """An order that was accepted."""
 
     order_id: str
@@ -49,14 +49,14 @@ class OrderApi:
         except ApiError:
             return False
 
-    def place(self, order: dict[str, Any]) -> Placed:
+    def place(self, order: dict[str, Any]) -> PlacedOrder:
         """Place an order.
 
         Raises:
             ApiError: it was not accepted.
         """
         answer = self._accepted("POST", "/orders", order)
-        return Placed(answer["order_id"], answer["saga_id"], answer["trace_id"] or "")
+        return PlacedOrder(answer["order_id"], answer["saga_id"], answer["trace_id"] or "")
 
     def request(self, order_id: str, request: Request) -> None:
         """Cancel or refund an order.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from services.cli.order_api import ApiError, OrderApi, Placed
+from services.cli.order_api import ApiError, OrderApi, PlacedOrder
 from services.cli.progress import Progress
 from services.cli.scenarios import Scenario
 from services.cli.traces.check import ENDS
@@ -28,7 +28,7 @@ class Played:
     """What became of a scenario; `placed` is None if its order was not accepted."""
 
     scenario: Scenario
-    placed: Placed | None
+    placed: PlacedOrder | None
     outcome: str
 
     @property
@@ -81,7 +81,7 @@ class Player:
         self.progress.tell(scenario.name, outcome, done=True)
         return Played(scenario, placed, outcome)
 
-    def _await(self, scenario: Scenario, placed: Placed, wanted: Container[str], stop: threading.Event) -> str:
+    def _await(self, scenario: Scenario, placed: PlacedOrder, wanted: Container[str], stop: threading.Event) -> str:
         deadline = time.monotonic() + END_S
         while (status := self.api.status(placed.order_id)) not in wanted and time.monotonic() < deadline:
             self.progress.tell(scenario.name, status)

@@ -9,8 +9,8 @@ from services.cli.errors import CannotRun
 from services.cli.run import Service
 from services.cli.session import log_to_stderr
 from services.messaging.errors import MessagingError
-from services.messaging.migrations import upgrade
 from services.messaging.settings import DatabaseSettings, KafkaSettings
+from services.messaging.storage import upgrade
 from services.messaging.topology import all_topics, create_topics
 
 

@@ -36,7 +36,7 @@ _ACKNOWLEDGE: Mapping[str, bytes] = {
 _GZIP = zlib.MAX_WBITS | 16
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The request can't be taken; carries the HTTP status to answer with."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
@@ -54,7 +54,7 @@ class Receiver:
 
     def __init__(self, recording: Recording, *, forward: Forward | None = None) -> None:
         handler = type("_BoundHandler", (_Handler,), {"recording": recording, "forward": forward})
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server = _HTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -77,7 +77,7 @@ class Receiver:
         self._thread.join(timeout=2)
 
 
-class _Server(ThreadingHTTPServer):
+class _HTTPServer(ThreadingHTTPServer):
     """Does not wait for connections that exporters keep open."""
 
     daemon_threads = True
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body = self._body()
             answer = self._take(body)
-        except Refused as refused:
+        except RequestRefused as refused:
             self.close_connection = True
             self._answer(refused.status, Status(message=str(refused)).SerializeToString())
             return
@@ -112,12 +112,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path in _ACKNOWLEDGE:
             return _ACKNOWLEDGE[self.path]
         if self.path != _TRACES:
-            raise Refused(HTTPStatus.NOT_FOUND, "this receiver has /v1/traces, /v1/metrics and /v1/logs")
+            raise RequestRefused(HTTPStatus.NOT_FOUND, "this receiver has /v1/traces, /v1/metrics and /v1/logs")
         answer = ExportTraceServiceResponse()
         try:
             rejected = self.recording.add(to_json(body))
         except MalformedTrace as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, str(error)) from error
         if rejected:
             answer.partial_success.rejected_spans = rejected
             answer.partial_success.error_message = "this receiver is full"
@@ -126,12 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if self.headers.get_content_type() != _PROTOBUF:
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"only {_PROTOBUF} is taken")
+            raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"only {_PROTOBUF} is taken")
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, "the request has no Content-Length")
+            raise RequestRefused(HTTPStatus.LENGTH_REQUIRED, "the request has no Content-Length")
         if int(length) > MAX_BODY_BYTES:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {MAX_BODY_BYTES} bytes")
+            raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {MAX_BODY_BYTES} bytes")
         return decoded(self.rfile.read(int(length)), self.headers.get("Content-Encoding"))
 
     def _answer(self, status: HTTPStatus, body: bytes) -> None:
@@ -151,12 +151,12 @@ def decoded(body: bytes, encoding: str | None) -> bytes:
     if encoding in (None, "identity"):
         return body
     if encoding != "gzip":
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "only gzip is taken as Content-Encoding")
+        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "only gzip is taken as Content-Encoding")
     unpacking = zlib.decompressobj(_GZIP)
     try:
         plain = unpacking.decompress(body, MAX_BODY_BYTES)
     except zlib.error as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, "the body is not gzip") from error
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "the body is not gzip") from error
     if unpacking.unconsumed_tail:
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {MAX_BODY_BYTES} bytes")
+        raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {MAX_BODY_BYTES} bytes")
     return plain

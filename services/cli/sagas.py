@@ -9,8 +9,8 @@ import typer
 from services.cli.durations import seconds
 from services.cli.exits import one_line, refuse
 from services.cli.session import log_to_stderr
-from services.oms.records import Wanted
-from services.oms.saga import ENDS, State, Status
+from services.oms.records import SagaFilter
+from services.oms.saga import ENDS, SagaState, Status
 
 _HELP = """Find sagas, and help those that can't help themselves.
 
@@ -44,7 +44,9 @@ def begin() -> None:
 @app.command("list", epilog="\b\nExamples:\n  sagatrace saga list --unmoved 10m\n  sagatrace saga list --all --json")
 def list_(  # noqa: PLR0913  one parameter an option
     status: Annotated[list[Status] | None, typer.Option(help="Of this status. Repeatable.")] = None,
-    state: Annotated[list[State] | None, typer.Option(help="In this state of the saga's table. Repeatable.")] = None,
+    state: Annotated[
+        list[SagaState] | None, typer.Option(help="In this state of the saga's table. Repeatable.")
+    ] = None,
     unmoved: Annotated[str, typer.Option(help="That have not moved for this long: 90s, 15m, 1h, 2d.")] = "0s",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="The most to show.")] = 100,
     *,
@@ -52,13 +54,13 @@ def list_(  # noqa: PLR0913  one parameter an option
     as_json: _Json = False,
 ) -> None:
     """List sagas, the one that has not moved for longest first; without a filter, those that have not ended."""
-    from services.cli import saga_acts
+    from services.cli import saga_actions
 
     is_any = every or status or state
     statuses = tuple(status or ()) if is_any else tuple(one for one in Status if one not in ENDS.values())
     with one_line():
-        wanted = Wanted(statuses, tuple(state or ()), seconds(unmoved, "--unmoved"))
-        saga_acts.show_list(wanted, limit, as_json=as_json)
+        wanted = SagaFilter(statuses, tuple(state or ()), seconds(unmoved, "--unmoved"))
+        saga_actions.show_list(wanted, limit, as_json=as_json)
 
 
 @app.command(epilog="\b\nExamples:\n  sagatrace saga show SAGA\n  sagatrace saga show ORDER --json")
@@ -69,10 +71,10 @@ def show(
     as_json: _Json = False,
 ) -> None:
     """Show a saga: how it stands, its history, its trace id, and the page where Jaeger shows that."""
-    from services.cli import saga_acts
+    from services.cli import saga_actions
 
     with one_line():
-        saga_acts.show_one(saga, jaeger, as_json=as_json)
+        saga_actions.show_one(saga, jaeger, as_json=as_json)
 
 
 @app.command(epilog="\b\nExample:\n  sagatrace saga retry SAGA")
@@ -81,12 +83,12 @@ def retry(saga: _Id) -> None:
 
     It stays in its trace. A saga that does not need attention is left alone, and the exit code is 1.
     """
-    from services.cli import saga_acts
+    from services.cli import saga_actions
 
     with one_line():
         try:
-            print(saga_acts.retry(saga))
-        except saga_acts.Refused as refused:
+            print(saga_actions.retry(saga))
+        except saga_actions.ActionRefused as refused:
             raise refuse(str(refused)) from None
 
 
@@ -96,10 +98,10 @@ def cancel(saga: _Id) -> None:
 
     Once the charge's answer is applied it is too late, and the exit code is 1.
     """
-    from services.cli import saga_acts
+    from services.cli import saga_actions
 
     with one_line():
         try:
-            print(saga_acts.cancel(saga))
-        except saga_acts.Refused as refused:
+            print(saga_actions.cancel(saga))
+        except saga_actions.ActionRefused as refused:
             raise refuse(str(refused)) from None

@@ -9,9 +9,9 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from services.cli.errors import CannotRun
-from services.messaging.database import Database
 from services.messaging.errors import ConfigurationError, MessagingError
 from services.messaging.settings import DatabaseSettings
+from services.messaging.storage import Database
 
 _MIGRATE = "its tables are not those of this version, which `sagatrace migrate` makes"
 # SQLSTATE classes and codes (PostgreSQL, appendix A); SQLite says "no such table".

@@ -19,9 +19,9 @@ from opentelemetry.trace import format_trace_id
 from services.cli.errors import CannotRun
 from services.cli.jaeger import Jaeger
 from services.cli.traces.check import Finding, check
-from services.messaging.database import Database
 from services.messaging.errors import MessagingError
 from services.messaging.settings import DatabaseSettings
+from services.messaging.storage import Database
 from services.messaging.trace_context import span_context
 from services.oms import store
 from services.oms.records import Saga
@@ -52,7 +52,7 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SagaSelection:
     """Which sagas: those of the last `since_s` seconds, or one by its id or by its order's."""
 
     since_s: float = 3600.0
@@ -60,7 +60,7 @@ class Wanted:
     order_id: str | None = None
 
 
-def run(wanted: Wanted, jaeger: str, wait_s: float, *, as_json: bool) -> bool:
+def run(wanted: SagaSelection, jaeger: str, wait_s: float, *, as_json: bool) -> bool:
     """Verify sagas, print what was found, and tell whether no trace is broken.
 
     Args:
@@ -79,7 +79,7 @@ def run(wanted: Wanted, jaeger: str, wait_s: float, *, as_json: bool) -> bool:
     return not any(one.verdict is Verdict.BROKEN for one in verified)
 
 
-async def _sagas(wanted: Wanted) -> list[Saga]:
+async def _sagas(wanted: SagaSelection) -> list[Saga]:
     database = Database(DatabaseSettings.read().url_of("oms"), schema="oms")
     try:
         async with database.reading() as connection:

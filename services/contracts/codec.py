@@ -43,7 +43,7 @@ _NOT_JSON = frozenset({"json_invalid", "model_attributes_type", "model_type", "d
 _NO_TYPE = frozenset({"union_tag_invalid"})
 
 
-class Record(Protocol):
+class ValueRecord(Protocol):
     """What the codec needs of a Kafka record."""
 
     @property
@@ -73,7 +73,7 @@ def parse_message(value: bytes | None) -> Message:
         raise _contract_error(error) from None
 
 
-def parse_saga_event(record: Record) -> Message:
+def parse_saga_event(record: ValueRecord) -> Message:
     """Read the message that a Kafka record carries.
 
     Raises:

@@ -6,10 +6,10 @@ from services.contracts import Message
 from services.contracts.commands import ReleaseStock
 from services.contracts.replies import Answer, Refusal, StockRejected, StockReleased, StockReserved
 from services.inventory.stock import refusal
-from services.inventory.store import Reservation
+from services.inventory.store import ReservationRow
 
 
-def reserved_or_rejected(asked: Reservation) -> Message:
+def reserved_or_rejected(asked: ReservationRow) -> Message:
     """Answer a reserve by the state of its reservation.
 
     Raises:

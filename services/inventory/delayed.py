@@ -9,9 +9,9 @@ from services.inventory import store
 from services.inventory.handlers import settle
 from services.inventory.stock import FailurePlan
 from services.messaging.crash_points import Write
-from services.messaging.database import Database
 from services.messaging.loop import Loop
 from services.messaging.outbox import Outbox
+from services.messaging.storage import Database
 from services.messaging.trace_context import restore
 from tracing import semconv
 

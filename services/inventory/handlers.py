@@ -10,13 +10,20 @@ from services.contracts import Message, topics
 from services.contracts.commands import ReleaseStock, ReserveStock
 from services.inventory import store
 from services.inventory.answers import released, reserved_or_rejected
-from services.inventory.stock import ACTS, Act, Ask, FailurePlan, State, decide, wanted
-from services.inventory.store import Reservation
+from services.inventory.stock import (
+    ACTIONS,
+    FailurePlan,
+    ReservationAction,
+    ReservationRequest,
+    ReservationState,
+    decide,
+    wanted,
+)
+from services.inventory.store import ReservationRow
 from services.messaging.crash_points import Write
-from services.messaging.database import Database
 from services.messaging.errors import Fatal
-from services.messaging.inbox import Inbox
 from services.messaging.outbox import Outbox
+from services.messaging.storage import Database, Inbox
 from services.messaging.trace_context import capture, link_compensated
 
 
@@ -50,39 +57,39 @@ class StockHandler:
     async def _reserve(self, connection: AsyncConnection, command: ReserveStock) -> None:
         held = await store.hold(connection, command, command.payload.step)
         asked = replace(held, command_id=command.payload.command_id, sequence=command.sequence)
-        match ACTS[held.state, Ask.RESERVE]:
-            case Act.DECIDE:
+        match ACTIONS[held.state, ReservationRequest.RESERVE]:
+            case ReservationAction.DECIDE:
                 first = replace(asked, quantities=wanted(command.payload.items), trace_context=capture())
                 await self._decide(connection, first)
-            case Act.AWAIT:
+            case ReservationAction.AWAIT:
                 await store.answer_later(connection, asked)
             case _:
                 await self._outbox.add(connection, topics.SAGA_REPLIES, reserved_or_rejected(asked))
 
-    async def _decide(self, connection: AsyncConnection, first: Reservation) -> None:
+    async def _decide(self, connection: AsyncConnection, first: ReservationRow) -> None:
         delay_s = self._plan.delay_of(first.quantities)
         if delay_s:
-            await store.save(connection, replace(first, state=State.PENDING), due_in_s=delay_s)
+            await store.save(connection, replace(first, state=ReservationState.PENDING), due_in_s=delay_s)
         else:
             await settle(connection, self._outbox, first, self._plan)
 
     async def _release(self, connection: AsyncConnection, command: ReleaseStock) -> None:
         held = await store.hold(connection, command, command.payload.step)
         link_compensated(held.trace_context)
-        act = ACTS[held.state, Ask.RELEASE]
-        if act is Act.GIVE_BACK:
+        act = ACTIONS[held.state, ReservationRequest.RELEASE]
+        if act is ReservationAction.GIVE_BACK:
             await store.give_back(connection, held)
-        if act is not Act.NOTHING:
-            await store.save(connection, replace(held, state=State.RELEASED))
+        if act is not ReservationAction.NOTHING:
+            await store.save(connection, replace(held, state=ReservationState.RELEASED))
         await self._outbox.add(connection, topics.SAGA_REPLIES, released(command))
 
 
-async def settle(connection: AsyncConnection, outbox: Outbox, held: Reservation, plan: FailurePlan) -> None:
+async def settle(connection: AsyncConnection, outbox: Outbox, held: ReservationRow, plan: FailurePlan) -> None:
     """Decide a held reservation by the stock, take what it gets, and answer."""
     available = await store.hold_stock(connection, held.quantities, plan)
     decision = decide(held.quantities, available)
     decided = replace(held, state=decision.state, reason=decision.reason)
-    if decided.state is State.RESERVED:
+    if decided.state is ReservationState.RESERVED:
         await store.take(connection, decided)
     await store.save(connection, decided)
     await outbox.add(connection, topics.SAGA_REPLIES, reserved_or_rejected(decided))

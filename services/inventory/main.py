@@ -10,21 +10,15 @@ from services.inventory import store
 from services.inventory.delayed import Delayed
 from services.inventory.handlers import StockHandler
 from services.inventory.settings import StockSettings
-from services.messaging.backlog import backlog_gauges
-from services.messaging.breaker_row import BreakerRow
+from services.messaging.breaker import BreakerRow
 from services.messaging.consumer import Consumer
-from services.messaging.database import Database
-from services.messaging.dead_letter_answers import dead_letter_answers
-from services.messaging.dead_letter_ledger import DeadLetterLedger
-from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
-from services.messaging.outbox import Outbox
+from services.messaging.dead_letters import DeadLetterLedger, dead_letter_answers
+from services.messaging.outbox import Outbox, Relay, backlog_gauges
 from services.messaging.producer import Producer
-from services.messaging.pruning import pruning
 from services.messaging.readiness import Readiness
-from services.messaging.relay import Relay
 from services.messaging.runtime import Part, run_service
 from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
+from services.messaging.storage import Database, Inbox, pruning_loop, upgrade
 
 NAME = "inventory"
 
@@ -55,7 +49,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                     trips=BreakerRow(database, INVENTORY_GROUP),
                 ),
                 delayed.loop(stock.reservation_poll),
-                pruning(database, kept.interval, *prunes),
+                pruning_loop(database, kept.interval, *prunes),
                 backlog_gauges(database, outbox),
                 Relay(database, outbox, producer, readiness=readiness),
             ]

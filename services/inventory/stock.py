@@ -21,7 +21,7 @@ OUT_OF_STOCK = "out_of_stock"
 UNDONE = "undone"
 
 
-class State(StrEnum):
+class ReservationState(StrEnum):
     """Where a reservation stands."""
 
     NEW = "new"
@@ -31,14 +31,14 @@ class State(StrEnum):
     RELEASED = "released"
 
 
-class Ask(StrEnum):
+class ReservationRequest(StrEnum):
     """What a command asks."""
 
     RESERVE = "reserve"
     RELEASE = "release"
 
 
-class Act(StrEnum):
+class ReservationAction(StrEnum):
     """What is done for an ask before it is answered."""
 
     DECIDE = "decide"
@@ -48,17 +48,17 @@ class Act(StrEnum):
     NOTHING = "nothing"
 
 
-ACTS: Mapping[tuple[State, Ask], Act] = {
-    (State.NEW, Ask.RESERVE): Act.DECIDE,
-    (State.PENDING, Ask.RESERVE): Act.AWAIT,
-    (State.RESERVED, Ask.RESERVE): Act.NOTHING,
-    (State.REJECTED, Ask.RESERVE): Act.NOTHING,
-    (State.RELEASED, Ask.RESERVE): Act.NOTHING,
-    (State.NEW, Ask.RELEASE): Act.BURY,
-    (State.PENDING, Ask.RELEASE): Act.BURY,
-    (State.RESERVED, Ask.RELEASE): Act.GIVE_BACK,
-    (State.REJECTED, Ask.RELEASE): Act.NOTHING,
-    (State.RELEASED, Ask.RELEASE): Act.NOTHING,
+ACTIONS: Mapping[tuple[ReservationState, ReservationRequest], ReservationAction] = {
+    (ReservationState.NEW, ReservationRequest.RESERVE): ReservationAction.DECIDE,
+    (ReservationState.PENDING, ReservationRequest.RESERVE): ReservationAction.AWAIT,
+    (ReservationState.RESERVED, ReservationRequest.RESERVE): ReservationAction.NOTHING,
+    (ReservationState.REJECTED, ReservationRequest.RESERVE): ReservationAction.NOTHING,
+    (ReservationState.RELEASED, ReservationRequest.RESERVE): ReservationAction.NOTHING,
+    (ReservationState.NEW, ReservationRequest.RELEASE): ReservationAction.BURY,
+    (ReservationState.PENDING, ReservationRequest.RELEASE): ReservationAction.BURY,
+    (ReservationState.RESERVED, ReservationRequest.RELEASE): ReservationAction.GIVE_BACK,
+    (ReservationState.REJECTED, ReservationRequest.RELEASE): ReservationAction.NOTHING,
+    (ReservationState.RELEASED, ReservationRequest.RELEASE): ReservationAction.NOTHING,
 }
 
 
@@ -66,7 +66,7 @@ ACTS: Mapping[tuple[State, Ask], Act] = {
 class Decision:
     """What a look at the stock says."""
 
-    state: State
+    state: ReservationState
     reason: str | None = None
 
 
@@ -103,12 +103,12 @@ def wanted(items: Iterable[Item]) -> dict[str, int]:
 def decide(quantities: Mapping[str, int], available: Mapping[str, int]) -> Decision:
     """Reserve all lines or none."""
     if all(available.get(sku, 0) >= quantity for sku, quantity in quantities.items()):
-        return Decision(State.RESERVED)
-    return Decision(State.REJECTED, OUT_OF_STOCK)
+        return Decision(ReservationState.RESERVED)
+    return Decision(ReservationState.REJECTED, OUT_OF_STOCK)
 
 
-def refusal(state: State, reason: str | None) -> str | None:
+def refusal(state: ReservationState, reason: str | None) -> str | None:
     """Tell why a reserve is refused in this state; None if the stock is reserved."""
-    if state is State.RELEASED:
+    if state is ReservationState.RELEASED:
         return UNDONE
-    return reason if state is State.REJECTED else None
+    return reason if state is ReservationState.REJECTED else None

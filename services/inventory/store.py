@@ -12,21 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message
 from services.contracts.commands import Step
-from services.inventory.stock import FailurePlan, State
+from services.inventory.stock import FailurePlan, ReservationState
 from services.inventory.tables import movements, reservations, stock
-from services.messaging.clock import database_now, database_time
-from services.messaging.database import hold_or_insert, insert_once
-from services.messaging.json_rows import json_rows
+from services.messaging.storage import database_now, database_time, hold_or_insert, insert_once, rows_of_json
 
 
 @dataclass(frozen=True)
-class Reservation:
+class ReservationRow:
     """What is kept of a saga's reservation."""
 
     saga_id: str
     step: Step
     order_id: str
-    state: State
+    state: ReservationState
     reason: str | None
     quantities: dict[str, int]
     command_id: UUID | None
@@ -41,7 +39,7 @@ class Reservation:
             saga_id=row.saga_id,
             step=Step(row.step),
             order_id=row.order_id,
-            state=State(row.state),
+            state=ReservationState(row.state),
             reason=row.reason,
             quantities=row.quantities,
             command_id=row.command_id,
@@ -50,7 +48,7 @@ class Reservation:
         )
 
 
-async def hold(connection: AsyncConnection, command: Message, step: Step) -> Reservation:
+async def hold(connection: AsyncConnection, command: Message, step: Step) -> ReservationRow:
     """Lock a saga's reservation until the transaction ends; make a new one if there is none.
 
     Two first commands at the same time meet at the insert: one of them waits, and then finds what the other decided.
@@ -59,16 +57,16 @@ async def hold(connection: AsyncConnection, command: Message, step: Step) -> Res
         "saga_id": command.saga_id,
         "step": step,
         "order_id": command.order_id,
-        "state": State.NEW,
+        "state": ReservationState.NEW,
         "quantities": {},
         "trace_context": {},
         "created_at": database_now(),
         "updated_at": database_now(),
     }
-    return Reservation.of(await hold_or_insert(connection, reservations, values))
+    return ReservationRow.of(await hold_or_insert(connection, reservations, values))
 
 
-async def save(connection: AsyncConnection, reservation: Reservation, *, due_in_s: float | None = None) -> None:
+async def save(connection: AsyncConnection, reservation: ReservationRow, *, due_in_s: float | None = None) -> None:
     """Write a held reservation; it is due in `due_in_s` seconds, or at no time."""
     values = {
         "state": reservation.state,
@@ -82,7 +80,7 @@ async def save(connection: AsyncConnection, reservation: Reservation, *, due_in_
     await connection.execute(save, values | _key(reservation))
 
 
-async def answer_later(connection: AsyncConnection, reservation: Reservation) -> None:
+async def answer_later(connection: AsyncConnection, reservation: ReservationRow) -> None:
     """Let a pending reservation answer another command; when it is due does not change."""
     values = {"command_id": reservation.command_id, "sequence": reservation.sequence}
     await connection.execute(_ANSWER_LATER, values | _key(reservation))
@@ -93,11 +91,11 @@ async def is_any_due(connection: AsyncConnection) -> bool:
     return (await connection.execute(_due().limit(1))).first() is not None
 
 
-async def hold_due(connection: AsyncConnection) -> Reservation | None:
+async def hold_due(connection: AsyncConnection) -> ReservationRow | None:
     """Lock the pending reservation that is due first, passing over those that somebody else holds."""
     query = _due().order_by(reservations.c.due_at).limit(1).with_for_update(skip_locked=True)
     row = (await connection.execute(query)).one_or_none()
-    return Reservation.of(row) if row is not None else None
+    return ReservationRow.of(row) if row is not None else None
 
 
 async def hold_stock(connection: AsyncConnection, skus: Mapping[str, int], plan: FailurePlan) -> dict[str, int]:
@@ -111,19 +109,19 @@ async def hold_stock(connection: AsyncConnection, skus: Mapping[str, int], plan:
     return {row.sku: row.quantity for row in await connection.execute(_HOLD_STOCK, asked)}
 
 
-async def take(connection: AsyncConnection, reservation: Reservation) -> None:
+async def take(connection: AsyncConnection, reservation: ReservationRow) -> None:
     """Move a reservation's quantities out of the stock."""
     await _move(connection, reservation, "reserve", -1)
 
 
-async def give_back(connection: AsyncConnection, reservation: Reservation) -> None:
+async def give_back(connection: AsyncConnection, reservation: ReservationRow) -> None:
     """Move a reservation's quantities back into the stock."""
     await _move(connection, reservation, "release", +1)
 
 
 async def prune(connection: AsyncConnection, retention_s: float) -> int:
     """Delete tombstones and refusals older than `retention_s` seconds, which no command can ask for again."""
-    over = reservations.c.state.in_([State.REJECTED, State.RELEASED])
+    over = reservations.c.state.in_([ReservationState.REJECTED, ReservationState.RELEASED])
     old = over & (reservations.c.updated_at < database_time(-retention_s))
     return (await connection.execute(delete(reservations).where(old))).rowcount
 
@@ -133,20 +131,20 @@ async def _seed(connection: AsyncConnection, sku: str, quantity: int) -> None:
         await connection.execute(_NOTE, {"sku": sku, "kind": "seed", "quantity": quantity})
 
 
-async def _move(connection: AsyncConnection, reservation: Reservation, kind: str, sign: int) -> None:
+async def _move(connection: AsyncConnection, reservation: ReservationRow, kind: str, sign: int) -> None:
     changes = [(sku, sign * quantity) for sku, quantity in sorted(reservation.quantities.items())]
     effect = {"saga_id": reservation.saga_id, "step": reservation.step, "kind": kind}
     await connection.execute(_CHANGE, [{"of_sku": sku, "change": change} for sku, change in changes])
     await connection.execute(_NOTE, [effect | {"sku": sku, "quantity": change} for sku, change in changes])
 
 
-def _key(reservation: Reservation) -> dict[str, str]:
+def _key(reservation: ReservationRow) -> dict[str, str]:
     return {"of_saga": reservation.saga_id, "of_step": reservation.step}
 
 
 def _due() -> Select[Any]:
     # A literal, not a parameter: SQLite must see that the partial index covers the question.
-    pending = reservations.c.state == literal_column(f"'{State.PENDING}'")
+    pending = reservations.c.state == literal_column(f"'{ReservationState.PENDING}'")
     return select(reservations).where(pending, reservations.c.due_at <= database_now())
 
 
@@ -155,7 +153,7 @@ _IS = and_(reservations.c.saga_id == bindparam("of_saga"), reservations.c.step =
 _ANSWER_LATER = update(reservations).where(_IS).values(updated_at=database_now())
 _SAVE = _ANSWER_LATER.values(due_at=None)
 _HOLD_STOCK = (
-    select(stock).where(stock.c.sku.in_(select(*json_rows("skus", String)))).order_by(stock.c.sku).with_for_update()
+    select(stock).where(stock.c.sku.in_(select(*rows_of_json("skus", String)))).order_by(stock.c.sku).with_for_update()
 )
 _CHANGE = (
     update(stock)

@@ -16,8 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from services.messaging.clock import UtcDateTime
-from services.messaging.tables import Document, RowId, inbox_table, ladder_tables, outbox_table
+from services.messaging.storage import Document, RowId, UtcDateTime, inbox_table, ladder_tables, outbox_table
 
 metadata = MetaData()
 

@@ -12,20 +12,24 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from services.contracts import parse_saga_event
-from services.messaging.breaker import Breaker, TripInMemory, TripStore
-from services.messaging.dead_letters import DeadLetters
-from services.messaging.delivery import Decode, Delivery, Handler, Ladder, OnUnknown
+from services.messaging.breaker import Breaker, Cooldown, Limits, TripInMemory, TripStore
+from services.messaging.consuming import (
+    Decode,
+    Delivery,
+    Handler,
+    Ladder,
+    Membership,
+    OffsetsWentBack,
+    OnUnknown,
+    Unreadable,
+)
+from services.messaging.dead_letters import DeadLetters, Ledger, NoLedger
 from services.messaging.errors import Unavailable
-from services.messaging.intake import Unreadable
-from services.messaging.ledger import Ledger, NoLedger
-from services.messaging.membership import Membership
-from services.messaging.offsets import OffsetsWentBack
 from services.messaging.producer import Producer
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
 from services.messaging.security import KafkaSecurity
 from services.messaging.settings import ConsumerSettings
-from services.messaging.tally import Cooldown, Limits
 
 # A poll ends in time unless its client hangs in a rebalance; then it is not waited for much longer.
 _POLL_GRACE_S = 1.0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from services.contracts import Message
 from services.messaging.crash_points import Write
-from services.messaging.database import Database
-from services.messaging.inbox import Inbox
+from services.messaging.storage import Database, Inbox
 from services.notification.letter import letter_about
 from services.notification.sender import Sender
 

@@ -6,17 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.contracts.topics import NOTIFICATION_GROUP, ORDER_EVENTS, retry_topic
-from services.messaging.breaker_row import BreakerRow
+from services.messaging.breaker import BreakerRow
 from services.messaging.consumer import Consumer
-from services.messaging.database import Database
-from services.messaging.dead_letter_ledger import DeadLetterLedger
-from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
+from services.messaging.dead_letters import DeadLetterLedger
 from services.messaging.producer import Producer
-from services.messaging.pruning import pruning
 from services.messaging.readiness import Readiness
 from services.messaging.runtime import Part, run_service
 from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
+from services.messaging.storage import Database, Inbox, pruning_loop, upgrade
 from services.notification.handlers import NotificationHandler
 from services.notification.sender import RecordingSender
 
@@ -45,7 +42,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                     ledger=DeadLetterLedger(database, NOTIFICATION_GROUP),
                     trips=BreakerRow(database, NOTIFICATION_GROUP),
                 ),
-                pruning(database, kept.interval, (inbox.prune, kept.inbox)),
+                pruning_loop(database, kept.interval, (inbox.prune, kept.inbox)),
             ]
     finally:
         await database.close()

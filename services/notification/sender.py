@@ -7,7 +7,7 @@ from typing import Protocol
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.messaging.clock import database_now
+from services.messaging.storage import database_now
 from services.notification.letter import Letter
 from services.notification.tables import notifications
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, MetaData, String, Table, Uuid
 
-from services.messaging.clock import UtcDateTime
-from services.messaging.tables import inbox_table, ladder_tables
+from services.messaging.storage import UtcDateTime, inbox_table, ladder_tables
 
 metadata = MetaData()
 

@@ -16,10 +16,10 @@ from services.contracts import Item
 from services.contracts.envelope import Identifier, Value
 from services.messaging.readiness import Readiness
 from services.oms import problems
-from services.oms.desk import OrderDesk
-from services.oms.door import HEALTH, with_token, without_baggage
+from services.oms.middleware import HEALTH, with_token, without_baggage
 from services.oms.order import MOST_LINES
-from services.oms.records import Wanted
+from services.oms.orders import Orders
+from services.oms.records import SagaFilter
 from services.oms.saga import Status
 from services.oms.views import OrderView, Placed, SagaHistoryView, SagaView
 
@@ -51,7 +51,7 @@ class ListSagas(Value):
     limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
-def create_app(desk: OrderDesk, readiness: Readiness, token: SecretStr | None = None) -> ASGIApp:
+def create_app(desk: Orders, readiness: Readiness, token: SecretStr | None = None) -> ASGIApp:
     """Build the API over an order desk.
 
     The caller's `traceparent` is continued and its `baggage` is dropped: what a stranger sends must not travel on.
@@ -75,7 +75,7 @@ def create_app(desk: OrderDesk, readiness: Readiness, token: SecretStr | None = 
     return without_baggage(with_token(app, token) if token else app)
 
 
-def _add_orders(app: FastAPI, desk: OrderDesk) -> None:
+def _add_orders(app: FastAPI, desk: Orders) -> None:
     @app.post("/orders", status_code=HTTPStatus.ACCEPTED, responses=problems.documented(*_BAD_BODY))
     async def place_order(order: PlaceOrder, response: Response, idempotency_key: IdempotencyKey = None) -> Placed:
         """Accept an order; its saga goes on behind this answer."""
@@ -106,11 +106,11 @@ def _add_orders(app: FastAPI, desk: OrderDesk) -> None:
         return await desk.refund(order_id)
 
 
-def _add_sagas(app: FastAPI, desk: OrderDesk) -> None:
+def _add_sagas(app: FastAPI, desk: Orders) -> None:
     @app.get("/sagas", responses=problems.documented())
     async def list_sagas(listed: Annotated[ListSagas, Query()]) -> list[SagaView]:
         """List sagas, the one that has not moved for longest first."""
-        return await desk.sagas(Wanted(statuses=(listed.status,) if listed.status else ()), listed.limit)
+        return await desk.sagas(SagaFilter(statuses=(listed.status,) if listed.status else ()), listed.limit)
 
     @app.get("/sagas/{saga_id}", responses=problems.documented(_UNKNOWN))
     async def get_saga(saga_id: Annotated[Identifier, InPath(description="The saga's id")]) -> SagaHistoryView:

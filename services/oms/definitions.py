@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.messaging.database import Database
 from services.messaging.errors import ConfigurationError
+from services.messaging.storage import Database
 from services.oms import store
 
 _MOST_NAMED = 20

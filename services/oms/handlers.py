@@ -8,12 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.contracts import Message
 from services.contracts.replies import Answer, Refusal
 from services.messaging.crash_points import Write
-from services.messaging.database import Database
-from services.messaging.inbox import Inbox
+from services.messaging.storage import Database, Inbox
 from services.oms import store, summary
-from services.oms.mover import APPLIED, Mover
-from services.oms.records import Held, Saga
+from services.oms.records import LockedSaga, Saga
 from services.oms.saga import IllegalMove, Input
+from services.oms.transitions import APPLIED, Transitions
 from tracing import semconv
 
 DUPLICATE = "duplicate"
@@ -29,7 +28,7 @@ class ReplyHandler:
     attempt are recorded and ignored, and counted by what they were.
     """
 
-    def __init__(self, database: Database, inbox: Inbox, mover: Mover) -> None:
+    def __init__(self, database: Database, inbox: Inbox, mover: Transitions) -> None:
         self._database = database
         self._inbox = inbox
         self._mover = mover
@@ -62,7 +61,7 @@ class ReplyHandler:
             await self._record(connection, saga, reply, verdict)
         return verdict
 
-    async def _move(self, connection: AsyncConnection, held: Held, reply: Message, answer: Answer) -> str:
+    async def _move(self, connection: AsyncConnection, held: LockedSaga, reply: Message, answer: Answer) -> str:
         reason = answer.reason if isinstance(answer, Refusal) else None
         try:
             await self._mover.move(connection, held, Input(reply.event_type), reason=reason)

@@ -6,29 +6,24 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.contracts.topics import ORCHESTRATOR_GROUP, SAGA_REPLIES, retry_topic
-from services.messaging.backlog import backlog_gauges
-from services.messaging.breaker_row import BreakerRow
+from services.messaging.breaker import BreakerRow
 from services.messaging.consumer import Consumer
-from services.messaging.database import Database
-from services.messaging.dead_letter_ledger import DeadLetterLedger
-from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
-from services.messaging.outbox import Outbox
+from services.messaging.dead_letters import DeadLetterLedger
+from services.messaging.outbox import Outbox, Relay, backlog_gauges
 from services.messaging.producer import Producer
-from services.messaging.pruning import pruning
 from services.messaging.readiness import Readiness
-from services.messaging.relay import Relay
 from services.messaging.runtime import Part, run_service
 from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
+from services.messaging.storage import Database, Inbox, pruning_loop, upgrade
 from services.oms.api import create_app
 from services.oms.definitions import check_definitions
-from services.oms.desk import OrderDesk
-from services.oms.figures import open_saga_gauges
 from services.oms.handlers import ReplyHandler
-from services.oms.mover import Mover
+from services.oms.metrics import open_saga_gauges
+from services.oms.orders import Orders
 from services.oms.server import ApiServer
 from services.oms.settings import ApiSettings, TimeoutSettings
 from services.oms.timeouts import Timeouts
+from services.oms.transitions import Transitions
 
 NAME = "oms"
 
@@ -41,9 +36,9 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
     await upgrade(url, NAME)
     database = Database(url, schema=NAME)
     inbox, outbox = Inbox(ORCHESTRATOR_GROUP), Outbox(database)
-    mover = Mover(database, outbox)
+    mover = Transitions(database, outbox)
     listening = ApiSettings.read()
-    api = ApiServer(create_app(OrderDesk(database, mover), readiness, listening.token), listening)
+    api = ApiServer(create_app(Orders(database, mover), readiness, listening.token), listening)
     try:
         await check_definitions(database)
         async with Producer(brokers, client_id=NAME) as producer:
@@ -61,7 +56,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
             timeouts = Timeouts(database, mover, replies.caught_up, TimeoutSettings.read())
             relay = Relay(database, outbox, producer, on_sent=timeouts.commands_sent, readiness=readiness)
             kept = RetentionSettings.read()
-            prune = pruning(database, kept.interval, (outbox.prune, kept.sent), (inbox.prune, kept.inbox))
+            prune = pruning_loop(database, kept.interval, (outbox.prune, kept.sent), (inbox.prune, kept.inbox))
             gauges = backlog_gauges(database, outbox), open_saga_gauges(database)
             yield [api, replies, timeouts.loop(), prune, *gauges, relay]
     finally:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.contracts import Item, Money
-from services.oms.saga import State
+from services.oms.saga import SagaState
 
 MOST_LINES = 100
 
 _FROM_SAGA = {
-    State.COMPLETED: "confirmed",
-    State.FAILED: "canceled",
-    State.CANCELED: "canceled",
-    State.RETURNING_REFUND: "confirmed",
-    State.RETURNING_RELEASE: "confirmed",
-    State.REFUNDED: "refunded",
+    SagaState.COMPLETED: "confirmed",
+    SagaState.FAILED: "canceled",
+    SagaState.CANCELED: "canceled",
+    SagaState.RETURNING_REFUND: "confirmed",
+    SagaState.RETURNING_RELEASE: "confirmed",
+    SagaState.REFUNDED: "refunded",
 }
 
 
@@ -47,7 +47,7 @@ def total_of(items: Sequence[Item]) -> Money:
         raise OrderError("items", "the order's total is too large") from None
 
 
-def status_of(state: State) -> str:
+def status_of(state: SagaState) -> str:
     """Tell an order's status from its saga's state: pending, confirmed, canceled or refunded.
 
     While the saga is under way the order is pending, which is the semantic lock on it.

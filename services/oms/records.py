@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.contracts import Item, Money, new_id
 from services.oms.effects import Facts
-from services.oms.saga import COMMANDS, ENDS, Effect, Input, Move, State, Status, newest, status_of
+from services.oms.saga import COMMANDS, ENDS, Effect, Input, Move, SagaState, Status, newest, status_of
 
 REASONS = {
     Input.CANCEL: "canceled_by_request",
@@ -19,11 +19,11 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SagaFilter:
     """Which sagas: of any of these statuses and states (all if there are none), that have not moved for `idle_s`."""
 
     statuses: tuple[Status, ...] = ()
-    states: tuple[State, ...] = ()
+    states: tuple[SagaState, ...] = ()
     idle_s: float = 0.0
 
 
@@ -51,7 +51,7 @@ class Saga:
     saga_id: str
     order_id: str
     definition: int
-    state: State
+    state: SagaState
     version: int
     attempt: int
     command_id: UUID | None
@@ -100,7 +100,7 @@ class Saga:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class LockedSaga:
     """A saga whose row the caller's transaction holds or will insert, its order, and the time by the database."""
 
     saga: Saga
@@ -108,13 +108,13 @@ class Held:
     at: datetime
 
 
-def new_saga(order: Order, trace_context: dict[str, str], at: datetime) -> Held:
+def new_saga(order: Order, trace_context: dict[str, str], at: datetime) -> LockedSaga:
     """Make a saga that has not begun, pinned to the newest definition; its first move writes its row."""
     saga = Saga(
         saga_id=str(new_id()),
         order_id=order.order_id,
         definition=newest(),
-        state=State.NEW,
+        state=SagaState.NEW,
         version=0,
         attempt=1,
         command_id=None,
@@ -128,7 +128,7 @@ def new_saga(order: Order, trace_context: dict[str, str], at: datetime) -> Held:
         phase_began_at=at,
         ended_at=None,
     )
-    return Held(saga, order, at)
+    return LockedSaga(saga, order, at)
 
 
 def facts_of(saga: Saga, order: Order) -> Facts:

@@ -25,7 +25,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class State(StrEnum):
+class SagaState(StrEnum):
     """Where a saga is. A state named `x_y` is on its way back for reason x, waiting for step y to be undone."""
 
     NEW = "new"
@@ -99,14 +99,14 @@ class Status(StrEnum):
 class Move(NamedTuple):
     """One cell of the table: where the saga goes, and what that causes, in order."""
 
-    state: State
+    state: SagaState
     effects: tuple[Effect, ...] = ()
 
 
 class IllegalMove(Exception):
     """The saga's table has no row for this input in this state."""
 
-    def __init__(self, state: State, moved_by: Input) -> None:
+    def __init__(self, state: SagaState, moved_by: Input) -> None:
         """Name the state and the input."""
         super().__init__(f"a saga that is {state} cannot take {moved_by}")
         self.state = state
@@ -121,10 +121,10 @@ class MissingDefinition(Exception):
         super().__init__(f"definition {definition} of the saga is not in this program")
 
 
-Table = dict[tuple[State, Input], Move]
+Table = dict[tuple[SagaState, Input], Move]
 
 
-def _asks(state: State, command: Effect, *, gave_up: Move) -> Table:
+def _asks(state: SagaState, command: Effect, *, gave_up: Move) -> Table:
     """Rows of a state that waits for a command's answer: ask again while attempts are left, then `gave_up`.
 
     A command that became a dead letter is not asked for again: it waits for an operator, and may have been done.
@@ -136,7 +136,7 @@ def _asks(state: State, command: Effect, *, gave_up: Move) -> Table:
     }
 
 
-def _way_back(refunding: State, releasing: State, end: Move) -> Table:
+def _way_back(refunding: SagaState, releasing: SagaState, end: Move) -> Table:
     """Rows of one way back: the payment is undone, then the stock, then `end`."""
     rows: Table = {
         (refunding, Input.PAID_BACK): Move(releasing, (Effect.RELEASE,)),
@@ -148,42 +148,44 @@ def _way_back(refunding: State, releasing: State, end: Move) -> Table:
     return rows
 
 
-_FAILED = Move(State.FAILED, (Effect.ORDER_CANCELED, Effect.SAGA_FAILED))
-_CANCELED = Move(State.CANCELED, (Effect.ORDER_CANCELED, Effect.SAGA_CANCELED))
-_REFUNDED = Move(State.REFUNDED, (Effect.ORDER_REFUNDED, Effect.SAGA_REFUNDED))
+_FAILED = Move(SagaState.FAILED, (Effect.ORDER_CANCELED, Effect.SAGA_FAILED))
+_CANCELED = Move(SagaState.CANCELED, (Effect.ORDER_CANCELED, Effect.SAGA_CANCELED))
+_REFUNDED = Move(SagaState.REFUNDED, (Effect.ORDER_REFUNDED, Effect.SAGA_REFUNDED))
 
 TABLE: Table = {
     # forward
-    (State.NEW, Input.START): Move(State.RESERVING, (Effect.ORDER_CREATED, Effect.SAGA_STARTED, Effect.RESERVE)),
-    (State.RESERVING, Input.RESERVED): Move(State.CHARGING, (Effect.CHARGE,)),
-    (State.RESERVING, Input.REJECTED): _FAILED,
-    (State.CHARGING, Input.CHARGED): Move(State.COMPLETED, (Effect.ORDER_CONFIRMED, Effect.SAGA_COMPLETED)),
-    (State.CHARGING, Input.DECLINED): Move(State.FAILING_RELEASE, (Effect.RELEASE,)),
+    (SagaState.NEW, Input.START): Move(
+        SagaState.RESERVING, (Effect.ORDER_CREATED, Effect.SAGA_STARTED, Effect.RESERVE)
+    ),
+    (SagaState.RESERVING, Input.RESERVED): Move(SagaState.CHARGING, (Effect.CHARGE,)),
+    (SagaState.RESERVING, Input.REJECTED): _FAILED,
+    (SagaState.CHARGING, Input.CHARGED): Move(SagaState.COMPLETED, (Effect.ORDER_CONFIRMED, Effect.SAGA_COMPLETED)),
+    (SagaState.CHARGING, Input.DECLINED): Move(SagaState.FAILING_RELEASE, (Effect.RELEASE,)),
     # turning back: no answer, or a request
-    **_asks(State.RESERVING, Effect.RESERVE, gave_up=Move(State.FAILING_RELEASE, (Effect.RELEASE,))),
-    **_asks(State.CHARGING, Effect.CHARGE, gave_up=Move(State.FAILING_REFUND, (Effect.PAY_BACK,))),
-    (State.RESERVING, Input.CANCEL): Move(State.CANCELING_RELEASE, (Effect.RELEASE,)),
-    (State.CHARGING, Input.CANCEL): Move(State.CANCELING_REFUND, (Effect.PAY_BACK,)),
-    (State.COMPLETED, Input.REFUND): Move(State.RETURNING_REFUND, (Effect.PAY_BACK,)),
+    **_asks(SagaState.RESERVING, Effect.RESERVE, gave_up=Move(SagaState.FAILING_RELEASE, (Effect.RELEASE,))),
+    **_asks(SagaState.CHARGING, Effect.CHARGE, gave_up=Move(SagaState.FAILING_REFUND, (Effect.PAY_BACK,))),
+    (SagaState.RESERVING, Input.CANCEL): Move(SagaState.CANCELING_RELEASE, (Effect.RELEASE,)),
+    (SagaState.CHARGING, Input.CANCEL): Move(SagaState.CANCELING_REFUND, (Effect.PAY_BACK,)),
+    (SagaState.COMPLETED, Input.REFUND): Move(SagaState.RETURNING_REFUND, (Effect.PAY_BACK,)),
     # backward, once for each reason
-    **_way_back(State.FAILING_REFUND, State.FAILING_RELEASE, _FAILED),
-    **_way_back(State.CANCELING_REFUND, State.CANCELING_RELEASE, _CANCELED),
-    **_way_back(State.RETURNING_REFUND, State.RETURNING_RELEASE, _REFUNDED),
+    **_way_back(SagaState.FAILING_REFUND, SagaState.FAILING_RELEASE, _FAILED),
+    **_way_back(SagaState.CANCELING_REFUND, SagaState.CANCELING_RELEASE, _CANCELED),
+    **_way_back(SagaState.RETURNING_REFUND, SagaState.RETURNING_RELEASE, _REFUNDED),
 }
 
 DEFINITIONS: dict[int, Table] = {1: TABLE}
 """Every definition that a saga in a store may still be moved by; a new saga is pinned to the newest."""
 
 ENDS = {
-    State.COMPLETED: Status.COMPLETED,
-    State.FAILED: Status.FAILED,
-    State.CANCELED: Status.CANCELED,
-    State.REFUNDED: Status.REFUNDED,
+    SagaState.COMPLETED: Status.COMPLETED,
+    SagaState.FAILED: Status.FAILED,
+    SagaState.CANCELED: Status.CANCELED,
+    SagaState.REFUNDED: Status.REFUNDED,
 }
 """The states in which a saga waits for nothing, and what they mean, in every definition."""
 
 
-def step(definition: int, state: State, moved_by: Input) -> Move:
+def step(definition: int, state: SagaState, moved_by: Input) -> Move:
     """Look up the move of a saga, by the definition that it is pinned to.
 
     Raises:
@@ -198,7 +200,7 @@ def step(definition: int, state: State, moved_by: Input) -> Move:
         raise IllegalMove(state, moved_by) from None
 
 
-def is_back(definition: int, state: State) -> bool:
+def is_back(definition: int, state: SagaState) -> bool:
     """Tell whether a saga in this state is on its way back, by its definition; not, as far as a missing one tells."""
     return (state, Input.RETRY) in DEFINITIONS.get(definition, {})
 
@@ -208,7 +210,7 @@ def newest() -> int:
     return max(DEFINITIONS)
 
 
-def status_of(definition: int, state: State, *, needs_attention: bool) -> Status:
+def status_of(definition: int, state: SagaState, *, needs_attention: bool) -> Status:
     """Sum a state up for people."""
     if needs_attention:
         return Status.NEEDS_ATTENTION
@@ -220,4 +222,4 @@ def diagram(definition: int) -> str:
     rows = DEFINITIONS[definition].items()
     arrows = [f"    {state} --> {move.state}: {moved_by}" for (state, moved_by), move in rows if state != move.state]
     ends = [f"    {end} --> [*]" for end in ENDS]
-    return "\n".join(["stateDiagram-v2", f"    [*] --> {State.NEW}", *arrows, *ends])
+    return "\n".join(["stateDiagram-v2", f"    [*] --> {SagaState.NEW}", *arrows, *ends])

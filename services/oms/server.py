@@ -26,7 +26,7 @@ class ApiServer:
             access_log=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
-        self._server = _Server(config)
+        self._server = _UvicornServer(config)
         self._settings = settings
 
     async def run(self) -> None:
@@ -43,7 +43,7 @@ class ApiServer:
         self._server.should_exit = True
 
 
-class _Server(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     """Uvicorn's server without its signal handlers: the runtime has those."""
 
     @contextmanager

@@ -25,12 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Item, Money
-from services.messaging.clock import database_now, database_time
-from services.messaging.database import insert_once
 from services.messaging.errors import Transient
-from services.messaging.json_rows import json_rows
-from services.oms.records import Held, Order, Saga, Wanted
-from services.oms.saga import DEFINITIONS, ENDS, Input, State, Status
+from services.messaging.storage import database_now, database_time, insert_once, rows_of_json
+from services.oms.records import LockedSaga, Order, Saga, SagaFilter
+from services.oms.saga import DEFINITIONS, ENDS, Input, SagaState, Status
 from services.oms.tables import history, idempotency_keys, orders, reply_progress, sagas
 
 # By status, which has an index.
@@ -71,12 +69,12 @@ async def write_saga(connection: AsyncConnection, saga: Saga) -> None:
         raise ConcurrentUpdate(message)
 
 
-async def hold_saga(connection: AsyncConnection, saga_id: str) -> Held | None:
+async def hold_saga(connection: AsyncConnection, saga_id: str) -> LockedSaga | None:
     """Read a saga's row, with its order, and hold it until the transaction ends."""
     return await _hold(connection, _HOLD_SAGA, saga_id)
 
 
-async def hold_saga_of(connection: AsyncConnection, order_id: str) -> Held | None:
+async def hold_saga_of(connection: AsyncConnection, order_id: str) -> LockedSaga | None:
     """Read the row of an order's saga, with the order, and hold it until the transaction ends."""
     return await _hold(connection, _HOLD_SAGA_OF, order_id)
 
@@ -100,12 +98,12 @@ async def read_end(connection: AsyncConnection, saga_id: str, moved_by: Input) -
     saga = _saga(row)
     if row is None or saga is None:
         return None
-    end = State(row.end)
-    began = saga.phase_began_at if end is State.REFUNDED else saga.created_at
+    end = SagaState(row.end)
+    began = saga.phase_began_at if end is SagaState.REFUNDED else saga.created_at
     return replace(saga, state=end, updated_at=row.at, phase_began_at=began, ended_at=row.at)
 
 
-async def list_sagas(connection: AsyncConnection, wanted: Wanted, limit: int) -> list[Saga]:
+async def list_sagas(connection: AsyncConnection, wanted: SagaFilter, limit: int) -> list[Saga]:
     """Read sagas, the one that has not moved for longest first."""
     query = select(sagas).order_by(sagas.c.updated_at, sagas.c.saga_id).limit(limit)
     if wanted.statuses:
@@ -128,11 +126,11 @@ async def without_definition(connection: AsyncConnection, limit: int) -> list[tu
     return [(row.saga_id, row.definition) for row in found]
 
 
-async def open_sagas(connection: AsyncConnection) -> Mapping[tuple[State, Status], int]:
+async def open_sagas(connection: AsyncConnection) -> Mapping[tuple[SagaState, Status], int]:
     """Count the sagas that have not ended, by state and status."""
     query = select(sagas.c.state, sagas.c.status, func.count()).where(_IS_OPEN)
     found = await connection.execute(query.group_by(sagas.c.state, sagas.c.status))
-    return {(State(state), Status(status)): count for state, status, count in found}
+    return {(SagaState(state), Status(status)): count for state, status, count in found}
 
 
 async def oldest_open_s(connection: AsyncConnection) -> float:
@@ -157,7 +155,7 @@ async def add_history(  # noqa: PLR0913  one parameter a column
     *,
     moved_by: Input,
     verdict: str,
-    state_from: State,
+    state_from: SagaState,
     actor: str | None = None,
 ) -> None:
     """Append to a saga's history, with the span in which it happens."""
@@ -252,11 +250,11 @@ _INSERT_SAGA = insert(sagas)
 _UPDATE_SAGA = update(sagas).where(sagas.c.saga_id == bindparam("of_saga"), sagas.c.version == bindparam("before"))
 _HOLD_SAGA, _HOLD_SAGA_OF = _holding(sagas.c.saga_id), _holding(sagas.c.order_id)
 _ADD_HISTORY = insert(history).values(at=database_now())
-_READ_SAGAS = select(sagas).where(sagas.c.saga_id.in_(select(*json_rows("names", String))))
+_READ_SAGAS = select(sagas).where(sagas.c.saga_id.in_(select(*rows_of_json("names", String))))
 
 
 def _start_deadlines() -> Executable:
-    saga_id, command_id, seconds = json_rows("awaiting", String, Uuid, Float)
+    saga_id, command_id, seconds = rows_of_json("awaiting", String, Uuid, Float)
     awaited = (sagas.c.saga_id == saga_id) & (sagas.c.command_id == command_id) & ~sagas.c.needs_attention
     return update(sagas).where(awaited).values(deadline=database_time(seconds))
 
@@ -264,13 +262,13 @@ def _start_deadlines() -> Executable:
 _START_DEADLINES = _start_deadlines()
 
 
-async def _hold(connection: AsyncConnection, statement: Executable, name: str) -> Held | None:
+async def _hold(connection: AsyncConnection, statement: Executable, name: str) -> LockedSaga | None:
     row = (await connection.execute(statement, {"name": name})).one_or_none()
     saga = _saga(row)
     if row is None or saga is None:
         return None
     # The statement may have waited for the lock, and its clock is that of its start.
-    return Held(saga, _order(row), max(row.now, saga.updated_at))
+    return LockedSaga(saga, _order(row), max(row.now, saga.updated_at))
 
 
 def _order(row: Row[Any]) -> Order:
@@ -289,6 +287,6 @@ def _saga(row: Row[Any] | None) -> Saga | None:
         return None
     values = {column.name: row._mapping[column] for column in sagas.c}  # noqa: SLF001  SQLAlchemy's public name for it
     del values["status"]
-    values["state"] = State(values["state"])
+    values["state"] = SagaState(values["state"])
     values["requested"] = Input(values["requested"]) if values["requested"] else None
     return Saga(**values)

@@ -10,7 +10,7 @@ from opentelemetry.trace import Span, StatusCode
 import tracing
 from services.messaging.trace_context import restore
 from services.oms.records import Saga
-from services.oms.saga import State
+from services.oms.saga import SagaState
 from tracing import semconv
 
 
@@ -27,10 +27,10 @@ def show(saga: Saga) -> Span:
         semconv.ORDER_ID: saga.order_id,
         semconv.SAGA_OUTCOME: saga.status,
     }
-    failure = saga.reason if saga.state is State.FAILED else None
+    failure = saga.reason if saga.state is SagaState.FAILED else None
     if failure:
         attributes[semconv.ERROR_TYPE] = failure
-    name = semconv.SPAN_REFUND_ORDER if saga.state is State.REFUNDED else semconv.SPAN_SAGA_ORDER
+    name = semconv.SPAN_REFUND_ORDER if saga.state is SagaState.REFUNDED else semconv.SPAN_SAGA_ORDER
     tracer = trace.get_tracer(__name__)
     with tracing.known_as(saga.saga_id, name):
         span = tracer.start_span(name, context=restore(saga.trace_context), start_time=began, attributes=attributes)

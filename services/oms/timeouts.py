@@ -16,15 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import tracing
 from services.contracts.topics import COMMAND_TOPICS, PARTITIONS, SAGA_REPLIES
 from services.messaging.crash_points import Write
-from services.messaging.database import Database
 from services.messaging.loop import Loop
 from services.messaging.outbox import OutboxRow
+from services.messaging.storage import Database
 from services.messaging.trace_context import restore
 from services.oms import store
-from services.oms.mover import Mover
 from services.oms.records import Saga
 from services.oms.saga import Input, is_back
 from services.oms.settings import TimeoutSettings
+from services.oms.transitions import Transitions
 from tracing import semconv
 
 CaughtUp = Callable[[], Mapping[tuple[str, int], datetime]]
@@ -40,7 +40,7 @@ class Timeouts:
         settings: How long a step may take, and how often it is tried.
     """
 
-    def __init__(self, database: Database, mover: Mover, caught_up: CaughtUp, settings: TimeoutSettings) -> None:
+    def __init__(self, database: Database, mover: Transitions, caught_up: CaughtUp, settings: TimeoutSettings) -> None:
         self._database = database
         self._mover = mover
         self._caught_up = caught_up

@@ -6,10 +6,10 @@ from services.contracts import Message
 from services.contracts.commands import ChargePayment, RefundPayment
 from services.contracts.replies import Answer, PaymentCharged, PaymentDeclined, PaymentRefunded, Refusal
 from services.payment.charge import refusal
-from services.payment.store import Charge
+from services.payment.store import ChargeRow
 
 
-def charged_or_declined(command: ChargePayment, charge: Charge) -> Message:
+def charged_or_declined(command: ChargePayment, charge: ChargeRow) -> Message:
     """Answer a charge by where it stands."""
     saga_id, order_id, sequence = command.saga_id, command.order_id, command.sequence
     command_id, step = command.payload.command_id, command.payload.step

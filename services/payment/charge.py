@@ -17,7 +17,7 @@ from enum import StrEnum
 UNDONE = "undone"
 
 
-class State(StrEnum):
+class ChargeState(StrEnum):
     """Where a charge stands."""
 
     NEW = "new"
@@ -26,14 +26,14 @@ class State(StrEnum):
     REFUNDED = "refunded"
 
 
-class Ask(StrEnum):
+class ChargeRequest(StrEnum):
     """What a command asks."""
 
     CHARGE = "charge"
     REFUND = "refund"
 
 
-class Act(StrEnum):
+class ChargeAction(StrEnum):
     """What is done for an ask before it is answered."""
 
     CHARGE = "charge"
@@ -41,15 +41,15 @@ class Act(StrEnum):
     NOTHING = "nothing"
 
 
-ACTS: Mapping[tuple[State, Ask], Act] = {
-    (State.NEW, Ask.CHARGE): Act.CHARGE,
-    (State.CHARGED, Ask.CHARGE): Act.NOTHING,
-    (State.DECLINED, Ask.CHARGE): Act.NOTHING,
-    (State.REFUNDED, Ask.CHARGE): Act.NOTHING,
-    (State.NEW, Ask.REFUND): Act.REFUND,
-    (State.CHARGED, Ask.REFUND): Act.REFUND,
-    (State.DECLINED, Ask.REFUND): Act.NOTHING,
-    (State.REFUNDED, Ask.REFUND): Act.NOTHING,
+ACTIONS: Mapping[tuple[ChargeState, ChargeRequest], ChargeAction] = {
+    (ChargeState.NEW, ChargeRequest.CHARGE): ChargeAction.CHARGE,
+    (ChargeState.CHARGED, ChargeRequest.CHARGE): ChargeAction.NOTHING,
+    (ChargeState.DECLINED, ChargeRequest.CHARGE): ChargeAction.NOTHING,
+    (ChargeState.REFUNDED, ChargeRequest.CHARGE): ChargeAction.NOTHING,
+    (ChargeState.NEW, ChargeRequest.REFUND): ChargeAction.REFUND,
+    (ChargeState.CHARGED, ChargeRequest.REFUND): ChargeAction.REFUND,
+    (ChargeState.DECLINED, ChargeRequest.REFUND): ChargeAction.NOTHING,
+    (ChargeState.REFUNDED, ChargeRequest.REFUND): ChargeAction.NOTHING,
 }
 
 
@@ -58,8 +58,8 @@ def idempotency_key(saga_id: str, step: str) -> str:
     return f"{saga_id}:{step}"
 
 
-def refusal(state: State, reason: str | None) -> str | None:
+def refusal(state: ChargeState, reason: str | None) -> str | None:
     """Tell why a charge is refused in this state; None if the payment is charged."""
-    if state is State.REFUNDED:
+    if state is ChargeState.REFUNDED:
         return UNDONE
-    return reason if state is State.DECLINED else None
+    return reason if state is ChargeState.DECLINED else None

@@ -25,10 +25,9 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Money
-from services.messaging.clock import database_now
 from services.messaging.crash_points import Write
-from services.messaging.database import Database, hold_or_insert
 from services.messaging.errors import Transient
+from services.messaging.storage import Database, database_now, hold_or_insert
 from services.payment.charge import UNDONE
 from services.payment.gateway_tables import entries, keys
 
@@ -38,7 +37,7 @@ class GatewayBusy(Transient):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GatewayAnswer:
     """What the gateway says about a key: charged, or refused for a reason."""
 
     refused_for: str | None = None
@@ -47,7 +46,7 @@ class Outcome:
 class Gateway(Protocol):
     """What the payment service needs of a gateway. Both calls may be repeated with the same key."""
 
-    async def charge(self, key: str, amount: Money, method: str) -> Outcome:
+    async def charge(self, key: str, amount: Money, method: str) -> GatewayAnswer:
         """Charge once for a key, and tell the key's outcome each time.
 
         Raises:
@@ -98,7 +97,7 @@ class SimulatedGateway:
         self._plan = plan
         self._wait = wait
 
-    async def charge(self, key: str, amount: Money, method: str) -> Outcome:
+    async def charge(self, key: str, amount: Money, method: str) -> GatewayAnswer:
         """Charge once for a key, by the method's plan."""
         async with self._database.transaction(Write.GATEWAY_CHARGE) as connection:
             state, reason, tries = await self._hold(connection, key)
@@ -110,7 +109,7 @@ class SimulatedGateway:
             raise GatewayBusy("the payment gateway is busy: the same key may be tried again")
         if is_first and method == "pm_slow":
             await self._wait(self._plan.slow_s)
-        return Outcome(UNDONE if state is KeyState.REFUNDED else reason)
+        return GatewayAnswer(UNDONE if state is KeyState.REFUNDED else reason)
 
     async def refund(self, key: str) -> None:
         """Pay back a key's charge once; a key that was never charged is refused from now on."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, UniqueConstraint
 
-from services.messaging.clock import UtcDateTime
-from services.messaging.tables import RowId
+from services.messaging.storage import RowId, UtcDateTime
 
 metadata = MetaData()
 

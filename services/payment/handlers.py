@@ -11,16 +11,15 @@ from dataclasses import replace
 from services.contracts import Message, topics
 from services.contracts.commands import ChargePayment, Command, RefundPayment
 from services.messaging.crash_points import Write
-from services.messaging.database import Database
 from services.messaging.errors import Fatal, Transient
-from services.messaging.inbox import Inbox
 from services.messaging.outbox import Outbox
+from services.messaging.storage import Database, Inbox
 from services.messaging.trace_context import capture, link_compensated
 from services.payment import store
 from services.payment.answers import charged_or_declined, refunded
-from services.payment.charge import ACTS, Act, Ask, State, idempotency_key
-from services.payment.gateway import Gateway, Outcome
-from services.payment.store import Charge
+from services.payment.charge import ACTIONS, ChargeAction, ChargeRequest, ChargeState, idempotency_key
+from services.payment.gateway import Gateway, GatewayAnswer
+from services.payment.store import ChargeRow
 
 
 class PaymentHandler:
@@ -50,38 +49,38 @@ class PaymentHandler:
 
     async def _charge(self, command: ChargePayment) -> None:
         outcome = None
-        if await self._act(command, Ask.CHARGE) is Act.CHARGE:
+        if await self._act(command, ChargeRequest.CHARGE) is ChargeAction.CHARGE:
             key = idempotency_key(command.saga_id, command.payload.step)
             outcome = await self._gateway.charge(key, command.payload.total, command.payload.payment_method)
         async with self._database.transaction(Write.CHARGE) as connection:
             if not await self._inbox.first_delivery(connection, command.event_id):
                 return
             charge = await store.hold(connection, command, command.payload.step)
-            if ACTS[charge.state, Ask.CHARGE] is Act.CHARGE:
+            if ACTIONS[charge.state, ChargeRequest.CHARGE] is ChargeAction.CHARGE:
                 charge = _decided(charge, command, outcome)
                 await store.save(connection, charge)
             await self._outbox.add(connection, topics.SAGA_REPLIES, charged_or_declined(command, charge))
 
     async def _refund(self, command: RefundPayment) -> None:
-        if await self._act(command, Ask.REFUND) is Act.REFUND:
+        if await self._act(command, ChargeRequest.REFUND) is ChargeAction.REFUND:
             await self._gateway.refund(idempotency_key(command.saga_id, command.payload.step))
         async with self._database.transaction(Write.REFUND) as connection:
             if not await self._inbox.first_delivery(connection, command.event_id):
                 return
             charge = await store.hold(connection, command, command.payload.step)
             link_compensated(charge.trace_context)
-            if ACTS[charge.state, Ask.REFUND] is Act.REFUND:
-                await store.save(connection, replace(charge, state=State.REFUNDED))
+            if ACTIONS[charge.state, ChargeRequest.REFUND] is ChargeAction.REFUND:
+                await store.save(connection, replace(charge, state=ChargeState.REFUNDED))
             await self._outbox.add(connection, topics.SAGA_REPLIES, refunded(command))
 
-    async def _act(self, command: ChargePayment | RefundPayment, ask: Ask) -> Act:
+    async def _act(self, command: ChargePayment | RefundPayment, ask: ChargeRequest) -> ChargeAction:
         """Look up what is to be done; the gateway takes repeats, so this needs no lock."""
         payload: Command = command.payload
         async with self._database.reading() as connection:
-            return ACTS[await store.state_of(connection, command.saga_id, payload.step), ask]
+            return ACTIONS[await store.state_of(connection, command.saga_id, payload.step), ask]
 
 
-def _decided(charge: Charge, command: ChargePayment, outcome: Outcome | None) -> Charge:
+def _decided(charge: ChargeRow, command: ChargePayment, outcome: GatewayAnswer | None) -> ChargeRow:
     """Write the gateway's outcome into a new charge.
 
     Raises:
@@ -89,6 +88,6 @@ def _decided(charge: Charge, command: ChargePayment, outcome: Outcome | None) ->
     """
     if outcome is None:
         raise Transient("the charge was pruned while its command was being processed")
-    state = State.CHARGED if outcome.refused_for is None else State.DECLINED
+    state = ChargeState.CHARGED if outcome.refused_for is None else ChargeState.DECLINED
     amount = command.payload.total
     return replace(charge, state=state, reason=outcome.refused_for, amount=amount, trace_context=capture())

@@ -10,20 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message, Money
 from services.contracts.commands import Step
-from services.messaging.clock import database_now, database_time
-from services.messaging.database import hold_or_insert
-from services.payment.charge import State
+from services.messaging.storage import database_now, database_time, hold_or_insert
+from services.payment.charge import ChargeState
 from services.payment.tables import charges
 
 
 @dataclass(frozen=True)
-class Charge:
+class ChargeRow:
     """What is kept of a saga's charge."""
 
     saga_id: str
     step: Step
     order_id: str
-    state: State
+    state: ChargeState
     reason: str | None
     amount: Money | None
     #: The process span of the charge; empty before there was one.
@@ -36,34 +35,34 @@ class Charge:
             saga_id=row.saga_id,
             step=Step(row.step),
             order_id=row.order_id,
-            state=State(row.state),
+            state=ChargeState(row.state),
             reason=row.reason,
             amount=None if row.amount is None else Money(amount=row.amount, currency=row.currency),
             trace_context=row.trace_context,
         )
 
 
-async def state_of(connection: AsyncConnection, saga_id: str, step: Step) -> State:
+async def state_of(connection: AsyncConnection, saga_id: str, step: Step) -> ChargeState:
     """Tell where a charge stands, without a lock."""
     state = await connection.scalar(_STATE, {"of_saga": saga_id, "of_step": step})
-    return State.NEW if state is None else State(state)
+    return ChargeState.NEW if state is None else ChargeState(state)
 
 
-async def hold(connection: AsyncConnection, command: Message, step: Step) -> Charge:
+async def hold(connection: AsyncConnection, command: Message, step: Step) -> ChargeRow:
     """Lock a saga's charge until the transaction ends; make a new one if there is none."""
     values = {
         "saga_id": command.saga_id,
         "step": step,
         "order_id": command.order_id,
-        "state": State.NEW,
+        "state": ChargeState.NEW,
         "trace_context": {},
         "created_at": database_now(),
         "updated_at": database_now(),
     }
-    return Charge.of(await hold_or_insert(connection, charges, values))
+    return ChargeRow.of(await hold_or_insert(connection, charges, values))
 
 
-async def save(connection: AsyncConnection, charge: Charge) -> None:
+async def save(connection: AsyncConnection, charge: ChargeRow) -> None:
     """Write a held charge."""
     values = {
         "state": charge.state,
@@ -77,7 +76,7 @@ async def save(connection: AsyncConnection, charge: Charge) -> None:
 
 async def prune(connection: AsyncConnection, retention_s: float) -> int:
     """Delete tombstones and refusals older than `retention_s` seconds, which no command can ask for again."""
-    over = charges.c.state.in_([State.DECLINED, State.REFUNDED])
+    over = charges.c.state.in_([ChargeState.DECLINED, ChargeState.REFUNDED])
     old = over & (charges.c.updated_at < database_time(-retention_s))
     return (await connection.execute(delete(charges).where(old))).rowcount
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, MetaData, String, Table
 
-from services.messaging.clock import UtcDateTime
-from services.messaging.tables import Document, inbox_table, ladder_tables, outbox_table
+from services.messaging.storage import Document, UtcDateTime, inbox_table, ladder_tables, outbox_table
 
 metadata = MetaData()
 

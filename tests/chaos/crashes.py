@@ -32,10 +32,10 @@ from services.contracts.topics import (
     retry_topic,
 )
 from services.messaging.crash_points import CrashPoint, Side, Write
-from services.messaging.database import Database
-from services.messaging.dead_letter_story import ORIGINAL
-from services.messaging.dead_letters import Record
-from services.messaging.tables import INBOX, OUTBOX
+from services.messaging.dead_letters.headers import ORIGINAL
+from services.messaging.dead_letters.topic import ConsumedRecord
+from services.messaging.storage.database import Database
+from services.messaging.storage.tables import INBOX, OUTBOX
 from tests.chaos.customers import Customers
 from tests.chaos.points import NEEDS, POISONED, WRITES
 from tests.chaos.processes import READY, READY_S, Instance
@@ -127,7 +127,7 @@ class Crashes:
         headers = [(f"{ORIGINAL}{name}", str(value).encode()) for name, value in origin.items()]
         await self._send(retry_topic(group), record.value, key=record.key, headers=headers)
 
-    async def _is_processed(self, service: Service, group: str, record: Record) -> bool:
+    async def _is_processed(self, service: Service, group: str, record: ConsumedRecord) -> bool:
         """Tell whether a record has its effect, now or soon: poison never has, nor what waits behind a dead letter."""
         try:
             event_id = parse_saga_event(record).event_id

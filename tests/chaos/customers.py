@@ -24,8 +24,8 @@ from sqlalchemy import func, select
 from services.cli.scenarios import SCENARIOS, Request, Scenario
 from services.cli.stack import HOST
 from services.cli.traces.check import ENDS
-from services.messaging.database import Database
 from services.messaging.errors import Unavailable
+from services.messaging.storage.database import Database
 from services.oms.tables import history, sagas
 
 _SCENARIOS = (

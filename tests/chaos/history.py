@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from services.oms.saga import COMMANDS, ENDS, TABLE, Effect, Input, Move, State
+from services.oms.saga import COMMANDS, ENDS, TABLE, Effect, Input, Move, SagaState
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,16 @@ class Moved:
     state: str
 
 
-def check_trail(trail: Iterable[Recorded], end: State) -> list[str]:
+def check_trail(trail: Iterable[Recorded], end: SagaState) -> list[str]:
     """Tell what makes the trail of one order illegal, for a saga whose row shows `end`; nothing if it is legal."""
     events = tuple(trail)
     return [*_repeated(events), *_out_of_order(events), *_untold(events, end)]
 
 
-def check_moves(log: Sequence[Moved], end: State) -> list[str]:
+def check_moves(log: Sequence[Moved], end: SagaState) -> list[str]:
     """Tell what makes a saga's own log illegal, for a saga whose row shows `end`; nothing if it is legal."""
     faults = []
-    state, version = State.NEW, 0
+    state, version = SagaState.NEW, 0
     for moved in log:
         move = TABLE.get((state, Input(moved.moved_by)))
         if moved.version != version + 1:
@@ -61,7 +61,7 @@ def check_moves(log: Sequence[Moved], end: State) -> list[str]:
             faults.append(f"version {moved.version} moves from {moved.state_from}, and the saga was {state}")
         if move is None or move.state != moved.state:
             faults.append(f"version {moved.version}: {moved.moved_by} does not lead from {state} to {moved.state}")
-        state, version = State(moved.state), moved.version
+        state, version = SagaState(moved.state), moved.version
     return faults if state is end else [*faults, f"the log ends at {state}, and the row shows {end}"]
 
 
@@ -86,12 +86,12 @@ def _out_of_order(events: Sequence[Recorded]) -> Iterator[str]:
                 yield f"{topic} has version {later.sequence} after {earlier.sequence}"
 
 
-def _untold(events: Sequence[Recorded], end: State) -> Iterator[str]:
+def _untold(events: Sequence[Recorded], end: SagaState) -> Iterator[str]:
     told: dict[int, Counter[str]] = defaultdict(Counter)
     for event in events:
         told[event.sequence][event.event_type] += 1
     last = max(told, default=0)
-    where = {State.NEW}
+    where = {SagaState.NEW}
     for version in range(1, last + 1):
         before, where = where, set(_reached(where, told.get(version, Counter())))
         if not where:
@@ -102,12 +102,12 @@ def _untold(events: Sequence[Recorded], end: State) -> Iterator[str]:
         yield f"the trail ends at {_list(where)}, and the saga is {end}"
 
 
-def _reached(states: Iterable[State], said: Mapping[str, int]) -> Iterator[State]:
+def _reached(states: Iterable[SagaState], said: Mapping[str, int]) -> Iterator[SagaState]:
     for state in states:
         for (state_from, _), move in TABLE.items():
             if state_from is state and events_of(move) == said:
                 yield move.state
 
 
-def _list(states: Iterable[State]) -> str:
+def _list(states: Iterable[SagaState]) -> str:
     return " or ".join(sorted(states))

@@ -15,16 +15,16 @@ from typing import Any
 
 from sqlalchemy import text
 
-from services.messaging.database import Database
+from services.messaging.storage.database import Database
 from services.notification.letter import TEMPLATES
-from services.oms.saga import ENDS, State
+from services.oms.saga import ENDS, SagaState
 from tests.chaos.customers import Order
 from tests.chaos.history import Moved, Recorded, check_moves, check_trail
 
 UNKNOWN = "unknown"
 """The state of a saga that others wrote about, and that the order service does not know."""
 
-_ENDED_AS = {"cancel": State.CANCELED, "refund": State.REFUNDED}
+_ENDED_AS = {"cancel": SagaState.CANCELED, "refund": SagaState.REFUNDED}
 
 
 @dataclass
@@ -92,7 +92,7 @@ def double_effects(books: Books) -> list[Fault]:
 
 
 def _missing(saga: SagaBook, order: Order) -> Iterator[str]:
-    state = State(saga.state)
+    state = SagaState(saga.state)
     if state not in ENDS:
         yield f"the saga has not ended: it is {state}"
         return
@@ -114,7 +114,7 @@ def _surplus(saga: SagaBook) -> Iterator[str]:
         for kind, times in Counter(kind for kind, _ in entries).items():
             if times > 1:
                 yield f"the {what} has {kind} {times} times"
-    if State(saga.state) in ENDS:
+    if SagaState(saga.state) in ENDS:
         yield from _kept(saga)
     for event_type, times in Counter(event.event_type for event in saga.trail).items():
         if times > 1:
@@ -126,7 +126,7 @@ def _surplus(saga: SagaBook) -> Iterator[str]:
 
 def _kept(saga: SagaBook) -> Iterator[str]:
     """Compare what an ended saga holds with what its end says: all of it if it is completed, else nothing."""
-    keeps = saga.state == State.COMPLETED
+    keeps = saga.state == SagaState.COMPLETED
     paid, taken = sum(amount for _, amount in saga.payments), -sum(quantity for _, quantity in saga.movements)
     if paid != (saga.total if keeps else 0):
         yield f"the customer of a {saga.state} saga over {saga.total} has paid {paid}"

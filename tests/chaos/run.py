@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from services.cli.jaeger import Jaeger
-from services.messaging.database import Database
+from services.messaging.storage.database import Database
 from tests.chaos import ledgers, traces
 from tests.chaos.customers import Customers, Order
 from tests.chaos.system import System

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from services.cli.run import Service
 from services.cli.stack import HOST, take_port
-from services.messaging.migrations import upgrade
+from services.messaging.storage.migrations import upgrade
 from services.messaging.topology import create_topics
 from tests.chaos.processes import READY, READY_S, Instance, Start
 from tests.servers.installed import installed

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.children import Child
-from services.cli.order_api import Placed
+from services.cli.order_api import PlacedOrder
 from services.cli.receiver import Receiver
 from services.cli.run import Service
 from services.cli.scenarios import Scenario
@@ -126,7 +126,7 @@ async def _drain(services: Sequence[Child]) -> None:
     assert time.monotonic() - began < _BUDGET_S
 
 
-def _findings(saga: Placed, spans: Sequence[Span]) -> list[Finding]:
+def _findings(saga: PlacedOrder, spans: Sequence[Span]) -> list[Finding]:
     """Check a saga's trace, and whatever else names the saga."""
     own = [one for one in spans if one.trace_id == saga.trace_id or one.text(semconv.SAGA_ID) == saga.saga_id]
     return check(own, saga_id=saga.saga_id, trace_id=saga.trace_id)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from services.cli.order_api import OrderApi, Placed
+from services.cli.order_api import OrderApi, PlacedOrder
 from services.cli.receiver import Receiver
 from services.cli.run import Service
 from services.cli.traces.check import check
@@ -69,11 +69,11 @@ class System:
         shared = {"DATABASE_URL": self.database, **variables}
         return running_services(self.folder, self.brokers, self.receiver.endpoint, services=services, variables=shared)
 
-    def of(self, placed: Placed) -> list[Span]:
+    def of(self, placed: PlacedOrder) -> list[Span]:
         """Give the spans of an order's trace."""
         return [span for span in self.recording.spans() if span.trace_id == placed.trace_id]
 
-    async def is_one_trace(self, placed: Placed, also: Callable[[list[Span]], bool]) -> None:
+    async def is_one_trace(self, placed: PlacedOrder, also: Callable[[list[Span]], bool]) -> None:
         """Wait until an order's trace holds what it should, and is whole."""
         find = partial(check, saga_id=placed.saga_id, trace_id=placed.trace_id)
         await eventually(lambda: also(self.of(placed)) and not find(self.recording.spans()), timeout_s=30)
@@ -152,7 +152,7 @@ async def test_a_saga_that_needs_attention_is_found_and_taken_on(system: System)
     assert shown["jaeger"] == f"http://localhost:16686/trace/{placed.trace_id}"
 
 
-async def _reaches(api: OrderApi, placed: Placed, status: str) -> None:
+async def _reaches(api: OrderApi, placed: PlacedOrder, status: str) -> None:
     async def is_there() -> bool:
         return await asyncio.to_thread(api.status, placed.order_id) == status
 

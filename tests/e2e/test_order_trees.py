@@ -18,14 +18,14 @@ import pytest
 from sqlalchemy import Interval, literal, update
 
 from services.cli.children import Child
-from services.cli.order_api import Placed
+from services.cli.order_api import PlacedOrder
 from services.cli.receiver import Receiver
 from services.cli.run import Service
 from services.cli.scenarios import Request
 from services.cli.traces.recording import Recording
 from services.contracts.topics import PAYMENT_GROUP
 from services.messaging.crash_points import CrashPoint, Side, Write
-from services.messaging.database import Database
+from services.messaging.storage.database import Database
 from services.messaging.topology import create_topics
 from services.oms.tables import sagas
 from tests.chaos.system import BROKER
@@ -81,17 +81,17 @@ class System:
         self.paying, self.pays = self.services.start(Service.PAYMENT, variables=variables), variables
         self.services.wait_until_ready(self.paying)
 
-    async def place(self, method: str = "pm_ok", sku: str = "sku_ok") -> Placed:
+    async def place(self, method: str = "pm_ok", sku: str = "sku_ok") -> PlacedOrder:
         """Place an order."""
         line = {"sku": sku, "quantity": 1, "unit_price": {"amount": 100, "currency": "EUR"}}
         order = {"customer_id": "c-1", "items": [line], "payment_method": method}
         return await asyncio.to_thread(self.services.orders.place, order)
 
-    async def ask(self, placed: Placed, request: Request) -> None:
+    async def ask(self, placed: PlacedOrder, request: Request) -> None:
         """Cancel or refund an order."""
         await asyncio.to_thread(self.services.orders.request, placed.order_id, request)
 
-    async def reaches(self, placed: Placed, status: str) -> None:
+    async def reaches(self, placed: PlacedOrder, status: str) -> None:
         """Wait for an order's saga to get there."""
 
         async def is_there() -> bool:
@@ -106,7 +106,7 @@ class System:
         await eventually(lambda: process.poll() is not None, timeout_s=60)
         assert process.returncode == -signal.SIGKILL
 
-    async def move_clock(self, placed: Placed, *moments: str) -> None:
+    async def move_clock(self, placed: PlacedOrder, *moments: str) -> None:
         """Have these moments of a saga happen nine days earlier."""
         earlier = {name: sagas.c[name] - literal(DAYS, Interval) for name in moments}
         database = Database(self.database_url, schema="oms")
@@ -116,7 +116,7 @@ class System:
         finally:
             await database.close()
 
-    async def is_tree(self, placed: Placed, name: str) -> None:
+    async def is_tree(self, placed: PlacedOrder, name: str) -> None:
         """Wait until an order's trace is the whole tree that is written in a file."""
         expected = in_any_order((TREES / f"{name}.txt").read_text())
 

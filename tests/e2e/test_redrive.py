@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-from services.cli.order_api import OrderApi, Placed
+from services.cli.order_api import OrderApi, PlacedOrder
 from services.cli.receiver import Receiver
 from services.cli.scenarios import Request
 from services.cli.traces.check import check
@@ -29,10 +29,10 @@ from services.contracts.topics import (
     retry_topic,
 )
 from services.messaging import Producer
-from services.messaging.database import Database
-from services.messaging.dead_letter_desk import Act, DeadLetterDesk
-from services.messaging.dead_letter_story import DeadLetter, State, read_dead_letter
-from services.messaging.redrive import plan, send
+from services.messaging.dead_letters.headers import DeadLetter, DeadLetterState, read_dead_letter
+from services.messaging.dead_letters.operator import Attribution, DeadLetterOperator
+from services.messaging.dead_letters.redrive import plan_redrive, send_redrive
+from services.messaging.storage.database import Database
 from tests.support.broker import embedded_broker
 from tests.support.eventually import eventually
 from tests.support.running import running_services
@@ -58,11 +58,11 @@ class Orders:
     api: OrderApi
     recording: Recording
 
-    async def place(self, method: str) -> Placed:
+    async def place(self, method: str) -> PlacedOrder:
         """Place an order with a payment method."""
         return await asyncio.to_thread(self.api.place, ORDER | {"payment_method": method})
 
-    async def reaches(self, placed: Placed, status: str) -> None:
+    async def reaches(self, placed: PlacedOrder, status: str) -> None:
         """Wait for an order's saga to get there."""
 
         async def is_there() -> bool:
@@ -89,37 +89,37 @@ class Orders:
         return found
 
     @asynccontextmanager
-    async def desk(self, group: str) -> AsyncIterator[DeadLetterDesk]:
+    async def desk(self, group: str) -> AsyncIterator[DeadLetterOperator]:
         """Open a group's dead letters where its service keeps them."""
         data = self.folder / _SERVICES[group] / "service.sqlite"
         database = Database(f"sqlite+aiosqlite:///{data}")
         try:
-            yield DeadLetterDesk(database, group)
+            yield DeadLetterOperator(database, group)
         finally:
             await database.close()
 
-    async def redrive(self, desk: DeadLetterDesk, group: str, letters: list[DeadLetter]) -> int:
+    async def redrive(self, desk: DeadLetterOperator, group: str, letters: list[DeadLetter]) -> int:
         """Send all that may be sent, with the spans of this process among the others, and tell how much it was."""
-        act = Act("operator", new_id(), "a test")
-        planned = plan(letters, await desk.entries())
+        act = Attribution("operator", new_id(), "a test")
+        planned = plan_redrive(letters, await desk.entries())
         with RecordedSpans() as spans:
             async with Producer(self.brokers) as producer:
                 for letter in planned.send:
                     assert await desk.begin_redrive(letter, act)
-                    await send(producer, group, letter, act.run_id)
+                    await send_redrive(producer, group, letter, act.run_id)
             self.recording.add(to_json(encode_spans(spans.finished).SerializeToString()))
         return len(planned.send)
 
-    def of(self, placed: Placed) -> list[Span]:
+    def of(self, placed: PlacedOrder) -> list[Span]:
         """Give the spans of an order's trace."""
         return [span for span in self.recording.spans() if span.trace_id == placed.trace_id]
 
-    async def is_one_trace(self, placed: Placed, also: Callable[[list[Span]], bool]) -> None:
+    async def is_one_trace(self, placed: PlacedOrder, also: Callable[[list[Span]], bool]) -> None:
         """Wait until an order's trace holds what it should, and is whole."""
         await eventually(lambda: also(self.of(placed)) and not self._findings(placed), timeout_s=30)
         assert self._findings(placed) == []
 
-    def _findings(self, placed: Placed) -> list[str]:
+    def _findings(self, placed: PlacedOrder) -> list[str]:
         spans = self.recording.spans()
         return [str(one) for one in check(spans, saga_id=placed.saga_id, trace_id=placed.trace_id)]
 
@@ -166,12 +166,12 @@ async def test_what_waited_behind_poison_is_drained_in_the_orders_trace(orders: 
     await asyncio.to_thread(orders.api.request, placed.order_id, Request.REFUND)
     await orders.reaches(placed, "refunded")
     letters = await orders.letters(NOTIFICATION_GROUP, 2)
-    assert [letter.state for letter in letters] == [State.FAILED, State.BEHIND]
+    assert [letter.state for letter in letters] == [DeadLetterState.FAILED, DeadLetterState.BEHIND]
     await orders.is_one_trace(placed, lambda spans: len(_named(spans, "refund order")) == 1)
     for group, count in {NOTIFICATION_GROUP: 2, AUDIT_GROUP: 3}.items():
         letters = await orders.letters(group, count)
         async with orders.desk(group) as desk:
-            await desk.discard(letters[0], Act("operator", new_id(), "it is no JSON"))
+            await desk.discard(letters[0], Attribution("operator", new_id(), "it is no JSON"))
             assert await orders.redrive(desk, group, letters) == count - 1
             await eventually(partial(_are_closed, desk), timeout_s=30)
     retried = {f"process {retry_topic(group)}" for group in (NOTIFICATION_GROUP, AUDIT_GROUP)}
@@ -179,7 +179,7 @@ async def test_what_waited_behind_poison_is_drained_in_the_orders_trace(orders: 
     assert not any(span.is_error for span in _named(orders.of(placed), *retried))
 
 
-async def _are_closed(desk: DeadLetterDesk) -> bool:
+async def _are_closed(desk: DeadLetterOperator) -> bool:
     return all(entry.closed_at is not None for entry in (await desk.entries()).values())
 
 

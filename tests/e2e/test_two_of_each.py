@@ -17,11 +17,11 @@ import pytest
 from sqlalchemy import func, select
 
 from services.audit.tables import trail
-from services.cli.order_api import OrderApi, Placed
+from services.cli.order_api import OrderApi, PlacedOrder
 from services.cli.run import Service
 from services.cli.scenarios import SCENARIOS, Scenario
 from services.cli.traces.check import ENDS
-from services.messaging.database import Database
+from services.messaging.storage.database import Database
 from services.messaging.topology import create_topics
 from tests.servers.collector import CollectorAddress
 from tests.servers.jaeger import JaegerAddress
@@ -70,7 +70,7 @@ async def test_two_instances_share_the_work_and_keep_one_trace_a_saga(
     assert await _audited(database) == 4 * ORDERS
 
 
-def _place(apis: Sequence[OrderApi]) -> list[tuple[Placed, Scenario]]:
+def _place(apis: Sequence[OrderApi]) -> list[tuple[PlacedOrder, Scenario]]:
     """Place the orders, at both instances in turn; those that wait for a request are left out."""
     scenarios = islice(cycle(scenario for scenario in SCENARIOS if not scenario.request), ORDERS)
     return [(api.place(scenario.order), scenario) for api, scenario in zip(cycle(apis), scenarios, strict=False)]

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import make_url, text
 
 from services.contracts import parse_message, topics
-from services.messaging.database import Database
-from services.messaging.inbox import Inbox
-from services.messaging.outbox import Outbox
+from services.messaging.outbox.outbox import Outbox
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
 from services.oms import store
 from tests.support.orders import OrderService, order_service, reply
 

@@ -10,10 +10,10 @@ from services.audit.handlers import AuditHandler
 from services.contracts import topics
 from services.inventory.handlers import StockHandler
 from services.inventory.stock import FailurePlan
-from services.messaging.database import Database
-from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
-from services.messaging.outbox import Outbox
+from services.messaging.outbox.outbox import Outbox
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
+from services.messaging.storage.migrations import upgrade
 from services.notification.handlers import NotificationHandler
 from services.notification.sender import RecordingSender
 from services.payment.gateway import GatewayPlan, SimulatedGateway

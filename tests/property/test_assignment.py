@@ -7,7 +7,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.messaging.partition import Partition
+from services.messaging.consuming.partition import Partition
 from tests.support.records import record
 
 HERE = TopicPartition("orders", 0)

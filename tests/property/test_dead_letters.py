@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.messaging.dead_letters import DeadLetters, Failure
+from services.messaging.dead_letters.topic import DeadLetters, Failure
 from services.messaging.errors import Transient
 from tests.support.records import Header, Letters, record
 

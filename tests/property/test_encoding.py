@@ -28,8 +28,8 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from tracing import encoding
-from tracing.encoding import encode_request, encode_span
+from tracing.otlp import encoding
+from tracing.otlp.encoding import encode_request, encode_span
 
 #: Batches, and the spans of each: 10,800 in all.
 BATCHES, SPANS = 450, 24

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contracts.topics import ORDER_EVENTS, SAGA_EVENTS
-from services.oms.saga import ENDS, TABLE, Move, State
+from services.oms.saga import ENDS, TABLE, Move, SagaState
 from tests.chaos.history import Moved, Recorded, check_moves, check_trail, events_of
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[list[Recorded], list[Moved], State]:
+def histories(draw: st.DrawFn) -> tuple[list[Recorded], list[Moved], SagaState]:
     """Walk through the table to an end, and write down what that says: the trail, the saga's log, and the end."""
-    state = State.NEW
+    state = SagaState.NEW
     trail: list[Recorded] = []
     log: list[Moved] = []
     offsets = {ORDER_EVENTS: 0, SAGA_EVENTS: 0}
@@ -31,12 +31,12 @@ def histories(draw: st.DrawFn) -> tuple[list[Recorded], list[Moved], State]:
     return draw(st.permutations(trail)), log, state
 
 
-def _moves(state: State) -> list[tuple[str, Move]]:
+def _moves(state: SagaState) -> list[tuple[str, Move]]:
     return [(str(moved_by), move) for (at, moved_by), move in TABLE.items() if at is state]
 
 
 @given(histories())
-def test_what_the_table_writes_is_legal(history: tuple[list[Recorded], list[Moved], State]) -> None:
+def test_what_the_table_writes_is_legal(history: tuple[list[Recorded], list[Moved], SagaState]) -> None:
     """Whichever way a saga goes, its trail and its log pass."""
     trail, log, end = history
     assert check_trail(trail, end) == []
@@ -97,7 +97,7 @@ def _follower(event: Recorded, trail: list[Recorded]) -> bool:
 )
 @given(data=st.data(), history=histories())
 def test_a_tampered_trail_is_found(
-    tamper: Tamper, data: st.DataObject, history: tuple[list[Recorded], list[Moved], State]
+    tamper: Tamper, data: st.DataObject, history: tuple[list[Recorded], list[Moved], SagaState]
 ) -> None:
     """An event that is lost, repeated, applied twice, out of order, changed or misnumbered makes the trail illegal."""
     trail, _, end = history
@@ -106,31 +106,31 @@ def test_a_tampered_trail_is_found(
 
 @given(data=st.data(), history=histories())
 def test_a_trail_of_another_end_is_found(
-    data: st.DataObject, history: tuple[list[Recorded], list[Moved], State]
+    data: st.DataObject, history: tuple[list[Recorded], list[Moved], SagaState]
 ) -> None:
     """A trail that does not lead to where the saga's row is, or to no end at all, is illegal."""
     trail, log, end = history
-    other = data.draw(st.sampled_from([state for state in State if state is not end]))
+    other = data.draw(st.sampled_from([state for state in SagaState if state is not end]))
     assert check_trail(trail, other) != []
     assert check_moves(log, other) != []
 
 
 @given(data=st.data(), history=histories())
-def test_a_tampered_log_is_found(data: st.DataObject, history: tuple[list[Recorded], list[Moved], State]) -> None:
+def test_a_tampered_log_is_found(data: st.DataObject, history: tuple[list[Recorded], list[Moved], SagaState]) -> None:
     """A saga's log in which a move is lost, repeated, or leads elsewhere is illegal."""
     _, log, end = history
     at = data.draw(st.integers(0, len(log) - 1))
     moved = log[at]
     assert check_moves([*log[:at], *log[at + 1 :]], end) != []
     assert check_moves([*log[: at + 1], moved, *log[at + 1 :]], end) != []
-    elsewhere = data.draw(st.sampled_from([state for state in State if state != moved.state]))
+    elsewhere = data.draw(st.sampled_from([state for state in SagaState if state != moved.state]))
     assert check_moves([*log[:at], replace(moved, state=elsewhere), *log[at + 1 :]], end) != []
     # Also where the row and all that follows agree with it.
-    wrong = data.draw(st.sampled_from([state for state in State if state != end]))
+    wrong = data.draw(st.sampled_from([state for state in SagaState if state != end]))
     assert check_moves([*log[:-1], replace(log[-1], state=wrong)], wrong) != []
 
 
 def test_an_empty_trail_is_no_history() -> None:
     """An order of which nothing was recorded has not ended, whatever its saga's row shows."""
-    for end in State:
+    for end in SagaState:
         assert check_trail([], end) != []

@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracing.recovery import Remains
-from tracing.segment import MAGIC, Kind, frame, read
+from tracing.journal.recovery import Remains
+from tracing.journal.segment import MAGIC, EntryKind, frame, read
 
 ENTRIES = st.tuples(
-    st.sampled_from(Kind),
+    st.sampled_from(EntryKind),
     st.integers(0, 0xFFFF),
     st.integers(0, 2**64 - 1),
     st.integers(0, 2**64 - 1),
@@ -16,7 +16,7 @@ ENTRIES = st.tuples(
 
 
 @given(st.lists(ENTRIES, max_size=8), st.data())
-def test_any_cut_leaves_a_prefix(entries: list[tuple[Kind, int, int, int, bytes]], data: st.DataObject) -> None:
+def test_any_cut_leaves_a_prefix(entries: list[tuple[EntryKind, int, int, int, bytes]], data: st.DataObject) -> None:
     """Of a file that was cut off at any byte, all entries that are whole are read, and nothing else."""
     frames = [frame(*entry) for entry in entries]
     content = b"".join((MAGIC, *frames))
@@ -27,7 +27,9 @@ def test_any_cut_leaves_a_prefix(entries: list[tuple[Kind, int, int, int, bytes]
 
 
 @given(st.lists(ENTRIES, min_size=1, max_size=8), st.data())
-def test_a_damaged_byte_ends_the_reading(entries: list[tuple[Kind, int, int, int, bytes]], data: st.DataObject) -> None:
+def test_a_damaged_byte_ends_the_reading(
+    entries: list[tuple[EntryKind, int, int, int, bytes]], data: st.DataObject
+) -> None:
     """What stands before a byte that changed is read, and what is wrong is never taken for an entry."""
     frames = [frame(*entry) for entry in entries]
     content = bytearray(b"".join((MAGIC, *frames)))
@@ -39,7 +41,7 @@ def test_a_damaged_byte_ends_the_reading(entries: list[tuple[Kind, int, int, int
 
 
 @given(st.binary(max_size=400), st.lists(ENTRIES, max_size=8))
-def test_any_entries_are_played_back(noise: bytes, entries: list[tuple[Kind, int, int, int, bytes]]) -> None:
+def test_any_entries_are_played_back(noise: bytes, entries: list[tuple[EntryKind, int, int, int, bytes]]) -> None:
     """Whatever a file holds, playing it back raises nothing and gives spans with an end."""
     remains = Remains()
     remains.add(read(MAGIC + noise))

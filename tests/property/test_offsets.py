@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.messaging.offsets import OffsetTracker
+from services.messaging.consuming.offsets import OffsetTracker
 
 
 @given(gaps=st.lists(st.integers(1, 5), min_size=1, max_size=40), data=st.data())

@@ -14,10 +14,10 @@ from services.contracts.commands import ChargePayment, RefundPayment, ReleaseSto
 from services.inventory import tables as inventory_tables
 from services.inventory.handlers import StockHandler
 from services.inventory.stock import FailurePlan
-from services.messaging.database import Database
 from services.messaging.errors import Transient
-from services.messaging.inbox import Inbox
-from services.messaging.outbox import Outbox
+from services.messaging.outbox.outbox import Outbox
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
 from services.payment import gateway_tables
 from services.payment import tables as payment_tables
 from services.payment.gateway import GatewayPlan, SimulatedGateway

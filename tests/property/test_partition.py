@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.messaging.partition import Partition
+from services.messaging.consuming.partition import Partition
 from tests.support.records import record
 
 

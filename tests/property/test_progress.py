@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.messaging.progress import Progress
+from services.messaging.consuming.progress import PartitionProgress
 
 STEPS = st.lists(st.sampled_from(["write", "ask", "answer", "process", "wait"]), max_size=120)
 
@@ -15,7 +15,7 @@ def test_all_that_was_written_before_the_moment_is_processed(steps: list[str]) -
     The model: a fetch is asked for after the answer to the one before; the broker looks at its log at some time between
     question and answer (here: at the question, the worst case); the answer is noted when it comes.
     """
-    progress = Progress()
+    progress = PartitionProgress()
     now = 1
     written: list[int] = []
     processed = 0
@@ -43,7 +43,7 @@ def test_all_that_was_written_before_the_moment_is_processed(steps: list[str]) -
 @given(backlog=st.integers(1, 50))
 def test_a_partition_that_is_never_idle_gets_on(backlog: int) -> None:
     """With always the same backlog, and a record written for each one processed, the moment follows."""
-    progress = Progress()
+    progress = PartitionProgress()
     for now in range(1, 4 * backlog + 10):
         progress.answer(now + backlog, now * 10)
         progress.process(now)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.oms.saga import ENDS, Effect, IllegalMove, Input, State, step
+from services.oms.saga import ENDS, Effect, IllegalMove, Input, SagaState, step
 
 CANCELS_OUT = {Effect.ORDER_CONFIRMED: 1, Effect.ORDER_CANCELED: 1, Effect.ORDER_REFUNDED: 1}
 
 
-def follow(inputs: list[Input]) -> tuple[State, list[Effect]]:
+def follow(inputs: list[Input]) -> tuple[SagaState, list[Effect]]:
     """Take a new saga through inputs, as the orchestrator does: an illegal one changes nothing."""
-    state, effects = step(1, State.NEW, Input.START)
+    state, effects = step(1, SagaState.NEW, Input.START)
     caused = list(effects)
     for moved_by in inputs:
         try:
@@ -38,10 +38,10 @@ def test_what_may_have_been_done_is_undone(inputs: list[Input]) -> None:
     A refused reservation is the one thing that needs no release, and no charge follows it.
     """
     state, caused = follow(inputs)
-    if state in {State.FAILED, State.CANCELED, State.REFUNDED} and Effect.RELEASE not in caused:
+    if state in {SagaState.FAILED, SagaState.CANCELED, SagaState.REFUNDED} and Effect.RELEASE not in caused:
         assert caused[-2:] == [Effect.ORDER_CANCELED, Effect.SAGA_FAILED]
         assert Effect.CHARGE not in caused
-    if state in {State.CANCELED, State.REFUNDED} and Effect.CHARGE in caused:
+    if state in {SagaState.CANCELED, SagaState.REFUNDED} and Effect.CHARGE in caused:
         assert Effect.PAY_BACK in caused
         assert caused.index(Effect.PAY_BACK) < caused.index(Effect.RELEASE)
 
@@ -56,7 +56,7 @@ def test_every_saga_can_still_end(inputs: list[Input]) -> None:
         "release": Input.RELEASED,
     }
     state, _ = follow(inputs)
-    for _ in State:
+    for _ in SagaState:
         if state not in ENDS:
             state = step(1, state, answers[state.rpartition("_")[2]]).state
     assert state in ENDS

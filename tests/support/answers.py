@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from services.contracts import parse_message
-from services.messaging.database import Database
-from services.messaging.tables import OUTBOX
+from services.messaging.storage.database import Database
+from services.messaging.storage.tables import OUTBOX
 
 
 @dataclass(frozen=True)

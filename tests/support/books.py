@@ -12,8 +12,8 @@ from sqlalchemy import Select, select
 
 from services.contracts.topics import PARTITIONS, READERS, dead_letter_topic
 from services.inventory.tables import movements
-from services.messaging.database import Database
-from services.messaging.tables import OUTBOX
+from services.messaging.storage.database import Database
+from services.messaging.storage.tables import OUTBOX
 from services.oms.tables import history, sagas
 from services.payment.gateway_tables import entries
 

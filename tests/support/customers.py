@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx2
 
-from services.cli.order_api import Placed
+from services.cli.order_api import PlacedOrder
 from services.cli.scenarios import SCENARIOS
 
 # More than any answer may take; who waits so long was not answered.
@@ -33,7 +33,7 @@ class Customers:
     #: How often each status was answered; 0 is no answer.
     answers: Counter[int] = field(default_factory=Counter)
     #: The order that was accepted for each key.
-    accepted: dict[str, Placed] = field(default_factory=dict)
+    accepted: dict[str, PlacedOrder] = field(default_factory=dict)
     #: The orders that were accepted and then canceled.
     canceled: set[str] = field(default_factory=set)
     #: What the slowest answer took, in seconds.
@@ -78,7 +78,7 @@ class Customers:
         self.answers[answer.status_code] += 1
         if answer.status_code == HTTPStatus.ACCEPTED:
             told: dict[str, Any] = answer.json()
-            self.accepted[key] = Placed(told["order_id"], told["saga_id"], told["trace_id"])
+            self.accepted[key] = PlacedOrder(told["order_id"], told["saga_id"], told["trace_id"])
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from uuid import uuid4
 from sqlalchemy import MetaData, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.messaging.database import Database
-from services.messaging.migrations import upgrade
+from services.messaging.storage.database import Database
+from services.messaging.storage.migrations import upgrade
 
 SCHEMA = "tested"
 

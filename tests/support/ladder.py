@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.contracts import Message
-from services.messaging.breaker import Breaker, TripInMemory
-from services.messaging.dead_letters import DeadLetters
-from services.messaging.delivery import Delivery, Ladder
+from services.messaging.breaker.breaker import Breaker, TripInMemory
+from services.messaging.breaker.tally import Cooldown, Limits
+from services.messaging.consuming.delivery import Delivery, Ladder
+from services.messaging.dead_letters.topic import DeadLetters
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
-from services.messaging.tally import Cooldown, Limits
 from tests.support.records import Letters
 
 GROUP = "billing"

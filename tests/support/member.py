@@ -15,12 +15,12 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, insert
 from services.cli.lifeline import hold
 from services.contracts import Message
 from services.messaging import Consumer
-from services.messaging.database import Database
-from services.messaging.inbox import Inbox
 from services.messaging.readiness import Readiness
 from services.messaging.runtime import Part, Parts, run_service
 from services.messaging.settings import DatabaseSettings, KafkaSettings
-from services.messaging.tables import RowId, inbox_table
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
+from services.messaging.storage.tables import RowId, inbox_table
 from tests.support.databases import SCHEMA
 
 GROUP = "members"

@@ -11,16 +11,16 @@ from sqlalchemy import select, update
 from services.contracts import Item, Message, Money, parse_message, replies
 from services.contracts.commands import Command
 from services.contracts.topics import ORCHESTRATOR_GROUP, PARTITIONS, SAGA_REPLIES
-from services.messaging.database import Database
-from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
-from services.messaging.outbox import Outbox
-from services.oms.desk import OrderDesk
+from services.messaging.outbox.outbox import Outbox
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
+from services.messaging.storage.migrations import upgrade
 from services.oms.handlers import ReplyHandler
-from services.oms.mover import Mover
+from services.oms.orders import Orders
 from services.oms.settings import TimeoutSettings
 from services.oms.tables import history, outbox, sagas
 from services.oms.timeouts import Timeouts
+from services.oms.transitions import Transitions
 from services.oms.views import Placed
 
 ITEMS = (Item(sku="sku_ok", quantity=2, unit_price=Money(amount=150, currency="EUR")),)
@@ -58,7 +58,7 @@ class OrderService:
     """What a test needs of the order service."""
 
     database: Database
-    desk: OrderDesk
+    desk: Orders
     replies: ReplyHandler
     timeouts: Timeouts
     read_up_to: dict[tuple[str, int], datetime] = field(default_factory=dict)
@@ -112,11 +112,11 @@ async def order_service(url: str, settings: TimeoutSettings | None = None) -> As
     outgoing = Outbox(database)
     # As in the service, whose relay runs beside.
     outgoing.has_relay = True
-    mover = Mover(database, outgoing)
+    mover = Transitions(database, outgoing)
     progress: dict[tuple[str, int], datetime] = {}
     timeouts = Timeouts(database, mover, lambda: progress, settings or TimeoutSettings())
     handler = ReplyHandler(database, Inbox(ORCHESTRATOR_GROUP), mover)
     try:
-        yield OrderService(database, OrderDesk(database, mover), handler, timeouts, progress)
+        yield OrderService(database, Orders(database, mover), handler, timeouts, progress)
     finally:
         await database.close()

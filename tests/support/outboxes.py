@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy import insert, select, update
 
 from services.contracts.events import SagaStarted
-from services.messaging.clock import database_now, database_time
-from services.messaging.database import Database
-from services.messaging.outbox import Outbox, OutboxRow
-from services.messaging.tables import OUTBOX
+from services.messaging.outbox.outbox import Outbox, OutboxRow
+from services.messaging.storage.clock import database_now, database_time
+from services.messaging.storage.database import Database
+from services.messaging.storage.tables import OUTBOX
 
 
 def event(order: str, sequence: int = 0) -> SagaStarted:

@@ -8,13 +8,13 @@ from typing import Any
 from aiokafka import ConsumerRecord
 
 from services.contracts import Message, encode, new_id
-from services.messaging.database import Database
-from services.messaging.dead_letter_desk import Act, DeadLetterDesk
-from services.messaging.dead_letter_ledger import Answer, DeadLetterLedger
-from services.messaging.dead_letter_story import DeadLetter, read_dead_letter
-from services.messaging.delivery import Delivery
-from services.messaging.inbox import Inbox
-from services.messaging.redrive import Plan, plan, send
+from services.messaging.consuming.delivery import Delivery
+from services.messaging.dead_letters.headers import DeadLetter, read_dead_letter
+from services.messaging.dead_letters.ledger import Answer, DeadLetterLedger
+from services.messaging.dead_letters.operator import Attribution, DeadLetterOperator
+from services.messaging.dead_letters.redrive import RedrivePlan, plan_redrive, send_redrive
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
 from tests.support.ladder import GROUP, delivery
 from tests.support.records import Letters, message, record
 
@@ -52,7 +52,7 @@ class Group:
         self.handler = handler or Refusing(database)
         self.letters: Letters = Letters() if beside is None else beside.letters
         self.retries: Letters = Letters() if beside is None else beside.retries
-        self.desk = DeadLetterDesk(database, GROUP)
+        self.desk = DeadLetterOperator(database, GROUP)
         self.ledger = DeadLetterLedger(database, GROUP, answer)
         self.delivery: Delivery = delivery(self.handler, self.letters, ledger=self.ledger, **options)
         self._offset = 0
@@ -76,17 +76,17 @@ class Group:
             for at, one in enumerate(self.letters.kept)
         ]
 
-    async def planned(self, **options: Any) -> Plan:
+    async def planned(self, **options: Any) -> RedrivePlan:
         """Plan a re-drive."""
-        return plan(self.topic, await self.desk.entries(), **options)
+        return plan_redrive(self.topic, await self.desk.entries(), **options)
 
     async def redrive(self, **options: Any) -> int:
         """Send what is planned to the retry topic, and tell how much that was."""
-        act = Act("operator", new_id())
+        act = Attribution("operator", new_id())
         sent = (await self.planned(**options)).send
         for letter in sent:
             assert await self.desk.begin_redrive(letter, act, force=options.get("force", False))
-            await send(self.retries, GROUP, letter, act.run_id)
+            await send_redrive(self.retries, GROUP, letter, act.run_id)
         return len(sent)
 
     async def receive_retries(self) -> None:

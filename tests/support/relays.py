@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from opentelemetry import trace
 
-from services.messaging.database import Database
-from services.messaging.relay import Relay
+from services.messaging.outbox.relay import Relay
+from services.messaging.storage.database import Database
 from tests.support.outboxes import fates
 from tests.support.publishers import Acknowledged, KeepingPublisher
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from services.messaging.database import Database
+from services.messaging.storage.database import Database
 
 
 @dataclass

@@ -19,19 +19,26 @@ from services.cli.dlq.reader import Letters, read_letters
 from services.cli.errors import CannotRun
 from services.cli.session import session
 from services.cli.stores import open_store
-from services.messaging.breaker_row import BreakerRow
-from services.messaging.dead_letter_desk import Act, DeadLetterDesk
-from services.messaging.dead_letter_story import DeadLetter
+from services.messaging.breaker import BreakerRow
+from services.messaging.dead_letters import (
+    Attribution,
+    DeadLetter,
+    DeadLetterOperator,
+    RedrivePlan,
+    SkipReason,
+    newest_by_origin,
+    plan_redrive,
+    send_redrive,
+)
 from services.messaging.errors import Fatal, SendFailed, Unavailable
 from services.messaging.producer import Producer
-from services.messaging.redrive import Plan, Reason, newest, plan, send
 from services.messaging.settings import KafkaSettings
 
 _PROGRESS_S = 2.0
 
 
 @dataclass
-class Outcome:
+class RunResult:
     """What a run did, or would do."""
 
     run_id: UUID
@@ -42,7 +49,7 @@ class Outcome:
     @property
     def is_refused(self) -> bool:
         """Whether something was left that another run would leave again, and nothing was done."""
-        settled = {Reason.CLOSED, Reason.UNDER_WAY}
+        settled = {SkipReason.CLOSED, SkipReason.UNDER_WAY}
         return not self.done and any(reason not in settled for _, reason in self.left)
 
 
@@ -51,13 +58,13 @@ class Run:
     """A re-drive: whose letters, who does it, whether at all, how many a second, and whether parked letters go too."""
 
     group: Group
-    act: Act
+    act: Attribution
     execute: bool
     rate: float
     force: bool
 
 
-def redrive(run: Run, choice: Choice) -> Outcome:
+def redrive(run: Run, choice: Choice) -> RunResult:
     """Send the chosen letters once more, to their group alone, in the order of their keys.
 
     Raises:
@@ -66,7 +73,7 @@ def redrive(run: Run, choice: Choice) -> Outcome:
     return asyncio.run(_redrive(run, choice))
 
 
-def discard(group: Group, choice: Choice, act: Act, *, execute: bool) -> Outcome:
+def discard(group: Group, choice: Choice, act: Attribution, *, execute: bool) -> RunResult:
     """Close the chosen letters for good; their records stay in the topic.
 
     Raises:
@@ -75,7 +82,7 @@ def discard(group: Group, choice: Choice, act: Act, *, execute: bool) -> Outcome
     return asyncio.run(_discard(group, choice, act, execute=execute))
 
 
-def resume(group: Group, act: Act) -> bool:
+def resume(group: Group, act: Attribution) -> bool:
     """Close a group's breaker; False if it is not open.
 
     Raises:
@@ -84,17 +91,17 @@ def resume(group: Group, act: Act) -> bool:
 
     async def close() -> bool:
         async with open_store(group.service) as database:
-            return await DeadLetterDesk(database, group).resume(act)
+            return await DeadLetterOperator(database, group).resume(act)
 
     return asyncio.run(close())
 
 
-async def _redrive(run: Run, choice: Choice) -> Outcome:
+async def _redrive(run: Run, choice: Choice) -> RunResult:
     letters = await read_letters(run.group, keeps_value=choice if run.execute else lambda *_: False)
-    outcome = Outcome(run.act.run_id, letters)
+    outcome = RunResult(run.act.run_id, letters)
     async with open_store(run.group.service) as database:
-        desk = DeadLetterDesk(database, run.group)
-        planned = plan(
+        desk = DeadLetterOperator(database, run.group)
+        planned = plan_redrive(
             letters.letters,
             await desk.entries(),
             chosen=lambda letter: choice(letter, letters.about[letter.at]),
@@ -111,7 +118,7 @@ async def _redrive(run: Run, choice: Choice) -> Outcome:
     return outcome
 
 
-async def _send(desk: DeadLetterDesk, planned: Plan, run: Run, outcome: Outcome) -> None:
+async def _send(desk: DeadLetterOperator, planned: RedrivePlan, run: Run, outcome: RunResult) -> None:
     brokers, pause_s = KafkaSettings.read().bootstrap_servers, 0.0
     told_at = time.monotonic()
     try:
@@ -121,7 +128,7 @@ async def _send(desk: DeadLetterDesk, planned: Plan, run: Run, outcome: Outcome)
                     # After each, not by a schedule: what was held up is not made up for in a burst.
                     await asyncio.sleep(pause_s)
                     if not await desk.begin_redrive(letter, run.act, force=run.force):
-                        outcome.left.append((letter, Reason.UNDER_WAY))
+                        outcome.left.append((letter, SkipReason.UNDER_WAY))
                         continue
                     await _send_one(desk, producer, letter, run)
                     outcome.done.append(letter)
@@ -136,24 +143,24 @@ async def _send(desk: DeadLetterDesk, planned: Plan, run: Run, outcome: Outcome)
         raise
 
 
-def _so_far(outcome: Outcome, planned: Plan) -> str:
+def _so_far(outcome: RunResult, planned: RedrivePlan) -> str:
     return f"{len(outcome.done)} of {len(planned.send)} are re-driven"
 
 
-async def _send_one(desk: DeadLetterDesk, producer: Producer, letter: DeadLetter, run: Run) -> None:
+async def _send_one(desk: DeadLetterOperator, producer: Producer, letter: DeadLetter, run: Run) -> None:
     """Send a letter that is noted as sent; take the note back if it was not."""
     try:
-        await send(producer, run.group, letter, run.act.run_id)
+        await send_redrive(producer, run.group, letter, run.act.run_id)
     except (SendFailed, Unavailable, Fatal):
         await desk.take_back(letter, run.act)
         raise
 
 
-async def _discard(group: Group, choice: Choice, act: Act, *, execute: bool) -> Outcome:
+async def _discard(group: Group, choice: Choice, act: Attribution, *, execute: bool) -> RunResult:
     letters = await read_letters(group)
-    outcome = Outcome(act.run_id, letters)
+    outcome = RunResult(act.run_id, letters)
     async with open_store(group.service) as database:
-        desk = DeadLetterDesk(database, group)
+        desk = DeadLetterOperator(database, group)
         entries = await desk.entries()
         for letter in _chosen(letters, choice):
             entry = entries.get(letter.origin or letter.at)
@@ -161,9 +168,9 @@ async def _discard(group: Group, choice: Choice, act: Act, *, execute: bool) -> 
             if is_open and (not execute or await desk.discard(letter, act)):
                 outcome.done.append(letter)
             else:
-                outcome.left.append((letter, Reason.CLOSED))
+                outcome.left.append((letter, SkipReason.CLOSED))
     return outcome
 
 
 def _chosen(letters: Letters, choice: Choice) -> Sequence[DeadLetter]:
-    return [letter for letter in newest(letters.letters) if choice(letter, letters.about[letter.at])]
+    return [letter for letter in newest_by_origin(letters.letters) if choice(letter, letters.about[letter.at])]

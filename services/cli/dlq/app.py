@@ -117,14 +117,14 @@ def redrive(  # noqa: PLR0913  one parameter an option
     Key, value, event id and headers stay, and the trace goes on. The letters of a key are sent in their order; none
     goes past one that stays. What was processed, was discarded or is under way is left: a second run sends nothing.
     """
-    from services.cli.dlq import acting, options, telling
+    from services.cli.dlq import acting, options, output
 
     with one_line():
         chosen = options.choice(error, kind, key, offset, since, until)
         outcome = acting.redrive(acting.Run(group, options.act(reason), execute, rate, force), chosen)
-        print(telling.told(outcome, "re-driven", executed=execute, as_json=as_json))
+        print(output.told(outcome, "re-driven", executed=execute, as_json=as_json))
     if outcome.is_refused:
-        raise refuse(f"nothing of {group} can be re-driven: {telling.reasons(outcome)}")
+        raise refuse(f"nothing of {group} can be re-driven: {output.reasons(outcome)}")
 
 
 @app.command(epilog='\b\nExample:\n  sagatrace dlq discard oms-payment --offset 0:17 --reason "no JSON" --execute')
@@ -145,12 +145,12 @@ def discard(  # noqa: PLR0913  one parameter an option
 
     Their records stay in the topic. At least one filter says what is meant; without --execute it is only told.
     """
-    from services.cli.dlq import acting, options, telling
+    from services.cli.dlq import acting, options, output
 
     with one_line():
         chosen = options.narrowed(options.choice(error, kind, key, offset, since, until))
         outcome = acting.discard(group, chosen, options.act(options.given(reason)), execute=execute)
-        print(telling.told(outcome, "discarded", executed=execute, as_json=as_json))
+        print(output.told(outcome, "discarded", executed=execute, as_json=as_json))
 
 
 @app.command(epilog='\b\nExample:\n  sagatrace dlq resume oms-payment --reason "gateway is back"')

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.cli.dlq.reader import About
 from services.cli.errors import CannotRun
-from services.messaging.dead_letter_story import DeadLetter
+from services.messaging.dead_letters import DeadLetter
 
 _OFFSET = re.compile(r"(\d{1,10}):(\d{1,19})")
 

@@ -8,7 +8,7 @@ from services.cli.errors import CannotRun
 from services.cli.printable import is_text
 from services.cli.session import operator
 from services.contracts import new_id
-from services.messaging.dead_letter_desk import Act
+from services.messaging.dead_letters import Attribution
 
 
 def choice(  # noqa: PLR0913, PLR0917  one parameter a filter
@@ -66,10 +66,10 @@ def given(reason: str) -> str:
     return reason
 
 
-def act(reason: str | None) -> Act:
+def act(reason: str | None) -> Attribution:
     """Begin an act of this operator.
 
     Raises:
         CannotRun: nobody is named.
     """
-    return Act(operator(), new_id(), reason)
+    return Attribution(operator(), new_id(), reason)

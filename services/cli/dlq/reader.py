@@ -21,7 +21,7 @@ from services.cli.errors import CannotRun
 from services.contracts import ContractError, parse_message
 from services.contracts.topics import dead_letter_topic
 from services.messaging.closing import close_consumer
-from services.messaging.dead_letter_story import DeadLetter, Place, Placed, read_dead_letter
+from services.messaging.dead_letters import DeadLetter, Place, TopicRecord, read_dead_letter
 from services.messaging.security import KafkaSecurity
 from services.messaging.settings import KafkaSettings
 
@@ -43,7 +43,7 @@ class About:
     size: int | None
 
 
-class Unreadable(CannotRun):
+class UnreadableTopic(CannotRun):
     """A record of the topic is none that the client can read, and so nothing behind it is."""
 
 
@@ -74,7 +74,7 @@ async def read_letters(group: str, *, keeps_value: Chosen = lambda *_: False) ->
     return Letters(letters, about)
 
 
-async def _records(topic: str) -> AsyncIterator[Placed]:
+async def _records(topic: str) -> AsyncIterator[TopicRecord]:
     async with _connected(topic) as client:
         ends = {tp: end for tp, end in (await client.end_offsets(client.assignment())).items() if end > 0}
         await client.seek_to_beginning(*client.assignment())
@@ -120,7 +120,9 @@ async def _connected(topic: str) -> AsyncIterator[AIOKafkaConsumer]:
         reason = f"{topic} can't be read at KAFKA_BOOTSTRAP_SERVERS={brokers}: {type(error).__name__}"
         raise CannotRun(reason) from error
     except UnicodeDecodeError as error:
-        raise Unreadable(f"{topic} holds a record that this client can't read: a header's name is no UTF-8") from error
+        raise UnreadableTopic(
+            f"{topic} holds a record that this client can't read: a header's name is no UTF-8"
+        ) from error
     finally:
         await close_consumer(client, _STOP_S)
 

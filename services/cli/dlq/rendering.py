@@ -9,8 +9,7 @@ from typing import Any
 from services.cli.dlq.reader import About
 from services.cli.printable import printable
 from services.cli.rows import cell, table
-from services.messaging.dead_letter_desk import Entry
-from services.messaging.dead_letter_story import ORIGINAL, DeadLetter
+from services.messaging.dead_letters import ORIGINAL, DeadLetter, DeadLetterRow
 from services.messaging.trace_context import span_context
 
 _COLUMNS = ("AT", "STATUS", "TYPE", "KEY", "ERROR", "ORIGIN", "FAILED AT", "REDRIVES", "BYTES")
@@ -18,7 +17,7 @@ _KEY_LENGTH = 64
 _INDENT = "    "
 
 
-def status_of(letter: DeadLetter, entry: Entry | None) -> str:
+def status_of(letter: DeadLetter, entry: DeadLetterRow | None) -> str:
     """Tell where a letter stands: processed, discarded, under way, parked, behind or failed."""
     if entry is not None and entry.closed_at is not None:
         return entry.outcome or "closed"

@@ -10,22 +10,20 @@ from typing import Any
 from services.cli.dlq import rendering
 from services.cli.dlq.choice import Choice
 from services.cli.dlq.groups import Group
-from services.cli.dlq.reader import About, Chosen, Letters, Unreadable, read_letters
+from services.cli.dlq.reader import About, Chosen, Letters, UnreadableTopic, read_letters
 from services.cli.errors import CannotRun
 from services.cli.jaeger import Jaeger
 from services.cli.rows import document
 from services.cli.stores import open_store
-from services.messaging.breaker_row import BreakerRow
-from services.messaging.dead_letter_desk import DeadLetterDesk, Entry
-from services.messaging.dead_letter_story import DeadLetter, Place
-from services.messaging.redrive import newest
+from services.messaging.breaker import BreakerRow
+from services.messaging.dead_letters import DeadLetter, DeadLetterOperator, DeadLetterRow, Place, newest_by_origin
 
 
 @dataclass(frozen=True)
 class _Known:
     """What a service's database says of a group's letters."""
 
-    entries: Mapping[Place, Entry]
+    entries: Mapping[Place, DeadLetterRow]
     acts: Sequence[Mapping[str, Any]]
     #: Why the group has stopped, if it has.
     stopped: str | None
@@ -43,7 +41,7 @@ def show_list(groups: Sequence[Group], choice: Choice, limit: int, *, every: boo
     for group in groups:
         try:
             letters, known = asyncio.run(_letters(group, lambda *_: False))
-        except Unreadable as fault:
+        except UnreadableTopic as fault:
             faults.append(str(fault))
             continue
         found = list(_listed(letters, known, choice, every=every))
@@ -61,12 +59,12 @@ def show_list(groups: Sequence[Group], choice: Choice, limit: int, *, every: boo
     if as_json and len(faults) < len(groups):
         print(document(documents))
     if faults:
-        raise Unreadable("; ".join(faults))
+        raise UnreadableTopic("; ".join(faults))
 
 
 def _listed(letters: Letters, known: _Known, choice: Choice, *, every: bool) -> Iterator[tuple[DeadLetter, About, str]]:
     """Give the letters that are meant, each with what it is about and how it stands."""
-    for letter in newest(letters.letters):
+    for letter in newest_by_origin(letters.letters):
         entry, about = known.entries.get(letter.origin or letter.at), letters.about[letter.at]
         is_open = entry is None or entry.closed_at is None
         if (every or is_open) and choice(letter, about):
@@ -98,7 +96,7 @@ def show_one(group: Group, at: tuple[int, int], jaeger: str, *, value: bool, as_
 async def _letters(group: Group, keeps_value: Chosen) -> tuple[Letters, _Known]:
     letters = await read_letters(group, keeps_value=keeps_value)
     async with open_store(group.service) as database:
-        desk = DeadLetterDesk(database, group)
+        desk = DeadLetterOperator(database, group)
         acts = [{str(name): value for name, value in act.items()} for act in await desk.acts()]
         trip = await BreakerRow(database, group).read()
         return letters, _Known(await desk.entries(), acts, trip.reason if trip else None)

@@ -1,5 +1,5 @@
 """Alembic's environment of the orchestrator's tables."""
 
-from services.messaging.migrations import run_environment
+from services.messaging.storage import run_environment
 
 run_environment()

@@ -1,5 +1,5 @@
 """What Alembic runs: the environment that all services share."""
 
-from services.messaging.migrations import run_environment
+from services.messaging.storage import run_environment
 
 run_environment()

@@ -13,9 +13,9 @@ from services.audit.entry import entry_of
 from services.audit.handlers import AuditHandler
 from services.audit.tables import trail
 from services.contracts import ContractError, encode, topics
-from services.messaging.database import Database
 from services.messaging.errors import Fatal
-from services.messaging.inbox import Inbox
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
 from tests.support.outboxes import event
 from tracing.testing import RecordedSpans
 

@@ -15,11 +15,11 @@ from aiokafka.structs import RecordMetadata
 from services.contracts import encode, events
 from services.contracts.topics import INVENTORY_GROUP, NOTIFICATION_GROUP, dead_letter_topic, retry_topic
 from services.messaging import Producer
-from services.messaging.breaker_row import BreakerRow
-from services.messaging.database import Database
-from services.messaging.dead_letter_story import ORIGINAL, OWN, Header
-from services.messaging.migrations import upgrade
-from services.messaging.tally import Cooldown
+from services.messaging.breaker.row import BreakerRow
+from services.messaging.breaker.tally import Cooldown
+from services.messaging.dead_letters.headers import ORIGINAL, OWN, Header
+from services.messaging.storage.database import Database
+from services.messaging.storage.migrations import upgrade
 from tests.support.broker import Broker, create_topics, embedded_broker
 from tests.support.databases import sqlite_url
 from tests.support.operator import OPERATOR, Operator

@@ -14,10 +14,10 @@ from services.inventory.delayed import Delayed
 from services.inventory.handlers import StockHandler
 from services.inventory.stock import FailurePlan
 from services.inventory.tables import movements, reservations, stock
-from services.messaging.database import Database
 from services.messaging.errors import Fatal, MessageTooLarge
-from services.messaging.inbox import Inbox
-from services.messaging.outbox import Outbox
+from services.messaging.outbox.outbox import Outbox
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
 from tests.support.answers import Said, answers
 from tests.support.commands import charge, release, reserve
 

@@ -10,9 +10,9 @@ from services.contracts import Message, topics
 from services.inventory.delayed import Delayed
 from services.inventory.handlers import StockHandler
 from services.inventory.stock import FailurePlan
-from services.messaging.database import Database
-from services.messaging.inbox import Inbox
-from services.messaging.outbox import Outbox
+from services.messaging.outbox.outbox import Outbox
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
 from services.messaging.trace_context import span_context
 from tests.support.answers import answers
 from tests.support.commands import release, reserve

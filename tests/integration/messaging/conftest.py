@@ -5,11 +5,16 @@ from contextlib import AsyncExitStack
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from sqlalchemy import MetaData
 
 from services.contracts.topics import PARTITIONS
 from services.messaging import Producer
+from services.messaging.outbox.outbox import Outbox
 from services.messaging.settings import ConsumerSettings, ProducerSettings
+from services.messaging.storage.database import Database
+from services.messaging.storage.tables import inbox_table, ladder_tables, outbox_table
 from tests.support.broker import embedded_broker
+from tests.support.databases import SCHEMA, create_tables
 from tracing.testing import RecordedSpans
 
 ReadTopic = Callable[[str, int], Awaitable[Sequence[ConsumerRecord[bytes, bytes]]]]
@@ -100,3 +105,22 @@ def dying_broker() -> Iterator[tuple[str, Callable[[], None]]]:
 
     yield address, end
     end()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The database, with these tables."""
+    metadata = MetaData()
+    outbox_table(metadata)
+    inbox_table(metadata)
+    ladder_tables(metadata)
+    opened = Database(database_url, schema=SCHEMA)
+    await create_tables(opened, metadata)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def outbox(database: Database) -> Outbox:
+    """The outbox of that database."""
+    return Outbox(database)

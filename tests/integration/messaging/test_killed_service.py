@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.children import Child
-from services.cli.order_api import Placed
+from services.cli.order_api import PlacedOrder
 from services.cli.receiver import Receiver
 from services.cli.run import Service
 from services.cli.scenarios import SCENARIOS
@@ -34,12 +34,12 @@ POINTS = {
 }
 
 
-def spans_of(recording: Recording, placed: Placed) -> list[Span]:
+def spans_of(recording: Recording, placed: PlacedOrder) -> list[Span]:
     """Give the spans of an order's trace, each once."""
     return [span for span in once(recording.spans()) if span.trace_id == placed.trace_id]
 
 
-def is_whole(recording: Recording, placed: Placed) -> bool:
+def is_whole(recording: Recording, placed: PlacedOrder) -> bool:
     """Tell whether an order is one connected trace."""
     return not check(recording.spans(), saga_id=placed.saga_id, trace_id=placed.trace_id)
 

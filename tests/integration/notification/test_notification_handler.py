@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from services.contracts import Message, Money, topics
 from services.contracts.events import OrderCanceled, OrderConfirmed, OrderRefunded, OrderTotal, Reason
-from services.messaging.database import Database
-from services.messaging.inbox import Inbox
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
 from services.notification.handlers import NotificationHandler
 from services.notification.sender import RecordingSender
 from services.notification.tables import notifications

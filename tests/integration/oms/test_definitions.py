@@ -8,22 +8,26 @@ from services.messaging.errors import ConfigurationError, Unavailable
 from services.messaging.readiness import Readiness
 from services.oms.definitions import check_definitions
 from services.oms.main import parts
-from services.oms.records import Wanted
-from services.oms.saga import DEFINITIONS, TABLE, Effect, Input, Move, State, Status, Table
+from services.oms.records import SagaFilter
+from services.oms.saga import DEFINITIONS, TABLE, Effect, Input, Move, SagaState, Status, Table
 from tests.support.orders import OrderService, order_service, reply
 
 # The second definition charges before it reserves, and asks an operator before it gives up a reservation: so it has
 # states of the first one on another way, with other effects, and another answer to "is this the way back?".
 PAY_FIRST: Table = {
-    **{row: move for row, move in TABLE.items() if row[0] not in {State.NEW, State.CHARGING, State.RESERVING}},
-    (State.NEW, Input.START): Move(State.CHARGING, (Effect.ORDER_CREATED, Effect.SAGA_STARTED, Effect.CHARGE)),
-    (State.CHARGING, Input.CHARGED): Move(State.RESERVING, (Effect.RESERVE,)),
-    (State.CHARGING, Input.DECLINED): Move(State.FAILED, (Effect.ORDER_CANCELED, Effect.SAGA_FAILED)),
-    (State.RESERVING, Input.RESERVED): Move(State.COMPLETED, (Effect.ORDER_CONFIRMED, Effect.SAGA_COMPLETED)),
-    (State.RESERVING, Input.REJECTED): Move(State.FAILING_REFUND, (Effect.PAY_BACK,)),
-    (State.RESERVING, Input.TIMED_OUT): Move(State.RESERVING, (Effect.RESERVE,)),
-    (State.RESERVING, Input.GAVE_UP): Move(State.RESERVING, (Effect.ASK_ATTENTION,)),
-    (State.RESERVING, Input.RETRY): Move(State.RESERVING, (Effect.RESERVE,)),
+    **{
+        row: move
+        for row, move in TABLE.items()
+        if row[0] not in {SagaState.NEW, SagaState.CHARGING, SagaState.RESERVING}
+    },
+    (SagaState.NEW, Input.START): Move(SagaState.CHARGING, (Effect.ORDER_CREATED, Effect.SAGA_STARTED, Effect.CHARGE)),
+    (SagaState.CHARGING, Input.CHARGED): Move(SagaState.RESERVING, (Effect.RESERVE,)),
+    (SagaState.CHARGING, Input.DECLINED): Move(SagaState.FAILED, (Effect.ORDER_CANCELED, Effect.SAGA_FAILED)),
+    (SagaState.RESERVING, Input.RESERVED): Move(SagaState.COMPLETED, (Effect.ORDER_CONFIRMED, Effect.SAGA_COMPLETED)),
+    (SagaState.RESERVING, Input.REJECTED): Move(SagaState.FAILING_REFUND, (Effect.PAY_BACK,)),
+    (SagaState.RESERVING, Input.TIMED_OUT): Move(SagaState.RESERVING, (Effect.RESERVE,)),
+    (SagaState.RESERVING, Input.GAVE_UP): Move(SagaState.RESERVING, (Effect.ASK_ATTENTION,)),
+    (SagaState.RESERVING, Input.RETRY): Move(SagaState.RESERVING, (Effect.RESERVE,)),
 }
 
 
@@ -103,7 +107,7 @@ async def test_an_older_instance_leaves_a_newer_saga_alone(oms: OrderService, de
             ("timed_out", "applied"),
         ]
         assert (await oms.desk.saga(known.saga_id)).attempt == 2
-        assert len(await oms.desk.sagas(Wanted(), 10)) == 2
+        assert len(await oms.desk.sagas(SagaFilter(), 10)) == 2
     await oms.replies(charged)
     assert (await oms.verdicts())[-1] == ("payment.charged", "applied", "reserving")
 

@@ -4,10 +4,10 @@ import pytest
 from opentelemetry import trace
 from sqlalchemy import update
 
-from services.messaging.clock import database_time
+from services.messaging.storage.clock import database_time
 from services.oms.problems import Conflict
-from services.oms.records import Wanted
-from services.oms.saga import State, Status
+from services.oms.records import SagaFilter
+from services.oms.saga import SagaState, Status
 from services.oms.settings import TimeoutSettings
 from services.oms.tables import sagas
 from services.oms.views import Placed
@@ -74,12 +74,12 @@ async def test_sagas_are_found_by_state_status_and_rest(oms: OrderService) -> No
             chosen = sagas.c.saga_id == placed.saga_id
             await connection.execute(update(sagas).where(chosen).values(updated_at=database_time(-age_s)))
         chosen = sagas.c.saga_id == charging.saga_id
-        await connection.execute(update(sagas).where(chosen).values(state=State.CHARGING))
+        await connection.execute(update(sagas).where(chosen).values(state=SagaState.CHARGING))
 
-    async def found(wanted: Wanted) -> list[str]:
+    async def found(wanted: SagaFilter) -> list[str]:
         return [saga.saga_id for saga in await oms.desk.sagas(wanted, 10)]
 
-    assert await found(Wanted()) == [charging.saga_id, failed.saga_id, reserving.saga_id]
-    assert await found(Wanted(statuses=(Status.RUNNING,))) == [charging.saga_id, reserving.saga_id]
-    assert await found(Wanted(states=(State.CHARGING, State.FAILED))) == [charging.saga_id, failed.saga_id]
-    assert await found(Wanted(idle_s=90)) == [charging.saga_id]
+    assert await found(SagaFilter()) == [charging.saga_id, failed.saga_id, reserving.saga_id]
+    assert await found(SagaFilter(statuses=(Status.RUNNING,))) == [charging.saga_id, reserving.saga_id]
+    assert await found(SagaFilter(states=(SagaState.CHARGING, SagaState.FAILED))) == [charging.saga_id, failed.saga_id]
+    assert await found(SagaFilter(idle_s=90)) == [charging.saga_id]

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from services.contracts import Message
-from services.messaging.outbox import Outbox
+from services.messaging.outbox.outbox import Outbox
 from services.oms import store
-from services.oms.mover import Mover
 from services.oms.problems import Conflict
-from services.oms.saga import ENDS, Input, State, Status
+from services.oms.saga import ENDS, Input, SagaState, Status
+from services.oms.transitions import Transitions
 from services.oms.views import Placed
 from tests.chaos.history import Moved, check_moves
 from tests.support.orders import OrderService, order_service
@@ -130,7 +130,7 @@ async def test_a_move_from_a_row_that_was_moved_since_writes_nothing(oms: OrderS
     before = [await oms.verdicts(), await oms.messages()]
     with pytest.raises(store.ConcurrentUpdate):
         async with oms.database.transaction() as connection:
-            await Mover(oms.database, Outbox(oms.database)).move(connection, read, Input.CANCEL)
+            await Transitions(oms.database, Outbox(oms.database)).move(connection, read, Input.CANCEL)
     assert [await oms.verdicts(), await oms.messages()] == before
     assert (await oms.desk.saga(placed.saga_id)).state == "charging"
 
@@ -174,7 +174,7 @@ async def _check_one_end(oms: OrderService, placed: Placed, participants: Partic
     saga = await oms.desk.saga(placed.saga_id)
     moves = [entry for entry in saga.history if entry.verdict == "applied"]
     log = [Moved(entry.sequence, entry.input, entry.state_from, entry.state) for entry in moves]
-    assert check_moves(log, State(saga.state)) == []
+    assert check_moves(log, SagaState(saga.state)) == []
     entered = [entry.state for entry in saga.history if entry.state in ENDS and entry.state_from not in ENDS]
     assert entered == [saga.state]
     assert await said(oms, placed.saga_id) == ["order.created", "saga.started", *ENDINGS[saga.status]]

@@ -8,7 +8,7 @@ from opentelemetry import trace
 from services.contracts.events import Reason
 from services.contracts.topics import ORCHESTRATOR_GROUP, retry_topic
 from services.oms.problems import Conflict
-from services.oms.records import Wanted
+from services.oms.records import SagaFilter
 from services.oms.saga import Status
 from services.oms.settings import TimeoutSettings
 from tests.support.orders import OrderService, order_service, reply
@@ -142,7 +142,7 @@ async def test_no_answer_at_all_turns_back_and_asks_for_attention(database_url: 
             ("timed_out", "failing_release"),
             ("gave_up", "failing_release"),
         ]
-        assert [saga.order_id for saga in await oms.desk.sagas(Wanted(statuses=(Status.NEEDS_ATTENTION,)), 10)] == [
+        assert [saga.order_id for saga in await oms.desk.sagas(SagaFilter(statuses=(Status.NEEDS_ATTENTION,)), 10)] == [
             placed.order_id
         ]
         await oms.answer("inventory.released")

@@ -9,14 +9,14 @@ from sqlalchemy import func, select, text
 
 from services.contracts import Money, topics
 from services.contracts.commands import ChargePayment, RefundPayment, Step
-from services.messaging.database import Database
 from services.messaging.errors import Fatal, MessageTooLarge
-from services.messaging.inbox import Inbox
-from services.messaging.migrations import upgrade
-from services.messaging.outbox import Outbox
+from services.messaging.outbox.outbox import Outbox
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
+from services.messaging.storage.migrations import upgrade
 from services.payment import store
-from services.payment.charge import State
-from services.payment.gateway import GatewayBusy, GatewayPlan, Outcome, SimulatedGateway
+from services.payment.charge import ChargeState
+from services.payment.gateway import GatewayAnswer, GatewayBusy, GatewayPlan, SimulatedGateway
 from services.payment.gateway_tables import entries, keys
 from services.payment.handlers import PaymentHandler
 from services.payment.settings import GatewaySettings
@@ -38,7 +38,7 @@ class DyingGateway:
     dies: bool = False
     asked: list[str] = field(default_factory=list)
 
-    async def charge(self, key: str, amount: Money, method: str) -> Outcome:
+    async def charge(self, key: str, amount: Money, method: str) -> GatewayAnswer:
         """Charge, and maybe die."""
         self.asked.append(key)
         outcome = await self.real.charge(key, amount, method)
@@ -166,7 +166,7 @@ async def test_the_gateway_keeps_a_tombstone_too(payment: Payment) -> None:
     """A charge that was on its way while the refund ran is refused by the gateway itself."""
     await payment.handle(refund())
     outcome = await payment.gateway.real.charge("saga-1:charge", EUR_10, "pm_ok")
-    assert outcome == Outcome("undone")
+    assert outcome == GatewayAnswer("undone")
     assert await payment.moved() == []
 
 
@@ -235,7 +235,7 @@ async def test_a_held_charge_is_seen_as_its_holder_leaves_it(payment: Payment) -
     command = charge()
     await payment.handle(command)
 
-    async def state_when_held() -> State:
+    async def state_when_held() -> ChargeState:
         async with payment.database.transaction() as connection:
             return (await store.hold(connection, command, Step.CHARGE)).state
 
@@ -249,8 +249,8 @@ async def test_a_held_charge_is_seen_as_its_holder_leaves_it(payment: Payment) -
                 return second.done() or bool(await observer.scalar(waiting))
 
         await eventually(waits_or_is_done)
-        await store.save(connection, replace(held, state=State.REFUNDED))
-    assert await second is State.REFUNDED
+        await store.save(connection, replace(held, state=ChargeState.REFUNDED))
+    assert await second is ChargeState.REFUNDED
 
 
 async def test_a_busy_gateway_is_transient_and_counted(payment: Payment) -> None:
@@ -270,7 +270,7 @@ async def test_a_slow_gateway_has_charged_before_it_answers(payment: Payment) ->
     """`pm_slow` waits for its time once, after its commit."""
     await payment.handle(charge(method="pm_slow"))
     assert payment.waits == [2.0]
-    assert await payment.gateway.real.charge("saga-1:charge", EUR_10, "pm_slow") == Outcome()
+    assert await payment.gateway.real.charge("saga-1:charge", EUR_10, "pm_slow") == GatewayAnswer()
     assert payment.waits == [2.0]
 
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from services.contracts import topics
-from services.messaging.database import Database
-from services.messaging.inbox import Inbox
-from services.messaging.outbox import Outbox
+from services.messaging.outbox.outbox import Outbox
+from services.messaging.storage.database import Database
+from services.messaging.storage.inbox import Inbox
 from services.messaging.trace_context import span_context
 from services.payment.handlers import PaymentHandler
 from services.payment.main import simulated_gateway

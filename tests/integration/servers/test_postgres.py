@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy import inspect, text
 
-from services.messaging.database import Database
 from services.messaging.errors import Unavailable
+from services.messaging.storage.database import Database
 from tests.servers.pool import Servers
 
 MakeDatabase = Callable[[str], Awaitable[str]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from services.cli.order_api import Placed
+from services.cli.order_api import PlacedOrder
 from services.cli.play import Played
 from services.cli.report import Account, account_of, show, write
 from services.cli.scenarios import SCENARIOS
@@ -15,7 +15,7 @@ from services.cli.traces.recording import Recording
 from tests.support.stories import TRACE_ID, completed
 
 _COMPLETED = SCENARIOS[0]
-_PLACED = Placed(order_id="order-1", saga_id="saga-1", trace_id=TRACE_ID)
+_PLACED = PlacedOrder(order_id="order-1", saga_id="saga-1", trace_id=TRACE_ID)
 
 
 def _account(outcome: str = "completed", findings: int = 0) -> Account:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.oms.saga import DEFINITIONS, ENDS, State, is_back
+from services.oms.saga import DEFINITIONS, ENDS, SagaState, is_back
 from tests.support.deployment import composed, load
 from tests.support.sources import ROOT
 
@@ -74,8 +74,8 @@ def test_the_policies_name_what_the_orchestrator_writes() -> None:
     compensates = policies["compensates"]["string_attribute"]
     assert compensates["key"] == "saga.state.to"
     [pattern] = compensates["values"]
-    back = {state for definition in DEFINITIONS for state in State if is_back(definition, state)}
-    assert {state for state in State if _matches(pattern, state)} == back
+    back = {state for definition in DEFINITIONS for state in SagaState if is_back(definition, state)}
+    assert {state for state in SagaState if _matches(pattern, state)} == back
 
 
 def test_the_files_are_where_compose_mounts_them() -> None:
@@ -90,5 +90,5 @@ def test_the_files_are_where_compose_mounts_them() -> None:
     assert all((ROOT / path).is_file() for path in (_SHIPPED, _SAMPLED))
 
 
-def _matches(pattern: str, state: State) -> bool:
+def _matches(pattern: str, state: SagaState) -> bool:
     return re.search(pattern, state) is not None

@@ -5,19 +5,31 @@ from itertools import product
 import pytest
 
 from services.contracts import Item
-from services.inventory.stock import ACTS, Act, Ask, Decision, FailurePlan, State, decide, refusal, wanted
+from services.inventory.stock import (
+    ACTIONS,
+    Decision,
+    FailurePlan,
+    ReservationAction,
+    ReservationRequest,
+    ReservationState,
+    decide,
+    refusal,
+    wanted,
+)
 from tests.support.commands import EUR_10, reserve
 
 
 def test_every_ask_in_every_state_has_an_act() -> None:
     """The table has no gap: no order of commands is an error."""
-    assert set(ACTS) == set(product(State, Ask))
+    assert set(ACTIONS) == set(product(ReservationState, ReservationRequest))
 
 
 def test_stock_moves_at_most_out_and_back() -> None:
     """Only a new reservation takes stock, and only a reserved one gives it back."""
-    assert [state for (state, ask), act in ACTS.items() if act is Act.DECIDE] == [State.NEW]
-    assert [state for (state, ask), act in ACTS.items() if act is Act.GIVE_BACK] == [State.RESERVED]
+    assert [state for (state, ask), act in ACTIONS.items() if act is ReservationAction.DECIDE] == [ReservationState.NEW]
+    assert [state for (state, ask), act in ACTIONS.items() if act is ReservationAction.GIVE_BACK] == [
+        ReservationState.RESERVED
+    ]
 
 
 def test_lines_of_one_sku_are_added_up_in_order() -> None:
@@ -29,9 +41,9 @@ def test_lines_of_one_sku_are_added_up_in_order() -> None:
 @pytest.mark.parametrize(
     ("available", "decision"),
     [
-        ({"a": 2, "b": 1}, Decision(State.RESERVED)),
-        ({"a": 2, "b": 0}, Decision(State.REJECTED, "out_of_stock")),
-        ({"a": 2}, Decision(State.REJECTED, "out_of_stock")),
+        ({"a": 2, "b": 1}, Decision(ReservationState.RESERVED)),
+        ({"a": 2, "b": 0}, Decision(ReservationState.REJECTED, "out_of_stock")),
+        ({"a": 2}, Decision(ReservationState.REJECTED, "out_of_stock")),
     ],
 )
 def test_all_lines_are_reserved_or_none(available: dict[str, int], decision: Decision) -> None:
@@ -41,9 +53,9 @@ def test_all_lines_are_reserved_or_none(available: dict[str, int], decision: Dec
 
 def test_a_refusal_says_why() -> None:
     """A refusal's reason is the stored one, or `undone` after a release; a reservation is no refusal."""
-    assert refusal(State.RESERVED, None) is None
-    assert refusal(State.REJECTED, "out_of_stock") == "out_of_stock"
-    assert refusal(State.RELEASED, None) == "undone"
+    assert refusal(ReservationState.RESERVED, None) is None
+    assert refusal(ReservationState.REJECTED, "out_of_stock") == "out_of_stock"
+    assert refusal(ReservationState.RELEASED, None) == "undone"
 
 
 def test_failures_are_chosen_by_what_is_ordered() -> None:

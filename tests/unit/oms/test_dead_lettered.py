@@ -2,17 +2,17 @@
 
 import pytest
 
-from services.oms.saga import DEFINITIONS, Effect, Input, State, step
+from services.oms.saga import DEFINITIONS, Effect, Input, SagaState, step
 
 WAITING = sorted(state for state, moved_by in DEFINITIONS[1] if moved_by is Input.TIMED_OUT)
 
 
 @pytest.mark.parametrize("state", WAITING)
-def test_a_dead_lettered_command_counts_as_maybe_done(state: State) -> None:
+def test_a_dead_lettered_command_counts_as_maybe_done(state: SagaState) -> None:
     """Its saga goes where it would go if no answer had come after all attempts."""
     assert step(1, state, Input.DEAD_LETTERED) == step(1, state, Input.GAVE_UP)
 
 
 def test_a_dead_lettered_charge_is_paid_back() -> None:
     """The charge may have been made, so it is undone."""
-    assert step(1, State.CHARGING, Input.DEAD_LETTERED).effects == (Effect.PAY_BACK,)
+    assert step(1, SagaState.CHARGING, Input.DEAD_LETTERED).effects == (Effect.PAY_BACK,)

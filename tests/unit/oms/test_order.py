@@ -6,7 +6,7 @@ import pytest
 
 from services.contracts import Item, Money
 from services.oms.order import MOST_LINES, OrderError, status_of, total_of
-from services.oms.saga import State
+from services.oms.saga import SagaState
 
 
 def line(quantity: int, amount: int, currency: str = "EUR") -> Item:
@@ -38,14 +38,14 @@ def test_an_order_that_breaks_a_rule_names_field_and_rule(lines: list[Item], rul
 @pytest.mark.parametrize(
     ("state", "status"),
     [
-        (State.RESERVING, "pending"),
-        (State.FAILING_RELEASE, "pending"),
-        (State.COMPLETED, "confirmed"),
-        (State.RETURNING_REFUND, "confirmed"),
-        (State.FAILED, "canceled"),
-        (State.REFUNDED, "refunded"),
+        (SagaState.RESERVING, "pending"),
+        (SagaState.FAILING_RELEASE, "pending"),
+        (SagaState.COMPLETED, "confirmed"),
+        (SagaState.RETURNING_REFUND, "confirmed"),
+        (SagaState.FAILED, "canceled"),
+        (SagaState.REFUNDED, "refunded"),
     ],
 )
-def test_an_orders_status_follows_its_saga(state: State, status: str) -> None:
+def test_an_orders_status_follows_its_saga(state: SagaState, status: str) -> None:
     """An order is pending while its saga decides, and keeps what was decided until a refund is through."""
     assert status_of(state) == status

@@ -12,7 +12,7 @@ from services.contracts.commands import Command
 from services.contracts.topics import topic_of
 from services.oms.effects import message_for
 from services.oms.records import Order, Saga, facts_of, new_saga
-from services.oms.saga import Effect, Input, State, step
+from services.oms.saga import Effect, Input, SagaState, step
 
 BEGAN = datetime(2026, 11, 1, tzinfo=UTC)
 LATER = BEGAN + timedelta(seconds=5)
@@ -56,7 +56,7 @@ def test_a_call_for_attention_still_takes_the_late_answer() -> None:
     assert stuck.command_id is not None
     assert replace(before, command_id=stuck.command_id).awaits(stuck.command_id)
     freed = stuck.moved(Input.RELEASED, step(1, stuck.state, Input.RELEASED), reason=None, at=LATER)
-    assert (freed.state, freed.needs_attention) == (State.FAILED, False)
+    assert (freed.state, freed.needs_attention) == (SagaState.FAILED, False)
 
 
 def test_an_end_awaits_nothing() -> None:

@@ -11,7 +11,7 @@ from services.oms.saga import (
     Effect,
     IllegalMove,
     Input,
-    State,
+    SagaState,
     Status,
     diagram,
     is_back,
@@ -20,9 +20,9 @@ from services.oms.saga import (
 )
 
 
-def follow(*inputs: Input) -> tuple[State, list[Effect]]:
+def follow(*inputs: Input) -> tuple[SagaState, list[Effect]]:
     """Take a new saga through inputs; give its state and everything that it caused."""
-    state = State.NEW
+    state = SagaState.NEW
     caused: list[Effect] = []
     for moved_by in inputs:
         state, effects = step(1, state, moved_by)
@@ -35,32 +35,32 @@ BEGIN = [Effect.ORDER_CREATED, Effect.SAGA_STARTED, Effect.RESERVE]
 STORIES = {
     "completed": (
         [Input.START, Input.RESERVED, Input.CHARGED],
-        State.COMPLETED,
+        SagaState.COMPLETED,
         [*BEGIN, Effect.CHARGE, Effect.ORDER_CONFIRMED, Effect.SAGA_COMPLETED],
     ),
     "payment declined": (
         [Input.START, Input.RESERVED, Input.DECLINED, Input.RELEASED],
-        State.FAILED,
+        SagaState.FAILED,
         [*BEGIN, Effect.CHARGE, Effect.RELEASE, Effect.ORDER_CANCELED, Effect.SAGA_FAILED],
     ),
     "out of stock": (
         [Input.START, Input.REJECTED],
-        State.FAILED,
+        SagaState.FAILED,
         [*BEGIN, Effect.ORDER_CANCELED, Effect.SAGA_FAILED],
     ),
     "canceled before the reservation's answer": (
         [Input.START, Input.CANCEL, Input.RELEASED],
-        State.CANCELED,
+        SagaState.CANCELED,
         [*BEGIN, Effect.RELEASE, Effect.ORDER_CANCELED, Effect.SAGA_CANCELED],
     ),
     "canceled with a charge in flight": (
         [Input.START, Input.RESERVED, Input.CANCEL, Input.PAID_BACK, Input.RELEASED],
-        State.CANCELED,
+        SagaState.CANCELED,
         [*BEGIN, Effect.CHARGE, Effect.PAY_BACK, Effect.RELEASE, Effect.ORDER_CANCELED, Effect.SAGA_CANCELED],
     ),
     "refunded after completion": (
         [Input.START, Input.RESERVED, Input.CHARGED, Input.REFUND, Input.PAID_BACK, Input.RELEASED],
-        State.REFUNDED,
+        SagaState.REFUNDED,
         [
             *BEGIN,
             Effect.CHARGE,
@@ -74,7 +74,7 @@ STORIES = {
     ),
     "no answer to the charge": (
         [Input.START, Input.RESERVED, Input.TIMED_OUT, Input.GAVE_UP, Input.PAID_BACK, Input.RELEASED],
-        State.FAILED,
+        SagaState.FAILED,
         [
             *BEGIN,
             Effect.CHARGE,
@@ -87,7 +87,7 @@ STORIES = {
     ),
     "a release that needs an operator": (
         [Input.START, Input.GAVE_UP, Input.GAVE_UP, Input.RETRY, Input.RELEASED],
-        State.FAILED,
+        SagaState.FAILED,
         [
             *BEGIN,
             Effect.RELEASE,
@@ -110,14 +110,14 @@ def test_each_story_ends_as_it_is_told(story: str) -> None:
 def test_an_illegal_move_names_state_and_input() -> None:
     """An input without a row raises, and says what was not possible."""
     with pytest.raises(IllegalMove, match=r"completed cannot take cancel") as caught:
-        step(1, State.COMPLETED, Input.CANCEL)
-    assert (caught.value.state, caught.value.moved_by) == (State.COMPLETED, Input.CANCEL)
+        step(1, SagaState.COMPLETED, Input.CANCEL)
+    assert (caught.value.state, caught.value.moved_by) == (SagaState.COMPLETED, Input.CANCEL)
 
 
 def test_every_waiting_state_bounds_its_wait() -> None:
     """A state that sent a command has rows for a timeout and for giving up, so no saga waits without end."""
     waiting = {move.state for move in TABLE.values() if COMMANDS & set(move.effects)}
-    assert waiting == set(State) - set(ENDS) - {State.NEW}
+    assert waiting == set(SagaState) - set(ENDS) - {SagaState.NEW}
     for state in waiting:
         assert {(state, Input.TIMED_OUT), (state, Input.GAVE_UP)} <= set(TABLE)
 
@@ -129,13 +129,13 @@ def test_a_move_sends_at_most_one_command() -> None:
 
 def test_nothing_is_canceled_after_the_pivot() -> None:
     """Cancel has rows only while the reservation's or the charge's answer is not applied."""
-    assert {state for state, moved_by in TABLE if moved_by is Input.CANCEL} == {State.RESERVING, State.CHARGING}
+    assert {state for state, moved_by in TABLE if moved_by is Input.CANCEL} == {SagaState.RESERVING, SagaState.CHARGING}
 
 
 def test_the_way_back_always_reaches_its_own_end() -> None:
     """From every state of a way back, the answers alone lead to the end that its name promises."""
-    ends = {"failing": State.FAILED, "canceling": State.CANCELED, "returning": State.REFUNDED}
-    for state in (state for state in State if is_back(1, state)):
+    ends = {"failing": SagaState.FAILED, "canceling": SagaState.CANCELED, "returning": SagaState.REFUNDED}
+    for state in (state for state in SagaState if is_back(1, state)):
         here = state
         while here not in ENDS:
             answer = Input.PAID_BACK if here.endswith("refund") else Input.RELEASED
@@ -146,16 +146,16 @@ def test_the_way_back_always_reaches_its_own_end() -> None:
 @pytest.mark.parametrize(
     ("state", "attention", "status"),
     [
-        (State.RESERVING, False, Status.RUNNING),
-        (State.CHARGING, False, Status.RUNNING),
-        (State.FAILING_RELEASE, False, Status.COMPENSATING),
-        (State.RETURNING_REFUND, False, Status.COMPENSATING),
-        (State.RETURNING_REFUND, True, Status.NEEDS_ATTENTION),
-        (State.COMPLETED, False, Status.COMPLETED),
-        (State.REFUNDED, False, Status.REFUNDED),
+        (SagaState.RESERVING, False, Status.RUNNING),
+        (SagaState.CHARGING, False, Status.RUNNING),
+        (SagaState.FAILING_RELEASE, False, Status.COMPENSATING),
+        (SagaState.RETURNING_REFUND, False, Status.COMPENSATING),
+        (SagaState.RETURNING_REFUND, True, Status.NEEDS_ATTENTION),
+        (SagaState.COMPLETED, False, Status.COMPLETED),
+        (SagaState.REFUNDED, False, Status.REFUNDED),
     ],
 )
-def test_status_sums_a_state_up(state: State, attention: bool, status: Status) -> None:  # noqa: FBT001  pytest gives it
+def test_status_sums_a_state_up(state: SagaState, attention: bool, status: Status) -> None:  # noqa: FBT001  pytest gives it
     """A state and the call for attention give the one word that people search by."""
     assert status_of(1, state, needs_attention=attention) is status
 

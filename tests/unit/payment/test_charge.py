@@ -2,19 +2,22 @@
 
 from itertools import product
 
-from services.payment.charge import ACTS, Act, Ask, State, idempotency_key, refusal
+from services.payment.charge import ACTIONS, ChargeAction, ChargeRequest, ChargeState, idempotency_key, refusal
 from services.payment.settings import GatewaySettings
 
 
 def test_every_ask_in_every_state_has_an_act() -> None:
     """The table has no gap: no order of commands is an error."""
-    assert set(ACTS) == set(product(State, Ask))
+    assert set(ACTIONS) == set(product(ChargeState, ChargeRequest))
 
 
 def test_the_gateway_is_asked_only_while_it_may_matter() -> None:
     """A charge is asked of the gateway while its outcome is unknown, a refund unless the money never moved for sure."""
-    assert [state for (state, _), act in ACTS.items() if act is Act.CHARGE] == [State.NEW]
-    assert [state for (state, _), act in ACTS.items() if act is Act.REFUND] == [State.NEW, State.CHARGED]
+    assert [state for (state, _), act in ACTIONS.items() if act is ChargeAction.CHARGE] == [ChargeState.NEW]
+    assert [state for (state, _), act in ACTIONS.items() if act is ChargeAction.REFUND] == [
+        ChargeState.NEW,
+        ChargeState.CHARGED,
+    ]
 
 
 def test_the_key_names_saga_and_step() -> None:
@@ -24,9 +27,9 @@ def test_the_key_names_saga_and_step() -> None:
 
 def test_a_refusal_says_why() -> None:
     """A refusal's reason is the stored one, or `undone` after a refund; a charge is no refusal."""
-    assert refusal(State.CHARGED, None) is None
-    assert refusal(State.DECLINED, "declined") == "declined"
-    assert refusal(State.REFUNDED, None) == "undone"
+    assert refusal(ChargeState.CHARGED, None) is None
+    assert refusal(ChargeState.DECLINED, "declined") == "declined"
+    assert refusal(ChargeState.REFUNDED, None) == "undone"
 
 
 def test_the_gateway_has_a_database_of_its_own() -> None:

@@ -25,7 +25,7 @@ _VIOLATIONS = {
     "the saga table imports SQL": ("services/oms/saga.py", "import sqlalchemy"),
     "a contract imports the client": ("services/contracts/codec.py", "import aiokafka"),
     "a store imports its handlers": ("services/inventory/store.py", "import services.inventory.handlers"),
-    "the offset tracker imports the client": ("services/messaging/offsets.py", "import aiokafka"),
+    "the offset tracker imports the client": ("services/messaging/consuming/offsets.py", "import aiokafka"),
     "the trace model imports the demo": ("services/cli/traces/model.py", "import services.cli.demo"),
     "a service imports the embedded broker": ("services/audit/__init__.py", "import confluent_kafka"),
     "the product imports its tests": ("services/notification/__init__.py", "import pytest"),

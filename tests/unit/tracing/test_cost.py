@@ -11,9 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 import tracing
 from tests.support.receiver import http_receiver
 from tracing import kafka_span, telemetry
-from tracing.encoding import encode_span
 from tracing.kafka_span import KafkaSpan
 from tracing.options import Options
+from tracing.otlp.encoding import encode_span
 from tracing.telemetry import Telemetry
 
 TRACEPARENT = (("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),)

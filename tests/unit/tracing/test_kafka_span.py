@@ -39,8 +39,8 @@ from opentelemetry.trace import (
 )
 
 from tracing import kafka_span
-from tracing.encoding import encode_request, encode_span
 from tracing.kafka_span import KafkaSpan, starter
+from tracing.otlp.encoding import encode_request, encode_span
 
 pytestmark = pytest.mark.skipif("_no_such_name" in kafka_span.PRIVATE, reason="no span is lean in this run")
 

@@ -46,7 +46,7 @@ def test_its_imports_are_the_standard_library_opentelemetry_and_aiokafka() -> No
     import sys  # noqa: PLC0415 - the one list that only this test needs
 
     allowed = sys.stdlib_module_names | {"opentelemetry", "aiokafka", "tracing"}
-    for file in Path(tracing.__file__).parent.glob("*.py"):
+    for file in Path(tracing.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
                 modules = {alias.name.split(".")[0] for alias in node.names}
@@ -75,7 +75,7 @@ def test_importing_changes_nothing() -> None:
 
 def test_the_names_of_the_convention_are_in_one_file() -> None:
     """No other module spells a `messaging.` name, so that a new version of the convention changes one file."""
-    for file in Path(tracing.__file__).parent.glob("*.py"):
+    for file in Path(tracing.__file__).parent.rglob("*.py"):
         if file.name == "semconv.py":
             continue
         tree = ast.parse(file.read_text())

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tests.support.distributions import run_without
 from tracing.provider import CountingBatchSpanProcessor, _propagator, _resource
-from tracing.settings import InvalidSetting, Settings
+from tracing.settings import InvalidSetting, TelemetrySettings
 
 W3C_FIELDS = {"traceparent", "tracestate", "baggage"}
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
@@ -186,13 +186,13 @@ def test_a_bad_variable_stops_configure_and_is_named() -> None:
 )
 def test_propagators_are_chosen_by_the_environment(names: str, fields: set[str]) -> None:
     """OTEL_PROPAGATORS decides what a message carries."""
-    assert _propagator(Settings.from_environment({"OTEL_PROPAGATORS": names})).fields == fields
+    assert _propagator(TelemetrySettings.from_environment({"OTEL_PROPAGATORS": names})).fields == fields
 
 
 def test_a_propagator_that_is_not_installed_is_named() -> None:
     """The error says which variable asks for what."""
     with pytest.raises(InvalidSetting, match="OTEL_PROPAGATORS names 'pigeon'"):
-        _propagator(Settings.from_environment({"OTEL_PROPAGATORS": "tracecontext,pigeon"}))
+        _propagator(TelemetrySettings.from_environment({"OTEL_PROPAGATORS": "tracecontext,pigeon"}))
 
 
 class Stuck(SpanExporter):
@@ -207,7 +207,7 @@ class Stuck(SpanExporter):
 def test_spans_that_do_not_fit_are_counted() -> None:
     """When the queue is full each further span drops one, and the count says how many."""
     settings: dict[str, Any] = {"OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_SCHEDULE_DELAY": "60000"}
-    processor = CountingBatchSpanProcessor(Stuck(), Settings.from_environment(settings))
+    processor = CountingBatchSpanProcessor(Stuck(), TelemetrySettings.from_environment(settings))
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
     # Holding the lock that the exporting thread needs keeps the queue full.

@@ -3,12 +3,12 @@
 import pytest
 
 import tracing
-from tracing.settings import InvalidSetting, Settings
+from tracing.settings import InvalidSetting, TelemetrySettings
 
 
 def test_the_defaults_are_those_of_the_specification_with_a_larger_queue() -> None:
     """OTLP over HTTP for both signals, parent-based sampling of everything, W3C propagation."""
-    assert Settings.from_environment({}) == Settings(
+    assert TelemetrySettings.from_environment({}) == TelemetrySettings(
         disabled=False,
         traces_exporters=("otlp",),
         metrics_exporters=("otlp",),
@@ -28,7 +28,7 @@ def test_the_defaults_are_those_of_the_specification_with_a_larger_queue() -> No
 
 def test_every_variable_is_obeyed() -> None:
     """Values are trimmed, names are case-insensitive where the specification says so, and signals have their own."""
-    settings = Settings.from_environment(
+    settings = TelemetrySettings.from_environment(
         {
             "OTEL_TRACES_EXPORTER": "console, otlp",
             "OTEL_METRICS_EXPORTER": "none",
@@ -80,32 +80,40 @@ def test_every_variable_is_obeyed() -> None:
 def test_a_bad_value_is_an_error_that_names_the_variable(variable: str, value: str) -> None:
     """What the SDK would log and replace stops the program with the name to look for, and no secret is repeated."""
     with pytest.raises(InvalidSetting, match=variable) as refused:
-        Settings.from_environment({"OTEL_TRACES_SAMPLER": "traceidratio", variable: value})
+        TelemetrySettings.from_environment({"OTEL_TRACES_SAMPLER": "traceidratio", variable: value})
     assert "secret" not in str(refused.value)
 
 
 def test_compression_is_what_the_exporter_of_the_protocol_takes() -> None:
     """HTTP knows "none" and "deflate"; gRPC knows "gzip" alone, in whatever case."""
-    Settings.from_environment({"OTEL_EXPORTER_OTLP_COMPRESSION": "none"})
-    Settings.from_environment({"OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+    TelemetrySettings.from_environment({"OTEL_EXPORTER_OTLP_COMPRESSION": "none"})
+    TelemetrySettings.from_environment(
+        {"OTEL_EXPORTER_OTLP_COMPRESSION": "GZIP", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    )
     with pytest.raises(InvalidSetting, match="OTEL_EXPORTER_OTLP_COMPRESSION must be one of gzip, not 'deflate'"):
-        Settings.from_environment({"OTEL_EXPORTER_OTLP_COMPRESSION": "deflate", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+        TelemetrySettings.from_environment(
+            {"OTEL_EXPORTER_OTLP_COMPRESSION": "deflate", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+        )
 
 
 def test_a_disabled_sdk_asks_for_nothing() -> None:
     """Nothing is exported, so no bad value stops the program."""
-    settings = Settings.from_environment({"OTEL_SDK_DISABLED": "TRUE", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"})
+    settings = TelemetrySettings.from_environment(
+        {"OTEL_SDK_DISABLED": "TRUE", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}
+    )
     assert settings.disabled
 
 
 def test_an_argument_for_no_sampler_is_ignored() -> None:
     """OTEL_TRACES_SAMPLER_ARG is read only for the samplers that take a ratio."""
-    assert Settings.from_environment({"OTEL_TRACES_SAMPLER_ARG": "endpoint=x"}).sampling_ratio == 1.0
+    assert TelemetrySettings.from_environment({"OTEL_TRACES_SAMPLER_ARG": "endpoint=x"}).sampling_ratio == 1.0
 
 
 def test_a_grpc_endpoint_needs_no_scheme() -> None:
     """GRPC's own form of an address is accepted where gRPC is chosen."""
-    Settings.from_environment({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"})
+    TelemetrySettings.from_environment(
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,4 +138,4 @@ def test_the_exporter_alone_goes_into_whatever_sdk_there_is(
 def test_a_program_that_names_the_exporter_may_configure_itself() -> None:
     """`sagatrace` is OTLP for `configure()`, and one exporter if both are named."""
     for names in ("sagatrace", "otlp,sagatrace"):
-        assert Settings.from_environment({"OTEL_TRACES_EXPORTER": names}).traces_exporters == ("otlp",)
+        assert TelemetrySettings.from_environment({"OTEL_TRACES_EXPORTER": names}).traces_exporters == ("otlp",)

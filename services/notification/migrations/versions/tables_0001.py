@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from services.messaging.clock import UtcDateTime
-from services.messaging.delivery_tables import create_inbox_1
+from services.messaging.storage import UtcDateTime, create_inbox_1
 
 revision = "0001"
 down_revision = None

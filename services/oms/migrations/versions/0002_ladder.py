@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.messaging.delivery_tables import create_breakers_1, create_dead_letters_1
+from services.messaging.storage import create_breakers_1, create_dead_letters_1
 
 revision = "0002"
 down_revision = "0001"

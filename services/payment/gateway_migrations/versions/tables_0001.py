@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from services.messaging.clock import UtcDateTime
-from services.messaging.tables import RowId
+from services.messaging.storage import RowId, UtcDateTime
 
 revision = "0001"
 down_revision = None

@@ -1,0 +1,52 @@
+"""One service's database: connections, errors, its clock, the tables that every service has, and migrations."""
+
+from services.messaging.storage.clock import UtcDateTime, database_now, database_time
+from services.messaging.storage.database import Database, hold_or_insert, insert_once
+from services.messaging.storage.inbox import Inbox
+from services.messaging.storage.json_rows import rows_of_json
+from services.messaging.storage.migrations import run_environment, upgrade
+from services.messaging.storage.pruning import pruning_loop
+from services.messaging.storage.revisions import (
+    create_breakers_1,
+    create_dead_letters_1,
+    create_inbox_1,
+    create_outbox_1,
+)
+from services.messaging.storage.tables import (
+    BREAKERS,
+    DEAD_LETTER_ACTIONS,
+    DEAD_LETTERS,
+    OUTBOX,
+    Document,
+    RowId,
+    inbox_table,
+    ladder_tables,
+    outbox_table,
+)
+
+__all__ = [
+    "BREAKERS",
+    "DEAD_LETTERS",
+    "DEAD_LETTER_ACTIONS",
+    "OUTBOX",
+    "Database",
+    "Document",
+    "Inbox",
+    "RowId",
+    "UtcDateTime",
+    "create_breakers_1",
+    "create_dead_letters_1",
+    "create_inbox_1",
+    "create_outbox_1",
+    "database_now",
+    "database_time",
+    "hold_or_insert",
+    "inbox_table",
+    "insert_once",
+    "ladder_tables",
+    "outbox_table",
+    "pruning_loop",
+    "rows_of_json",
+    "run_environment",
+    "upgrade",
+]

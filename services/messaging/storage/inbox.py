@@ -1,0 +1,48 @@
+"""The inbox: the messages that a consumer group has processed, so that each has its effect once.
+
+The row is inserted in the transaction of the effect. A rolled-back transaction frees it, so a redelivery has its turn;
+a second delivery that runs at the same time waits for the first one's commit and then finds the row there.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from opentelemetry import trace
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import tracing
+from services.messaging.storage.clock import database_now, database_time
+from services.messaging.storage.database import insert_once
+from services.messaging.storage.tables import INBOX
+from tracing import semconv
+
+
+class Inbox:
+    """What one consumer group has processed."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+
+    async def first_delivery(self, connection: AsyncConnection, event_id: UUID) -> bool:
+        """Record a message as processed, in the caller's transaction; False if it already was.
+
+        False marks the current span as a duplicate's: the caller has nothing more to do.
+        """
+        values = {"consumer_group": self.group, "event_id": event_id, "processed_at": database_now()}
+        first = await insert_once(connection, INBOX, **values)
+        if first:
+            # Its commit says that the message has had its effect: the span in which it had it must not be lost.
+            tracing.expose()
+        else:
+            trace.get_current_span().set_attribute(semconv.SAGATRACE_DUPLICATE, value=True)
+        return first
+
+    async def prune(self, connection: AsyncConnection, retention_s: float) -> int:
+        """Forget messages processed longer ago than `retention_s` seconds; tell how many.
+
+        The retention outlasts the longest possible re-drive: a message that comes after it has its effect again.
+        """
+        old = (INBOX.c.consumer_group == self.group) & (INBOX.c.processed_at < database_time(-retention_s))
+        return (await connection.execute(delete(INBOX).where(old))).rowcount

@@ -1,0 +1,73 @@
+"""Schema migrations: each service has its own Alembic folder, and all share the environment here.
+
+`upgrade` runs at the start of every service. It is one transaction, so a migration that fails leaves nothing behind,
+and starts that happen at the same time queue: on SQLite by the write lock, on PostgreSQL by an advisory lock that the
+transaction holds. On PostgreSQL it makes the service's schema first.
+"""
+
+from __future__ import annotations
+
+import zlib
+from importlib import resources
+from pathlib import Path
+
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.messaging.crash_points import Write
+from services.messaging.storage.database import Database
+
+
+async def upgrade(url: str, service: str, *, scripts: str | None = None, wait_s: float = 60.0) -> None:
+    """Bring a service's tables to the newest revision.
+
+    Args:
+        url: The database URL.
+        service: The service's name, which is its schema on PostgreSQL.
+        scripts: The package that holds the migrations; `services.<service>.migrations` if not given.
+        wait_s: The longest wait for another start that is migrating, in seconds.
+
+    Raises:
+        Unavailable: the database is away, or another start held the lock for too long.
+    """
+    _make_folder(url)
+    database = Database(url, schema=service, wait_s=wait_s)
+    folder = resources.files(scripts or f"services.{service}.migrations")
+    try:
+        with resources.as_file(folder) as path:
+            async with database.transaction(Write.MIGRATION) as connection:
+                if not database.is_sqlite:
+                    await _hold_schema(connection, service)
+                await connection.run_sync(_upgrade_to_head, path)
+    finally:
+        await database.close()
+
+
+def run_environment() -> None:
+    """Run the migrations on the connection that `upgrade` gave: what each folder's `env.py` calls."""
+    connection: Connection = context.config.attributes["connection"]
+    context.configure(connection=connection, render_as_batch=connection.dialect.name == "sqlite")
+    context.run_migrations()
+
+
+def _make_folder(url: str) -> None:
+    database = make_url(url).database
+    if url.startswith("sqlite") and database:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+
+
+async def _hold_schema(connection: AsyncConnection, service: str) -> None:
+    """Take the lock that other starts of the service wait for, and make its schema."""
+    key = zlib.crc32(f"sagatrace-migrations-{service}".encode())
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {service}"))
+
+
+def _upgrade_to_head(connection: Connection, folder: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,31 @@
+"""Pruning: what has been sent or processed long enough ago is deleted, a little at a time.
+
+Sent rows are kept for a look at what went out. Inbox rows and tombstones are kept longer than any message can come
+again: the topics' retention, the retries and an operator's re-drive together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.messaging.crash_points import Write
+from services.messaging.loop import Loop
+from services.messaging.storage.database import Database
+
+
+def pruning_loop(
+    database: Database,
+    interval_s: float,
+    *prunes: tuple[Callable[[AsyncConnection, float], Awaitable[int]], float],
+) -> Loop:
+    """Make the loop that every `interval_s` seconds calls each (prune, retention in seconds), a transaction each."""
+
+    async def turn() -> bool:
+        for prune, retention_s in prunes:
+            async with database.transaction(Write.PRUNING) as connection:
+                await prune(connection, retention_s)
+        return False
+
+    return Loop("pruning", turn, interval_s=interval_s)

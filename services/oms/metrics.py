@@ -1,0 +1,79 @@
+"""The orchestrator's metrics: what its sagas do, how long they take, and which are open.
+
+The counts of open sagas come from the store, so every instance of the service tells the same; a query takes the
+largest. All other metrics are each instance's own, and are added up.
+"""
+
+from __future__ import annotations
+
+from opentelemetry import metrics, trace
+from opentelemetry.trace import Span
+
+from services.messaging.loop import Loop
+from services.messaging.storage import Database
+from services.oms import store
+from services.oms.records import Saga
+from services.oms.saga import DEFINITIONS, ENDS, SagaState, Status, is_back, status_of
+from tracing import semconv
+
+_SCOPE = "sagatrace.oms"
+
+
+class Figures:
+    """Counts moves, and measures lives."""
+
+    def __init__(self) -> None:
+        meter = metrics.get_meter(_SCOPE)
+        self._moves = meter.create_counter(
+            semconv.SAGA_MOVES,
+            unit=semconv.MOVES,
+            description="Moves of sagas, by the states they lead from and to; a repeated step leads to the same",
+        )
+        self._duration = meter.create_histogram(
+            semconv.SAGA_DURATION,
+            unit=semconv.SECONDS,
+            description="Time from a saga's begin, or its refund's, to its end, by outcome",
+            explicit_bucket_boundaries_advisory=semconv.SAGA_BUCKETS,
+        )
+
+    def moved(self, before: SagaState, after: SagaState) -> None:
+        """Count a move."""
+        self._moves.add(1, {semconv.SAGA_STATE_FROM: before, semconv.SAGA_STATE_TO: after})
+
+    def ended(self, saga: Saga, span: Span) -> None:
+        """Measure a life that has ended; the exemplar is the span that shows it."""
+        seconds = (saga.updated_at - saga.phase_began_at).total_seconds()
+        context = trace.set_span_in_context(span)
+        self._duration.record(max(0.0, seconds), {semconv.SAGA_OUTCOME: saga.status}, context)
+
+
+def open_saga_gauges(database: Database, *, interval_s: float = 5.0) -> Loop:
+    """Make the loop that counts the open sagas, and finds the age of the oldest, every `interval_s` seconds.
+
+    The count reads every open saga. With very many of them it is made less often: it may take a hundredth of the time.
+    """
+    meter = metrics.get_meter(_SCOPE)
+    count = meter.create_gauge(semconv.SAGAS_OPEN, unit=semconv.SAGAS, description="Sagas that have not ended")
+    age = meter.create_gauge(semconv.SAGA_OLDEST_OPEN, unit=semconv.SECONDS, description="Age of the oldest of them")
+
+    async def turn() -> bool:
+        async with database.reading() as connection:
+            found = await store.open_sagas(connection)
+            oldest_s = await store.oldest_open_s(connection)
+        for state, status in _where_open():
+            count.set(found.get((state, status), 0), {semconv.SAGA_STATE: state, semconv.SAGA_STATUS: status})
+        age.set(oldest_s)
+        return False
+
+    return Loop("open sagas", turn, interval_s=interval_s, share=0.01)
+
+
+def _where_open() -> set[tuple[SagaState, Status]]:
+    """List where an open saga can be: a gauge that is not set again keeps its last value, so each is set each time."""
+    return {
+        (state, status_of(definition, state, needs_attention=asks))
+        for definition in DEFINITIONS
+        for state in SagaState
+        if state not in ENDS
+        for asks in ((False, True) if is_back(definition, state) else (False,))
+    }

@@ -1,0 +1,217 @@
+"""The order desk: what can be asked of an order, each request one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from http import HTTPStatus
+
+from opentelemetry import trace
+from opentelemetry.trace import Link
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import tracing
+from services.contracts import Item, new_id
+from services.messaging.crash_points import Write
+from services.messaging.storage import Database
+from services.messaging.trace_context import capture, restore, span_context
+from services.oms import order as rules
+from services.oms import store
+from services.oms.problems import Conflict, NotFound, Problem
+from services.oms.records import Order, Saga, SagaFilter, new_saga
+from services.oms.saga import IllegalMove, Input, step
+from services.oms.transitions import Transitions
+from services.oms.views import HistoryEntry, OrderView, Placed, SagaHistoryView, SagaView
+from tracing import semconv
+
+
+class Orders:
+    """Takes orders, cancellations and refunds, and tells how they stand."""
+
+    def __init__(self, database: Database, mover: Transitions) -> None:
+        self._database = database
+        self._mover = mover
+
+    async def place(
+        self,
+        *,
+        customer_id: str,
+        items: tuple[Item, ...],
+        payment_method: str,
+        idempotency_key: str | None = None,
+    ) -> Placed:
+        """Accept an order and start its saga in the current trace.
+
+        Raises:
+            OrderError: the order breaks a rule.
+            Problem: the idempotency key was used for another order.
+        """
+        total = rules.total_of(items)
+        async with self._database.transaction(Write.ORDER_PLACED) as connection:
+            order = Order(
+                order_id=str(new_id()),
+                customer_id=customer_id,
+                items=items,
+                total=total,
+                payment_method=payment_method,
+            )
+            earlier = await _earlier(connection, idempotency_key, order)
+            if earlier is not None:
+                with _about(earlier):
+                    return _placed(earlier)
+            held = new_saga(order, capture(), await store.insert_order(connection, order))
+            with _about(held.saga):
+                await self._mover.move(connection, held, Input.START)
+        return _placed(held.saga)
+
+    async def cancel(self, order_id: str, *, actor: str | None = None) -> Placed:
+        """Turn an order back before it is paid; `actor` is the operator who asks, if one does.
+
+        Raises:
+            NotFound: there is no such order.
+            Conflict: the charge's answer was applied, or the saga is ending for another reason.
+        """
+        return await self._request(order_id, Input.CANCEL, actor)
+
+    async def refund(self, order_id: str) -> Placed:
+        """Turn a completed order back.
+
+        Raises:
+            NotFound: there is no such order.
+            Conflict: the order is not completed.
+        """
+        return await self._request(order_id, Input.REFUND)
+
+    async def retry(self, order_id: str, *, actor: str | None = None) -> Placed:
+        """Take a saga on that asks for attention: its command is sent once more, and its attempts begin anew.
+
+        Raises:
+            NotFound: there is no such order.
+            Conflict: the saga does not ask for attention, so it needs no help.
+        """
+        return await self._request(order_id, Input.RETRY, actor)
+
+    async def order(self, order_id: str) -> OrderView:
+        """Tell how an order stands.
+
+        Raises:
+            NotFound: there is no such order.
+        """
+        async with self._database.reading() as connection:
+            saga = await store.read_saga_of(connection, order_id)
+        if saga is None:
+            raise NotFound("order")
+        with _about(saga):
+            return OrderView(
+                **dict(_placed(saga)),
+                status=saga.status,
+                order_status=rules.status_of(saga.state),
+                reason=saga.reason,
+                created_at=saga.created_at,
+                updated_at=saga.updated_at,
+            )
+
+    async def sagas(self, wanted: SagaFilter, limit: int) -> list[SagaView]:
+        """List sagas, the one that has not moved for longest first."""
+        async with self._database.reading() as connection:
+            return [_view(saga) for saga in await store.list_sagas(connection, wanted, limit)]
+
+    async def saga(self, saga_id: str) -> SagaHistoryView:
+        """Show a saga and its history.
+
+        Raises:
+            NotFound: there is no such saga.
+        """
+        async with self._database.reading() as connection:
+            saga = await store.read_saga(connection, saga_id)
+            if saga is None:
+                raise NotFound("saga")
+            entries = await store.read_history(connection, saga_id)
+        with _about(saga):
+            history = tuple(HistoryEntry.model_validate(entry) for entry in entries)
+            return SagaHistoryView(**dict(_view(saga)), history=history)
+
+    async def _request(self, order_id: str, request: Input, actor: str | None = None) -> Placed:
+        async with self._database.transaction(Write.ORDER_REQUEST) as connection:
+            held = await store.hold_saga_of(connection, order_id)
+            if held is None:
+                raise NotFound("order")
+            saga = held.saga
+            with _about(saga):
+                if saga.requested is request:
+                    return _placed(saga)
+                _check(saga, request)
+                with _in_the_sagas_trace(saga, request):
+                    await self._mover.move(connection, held, request, actor=actor)
+        return _placed(saga)
+
+
+async def _earlier(connection: AsyncConnection, key: str | None, order: Order) -> Saga | None:
+    """Give the saga of the order that an idempotency key stands for already; take the key if it is free."""
+    if key is None:
+        return None
+    fingerprint = _fingerprint(order)
+    taken = await store.claim_key(connection, key, fingerprint, order.order_id)
+    if taken is None:
+        return None
+    if taken[0] != fingerprint:
+        detail = "this Idempotency-Key was used for another order"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, field="Idempotency-Key")
+    return await store.read_saga_of(connection, taken[1])
+
+
+def _fingerprint(order: Order) -> str:
+    """Sum up what was asked for, so that the same key with another order is noticed."""
+    parts = [order.customer_id, order.payment_method, *(item.model_dump_json() for item in order.items)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _check(saga: Saga, request: Input) -> None:
+    if request is Input.RETRY and not saga.needs_attention:
+        raise Conflict(f"the saga is {saga.status}: only one that needs attention is retried")
+    try:
+        step(saga.definition, saga.state, request)
+    except IllegalMove:
+        raise Conflict(f"the order is {saga.status} and can't take a {request} request") from None
+
+
+@contextmanager
+def _in_the_sagas_trace(saga: Saga, request: Input) -> Iterator[None]:
+    """Continue the saga's trace with a span that links to the request, which keeps a trace of its own."""
+    asking = trace.get_current_span().get_span_context()
+    links = [Link(asking)] if asking.is_valid else []
+    tracer = trace.get_tracer(__name__)
+    with (
+        tracing.use_context(restore(saga.trace_context)),
+        _about(saga),
+        tracer.start_as_current_span(f"request {request}", links=links),
+    ):
+        yield
+
+
+def _about(saga: Saga) -> AbstractContextManager[object]:
+    """Put the saga's ids on the current span and on all that start under it."""
+    return tracing.bind(**{semconv.SAGA_ID: saga.saga_id, semconv.ORDER_ID: saga.order_id})
+
+
+def _placed(saga: Saga) -> Placed:
+    return Placed(order_id=saga.order_id, saga_id=saga.saga_id, trace_id=_trace_id(saga))
+
+
+def _view(saga: Saga) -> SagaView:
+    return SagaView(
+        **dict(_placed(saga)),
+        status=saga.status,
+        state=saga.state,
+        attempt=saga.attempt,
+        reason=saga.reason,
+        created_at=saga.created_at,
+        updated_at=saga.updated_at,
+        ended_at=saga.ended_at,
+    )
+
+
+def _trace_id(saga: Saga) -> str | None:
+    entry = span_context(saga.trace_context)
+    return trace.format_trace_id(entry.trace_id) if entry else None

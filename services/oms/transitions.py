@@ -1,0 +1,88 @@
+"""The one place where a saga moves: table, row, history and outbox, in the caller's transaction."""
+
+from __future__ import annotations
+
+import structlog
+from opentelemetry import trace
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.contracts.topics import topic_of
+from services.messaging.errors import Unavailable
+from services.messaging.outbox import Outbox
+from services.messaging.storage import Database
+from services.oms import store, summary
+from services.oms.effects import Facts, message_for
+from services.oms.metrics import Figures
+from services.oms.records import LockedSaga, Saga, facts_of
+from services.oms.saga import Effect, Input, MissingDefinition, step
+from tracing import semconv
+
+APPLIED = "applied"
+
+_log = structlog.get_logger(__name__)
+
+
+class Transitions:
+    """Moves sagas through their table."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._figures = Figures()
+
+    async def move(
+        self,
+        connection: AsyncConnection,
+        held: LockedSaga,
+        by: Input,
+        *,
+        reason: str | None = None,
+        actor: str | None = None,
+    ) -> Saga:
+        """Apply an input to a saga, and write all that it causes: its row, its history, what it sends.
+
+        `reason` is a participant's for its refusal, `actor` the operator who asked for the move.
+
+        Raises:
+            IllegalMove: the saga's table has no row for it; nothing is written.
+            Unavailable: this program does not have the saga's definition, which another instance has.
+            ConcurrentUpdate: the row is not the one that was read.
+        """
+        saga = held.saga
+        try:
+            move = step(saga.definition, saga.state, by)
+        except MissingDefinition as error:
+            raise Unavailable(f"saga {saga.saga_id} can't be moved here: {error}") from error
+        moved = saga.moved(by, move, reason=reason, at=held.at)
+        await store.write_saga(connection, moved)
+        await store.add_history(
+            connection,
+            moved,
+            moved_by=by,
+            verdict=APPLIED,
+            state_from=saga.state,
+            actor=actor,
+        )
+        await self._cause(connection, facts_of(moved, held.order), moved, move.effects)
+        self._show(connection, saga, moved, by)
+        return moved
+
+    async def _cause(self, connection: AsyncConnection, facts: Facts, saga: Saga, effects: tuple[Effect, ...]) -> None:
+        if Effect.ASK_ATTENTION in effects:
+            _log.error("saga.needs_attention", saga_id=saga.saga_id, state=saga.state, attempt=saga.attempt)
+        messages = [message_for(effect, facts) for effect in effects if effect is not Effect.ASK_ATTENTION]
+        await self._outbox.add_all(connection, [(topic_of(message), message) for message in messages])
+
+    def _show(self, connection: AsyncConnection, saga: Saga, moved: Saga, by: Input) -> None:
+        """Put the move on the current span, and an end on a span of its own once it is committed."""
+        trace.get_current_span().set_attributes(
+            # As plain strings: a subclass costs a lean span its leanness.
+            {
+                semconv.SAGA_INPUT: by.value,
+                semconv.SAGA_STATE_FROM: saga.state.value,
+                semconv.SAGA_STATE_TO: moved.state.value,
+            },
+        )
+        self._database.after_commit(connection, lambda: self._figures.moved(saga.state, moved.state))
+        if moved.ended_at is not None:
+            self._database.after_commit(connection, lambda: self._figures.ended(moved, summary.show(moved)))

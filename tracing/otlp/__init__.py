@@ -1,0 +1,1 @@
+"""Export over OTLP: spans become bytes when they end, wait in a queue, and are sent in batches."""

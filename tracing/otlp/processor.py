@@ -1,0 +1,293 @@
+"""Spans to a receiver over OTLP, encoded when they end: for any program with the OpenTelemetry SDK.
+
+`EncodingSpanProcessor` goes where the SDK's BatchSpanProcessor with an OTLP exporter would go. Spans become bytes as
+they end, a few at a time, and bytes wait for the export. `EncodingSpanExporter` is for set-ups that only let an
+exporter be named (`OTEL_TRACES_EXPORTER=sagatrace`): spans wait as ever, and are encoded faster.
+
+Nothing is lost while the receiver is slow: what it did not take is sent again, with pauses, until it does or newer
+spans need the room. What it refuses for good, and what had no room, is counted, and logged in one line a second at
+most.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any, Final
+
+from opentelemetry import metrics
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from tracing import faults, semconv
+from tracing.otlp import transport as exporters
+from tracing.otlp.encoding import EncodedSpan, encode_request, encode_span, span_id_of
+from tracing.otlp.queue import SpanQueue
+from tracing.otlp.transport import ExportOutcome, Transport
+from tracing.settings import ExportSettings
+
+_log: Final = logging.getLogger("tracing")
+
+#: Spans that are encoded one after the other. The encoder's code is in the processor's caches from the second one on: a
+#: span that is encoded alone, between two messages, takes two to ten times as long.
+_TOGETHER: Final = 32
+#: Bytes of spans in a request; a gRPC server takes 4 MiB unless it is told otherwise.
+_REQUEST_BYTES: Final = 3 << 20
+#: Seconds between two attempts when nobody takes anything: the first pause, and the longest.
+_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 30.0
+#: Seconds between two lines of the log about lost spans.
+_REPORT_S: Final = 1.0
+_SHUTDOWN_S: Final = 30.0
+
+
+class UnknownExporter(TypeError):
+    """The exporter is not one of the official OTLP exporters as they are known here."""
+
+
+class EncodingSpanProcessor(SpanProcessor):
+    """Exports spans over OTLP in batches; the OTEL_BSP_* and OTEL_EXPORTER_OTLP_* variables are obeyed.
+
+    Args:
+        exporter: an official OTLP span exporter for the processor's own use; one built from the environment if None.
+        settings: those of the environment if None.
+        exported: called with the ids of spans that have arrived, in the thread that exports.
+        ended: called with a span that has ended and its bytes, before these are queued.
+
+    Raises:
+        UnknownExporter: the exporter cannot be given bytes; use the SDK's BatchSpanProcessor for it.
+        InvalidSetting: a variable has a value that it cannot have.
+    """
+
+    def __init__(
+        self,
+        exporter: SpanExporter | None = None,
+        settings: ExportSettings | None = None,
+        *,
+        exported: Callable[[Sequence[int]], None] | None = None,
+        ended: Callable[[ReadableSpan, bytes], None] | None = None,
+    ) -> None:
+        settings = settings or ExportSettings.from_environment()
+        exporter = exporter or exporters.official("traces", "otlp", settings.traces_protocol)
+        transport = exporters.transport(exporter)
+        if transport is None:
+            raise UnknownExporter(f"{type(exporter).__qualname__} is no OTLP exporter that takes bytes")
+        self._transport: Transport = transport
+        self._exported = exported
+        self._ended = ended
+        self._queue = SpanQueue(settings.queue_size, settings.queue_bytes)
+        self._batch_size = settings.batch_size
+        self._delay_s = settings.schedule_delay_ms / 1000
+        #: When `shutdown` has to return, by the monotonic clock; 30 s after its call if None.
+        self.deadline: float | None = None
+        self._losses = _Losses(self._queue)
+        self._take_none()
+        self._start()
+        # A method of a dead processor must not be called, and the hook must not keep it alive.
+        reborn = weakref.WeakMethod(self._begin_anew)
+        os.register_at_fork(after_in_child=lambda: begin() if (begin := reborn()) is not None else None)
+
+    def _take_none(self) -> None:
+        """Begin without a span that waits to be encoded."""
+        self._fresh: deque[ReadableSpan] = deque()
+        self._encoding = threading.Lock()
+
+    def _start(self) -> None:
+        self._closed = self._given_up = False
+        self._sending = threading.Lock()
+        self._awake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="EncodingSpanProcessor", daemon=True)
+        self._thread.start()
+
+    def _begin_anew(self) -> None:
+        """Live on in the child of a fork, which has no thread, and whose locks may be held for ever."""
+        closed = self._closed
+        self._queue.forget()
+        self._take_none()
+        self._losses.forget()
+        if not closed:
+            self._start()
+
+    @property
+    def dropped(self) -> int:
+        """Spans lost since the start."""
+        self._encode_fresh()  # for which others may have to leave
+        return self._queue.lost
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take a sampled span, to be encoded with the next ones or, for who is told of it by `ended`, at once."""
+        context = span.get_span_context()
+        if context is None or not context[3] & 1:  # its flags; the property would be a call
+            return
+        if self._closed:
+            self._queue.lose(1)
+        elif self._ended is not None:
+            self._encode(span)
+        else:
+            self._fresh.append(span)
+            if len(self._fresh) >= _TOGETHER:
+                self._encode_fresh(wait=False)
+
+    def _encode_fresh(self, *, wait: bool = True) -> None:
+        """Encode what has ended since the last time, in its order: one thread at a time, which goes on to the last."""
+        if self._encoding.acquire(blocking=wait):
+            try:
+                while self._fresh:
+                    self._encode(self._fresh.popleft())
+            finally:
+                self._encoding.release()
+
+    def _encode(self, span: ReadableSpan) -> None:
+        """Encode a span and queue its bytes."""
+        try:
+            body = encode_span(span)
+            if self._ended is not None:
+                self._ended(span, body)
+        except Exception as error:  # noqa: BLE001 - whoever ends a span must not pay for what is in it
+            faults.report("encoding a span", error)
+            self._queue.lose(1)
+            return
+        waiting = self._queue.put(span.resource, span.instrumentation_scope, body)
+        if waiting >= self._batch_size and not self._awake.is_set():
+            self._awake.set()
+
+    def _work(self) -> None:
+        """Export full batches as they come, and what there is after a delay."""
+        pause_s = _PAUSE_S
+        while not self._closed:
+            full = self._awake.wait(self._delay_s)
+            self._awake.clear()
+            if self._export(self._batch_size if full else 1):
+                pause_s = _PAUSE_S
+            else:
+                self._closing.wait(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            self._losses.report()
+        self._export(1)
+        self._losses.report(last=True)
+
+    def _export(self, least: int, deadline: float | None = None) -> bool:
+        """Send batches as long as so many spans wait; tell whether all were taken."""
+        self._encode_fresh()
+        patience = -1.0 if deadline is None else max(0.0, deadline - monotonic())
+        if not self._sending.acquire(timeout=patience):
+            return False
+        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003 - the value under the key
+        try:
+            while len(self._queue) >= least:
+                if (deadline is not None and monotonic() >= deadline) or not self._send():
+                    return False
+        except Exception as error:  # noqa: BLE001 - the thread has to live on
+            faults.report("exporting spans", error)
+            return False
+        else:
+            return True
+        finally:
+            detach(token)
+            self._sending.release()
+
+    def _send(self) -> bool:
+        batch = self._queue.take(self._batch_size, _REQUEST_BYTES)
+        try:
+            outcome = self._transport.send(encode_request(batch), len(batch))
+        except BaseException:
+            self._queue.lose(len(batch))
+            raise
+        if outcome is ExportOutcome.AGAIN and not self._given_up:
+            self._queue.put_back(batch)
+        elif outcome is not ExportOutcome.ACCEPTED:
+            self._queue.lose(len(batch))
+        elif self._exported is not None:
+            self._exported([span_id_of(body) for _, _, body in batch])
+        return outcome is not ExportOutcome.AGAIN
+
+    def force_flush(self, timeout_millis: int | None = 30_000) -> bool:
+        """Export what waits, in this thread; False if the receiver or the time does not allow it."""
+        if self._closed:
+            return False
+        deadline = monotonic() + (_SHUTDOWN_S if timeout_millis is None else timeout_millis / 1000)
+        return self._export(1, deadline)
+
+    def shutdown(self) -> None:
+        """Export what waits, as far as the deadline allows, and close; the rest is lost and counted."""
+        if self._closed:
+            return
+        deadline = self.deadline if self.deadline is not None else monotonic() + _SHUTDOWN_S
+        self._closed = True
+        self._closing.set()
+        self._awake.set()
+        self._thread.join(max(0.0, deadline - monotonic()))
+        # From here on an attempt that still runs is the last one of its spans, and its thread dies with the process.
+        self._given_up = True
+        self._transport.shutdown()
+        self._encode_fresh()
+        self._queue.lose(len(self._queue.take(len(self._queue), 1 << 62)))
+        self._losses.report(last=True)
+
+
+class _Losses:
+    """Tells of lost spans: a metric and a line of the log, both for many spans at once."""
+
+    def __init__(self, queue: SpanQueue) -> None:
+        self._queue = queue
+        self._reported = 0
+        self._next = 0.0
+        self._counter = metrics.get_meter(semconv.SCOPE).create_counter(
+            semconv.SPANS_PROCESSED, unit="{span}", description="Spans that the processor could not keep."
+        )
+        self._labels = {"otel.component.type": "batching_span_processor", semconv.ERROR_TYPE: "queue_full"}
+        # Known from the start, so that the first loss is an increase.
+        self._counter.add(0, self._labels)
+
+    def report(self, *, last: bool = False) -> None:
+        lost = self._queue.lost - self._reported
+        if lost and (last or monotonic() >= self._next):
+            self._next = monotonic() + _REPORT_S
+            self._reported += lost
+            self._counter.add(lost, self._labels)
+            _log.warning("%d spans were lost: the receiver did not take them, or not in time", lost)
+
+    def forget(self) -> None:
+        self._reported = 0
+
+
+class EncodingSpanExporter(SpanExporter):
+    """An OTLP exporter for the SDK's own processors, faster by its encoder; an exporter that is not known goes its way.
+
+    Args:
+        **options: of the official exporter.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the official exporter's
+        protocol = ExportSettings.from_environment().traces_protocol
+        self._official: SpanExporter = exporters.official("traces", "otlp", protocol, **options)
+        self._transport = exporters.transport(self._official)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Encode and send; a span that cannot be encoded costs itself alone."""
+        if self._transport is None:
+            return self._official.export(spans)
+        encoded: list[EncodedSpan] = []
+        for span in spans:
+            try:
+                encoded.append((span.resource, span.instrumentation_scope, encode_span(span)))
+            except Exception as error:  # noqa: BLE001 - anything may be in a span
+                faults.report("encoding a span", error)
+        outcome = self._transport.send(encode_request(encoded), len(encoded))
+        return SpanExportResult.SUCCESS if outcome is ExportOutcome.ACCEPTED else SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """Close the official exporter."""
+        self._official.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Nothing waits here."""
+        del timeout_millis
+        return True

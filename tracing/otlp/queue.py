@@ -1,0 +1,120 @@
+"""Encoded spans that wait for their export: bounded by bytes and by number, the oldest leave for the newest.
+
+A queue of bytes is what keeps a program's memory: it says how much there can be, which a number of spans does not, and
+the garbage collector does not walk it, as it does a queue of spans.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Lock
+from typing import Final
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from tracing.otlp.encoding import EncodedSpan
+
+Origin = tuple[Resource, InstrumentationScope | None]
+
+#: Bytes that a waiting span takes besides its own.
+OVERHEAD: Final = 64
+#: Pairs of resource and scope whose spans may wait at the same time.
+_ORIGINS: Final = 4096
+
+
+class SpanQueue:
+    """Who is first in is first out; what had to leave without an export is counted.
+
+    Kept are bytes, and beside them the number of what they belong under: a tuple for each span would be walked by the
+    garbage collector for as long as it waits.
+    """
+
+    __slots__ = ("_bodies", "_bytes", "_lock", "_most", "_most_bytes", "_numbers", "_of", "_origins", "lost")
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._bodies: deque[bytes] = deque()
+        self._of: deque[int] = deque()
+        self._origins: list[Origin] = []
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._bytes = 0
+        self._lock = Lock()
+        #: Spans that left without having been exported.
+        self.lost = 0
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    @property
+    def size(self) -> int:
+        """The memory that is taken, in bytes."""
+        return self._bytes
+
+    def put(self, resource: Resource, scope: InstrumentationScope | None, body: bytes) -> int:
+        """Add a span at the end and return how many wait."""
+        with self._lock:
+            number = self._numbers.get((id(resource), id(scope)))
+            self._of.append(self._number(resource, scope) if number is None else number)
+            self._bodies.append(body)
+            self._bytes += len(body) + OVERHEAD
+            waiting = len(self._bodies)
+            if self._bytes > self._most_bytes or waiting > self._most:
+                self._make_room()
+            return waiting
+
+    def _number(self, resource: Resource, scope: InstrumentationScope | None) -> int:
+        """Give a number to an origin, which is kept with it, so that no other gets its id."""
+        if len(self._origins) >= _ORIGINS:
+            self.lost += len(self._bodies)
+            self._empty()
+        number = self._numbers[id(resource), id(scope)] = len(self._origins)
+        self._origins.append((resource, scope))
+        return number
+
+    def take(self, most: int, most_bytes: int) -> list[EncodedSpan]:
+        """Remove the first spans, at most so many, and no more once they have so many bytes."""
+        taken: list[EncodedSpan] = []
+        size = 0
+        with self._lock:
+            while self._bodies and len(taken) < most and size < most_bytes:
+                body = self._bodies.popleft()
+                taken.append((*self._origins[self._of.popleft()], body))
+                size += len(body) + OVERHEAD
+            self._bytes -= size
+        return taken
+
+    def put_back(self, spans: list[EncodedSpan]) -> None:
+        """Return what was taken to its place at the front; the oldest leave if there is no room any more."""
+        with self._lock:
+            for resource, scope, body in reversed(spans):
+                number = self._numbers.get((id(resource), id(scope)))
+                self._of.appendleft(self._number(resource, scope) if number is None else number)
+                self._bodies.appendleft(body)
+                self._bytes += len(body) + OVERHEAD
+            self._make_room()
+
+    def _make_room(self) -> None:
+        while self._bytes > self._most_bytes or len(self._bodies) > self._most:
+            self._bytes -= len(self._bodies.popleft()) + OVERHEAD
+            self._of.popleft()
+            self.lost += 1
+
+    def lose(self, count: int) -> None:
+        """Count spans that were lost elsewhere."""
+        with self._lock:
+            self.lost += count
+
+    def forget(self) -> None:
+        """Begin anew in the child of a fork: what waits is its parent's, and so may be the lock."""
+        self._lock = Lock()
+        self.lost = 0
+        self._empty()
+
+    def _empty(self) -> None:
+        self._bodies.clear()
+        self._of.clear()
+        self._origins.clear()
+        self._numbers.clear()
+        self._bytes = 0

@@ -1,0 +1,159 @@
+"""The official OTLP exporters, and the seam behind which they take bytes instead of spans.
+
+Endpoints, headers, TLS, compression, timeouts and repeats are theirs. What is used of them is private, so each name is
+looked for first: `transport` answers None for an exporter that is built otherwise than known, and then spans go its
+own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, Final, Protocol
+
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+
+from tracing.settings import InvalidSetting
+
+#: Where they are; imported when they are chosen, because gRPC alone takes a tenth of a second.
+_OTLP: Final = {
+    ("traces", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.trace_exporter:OTLPSpanExporter",
+    ("traces", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter",
+    ("metrics", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.metric_exporter:OTLPMetricExporter",
+    ("metrics", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.metric_exporter:OTLPMetricExporter",
+}
+_GRPC_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+#: Answers after which a receiver wants the same again: it is slow, or busy, or what is before it is (OTLP, "Retryable
+#: Response Codes"); None is no answer at all.
+_HTTP_AGAIN: Final = frozenset({None, 408, 429, 502, 503, 504})
+_GRPC_AGAIN: Final = frozenset(
+    {"CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
+)
+
+
+def official(signal: str, name: str, protocol: str, **options: Any) -> Any:  # noqa: ANN401 - of either signal
+    """Build an exporter of the SDK's.
+
+    Args:
+        signal: `traces` or `metrics`.
+        name: `otlp` or `console`.
+        protocol: `http/protobuf` or `grpc`.
+        **options: of an OTLP exporter.
+
+    Raises:
+        InvalidSetting: the protocol's libraries are not installed.
+    """
+    if name == "console":
+        return ConsoleSpanExporter() if signal == "traces" else ConsoleMetricExporter()
+    module, _, attribute = _OTLP[signal, protocol].partition(":")
+    try:
+        return getattr(import_module(module), attribute)(**options)
+    except ImportError as error:
+        raise InvalidSetting(
+            f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, but its exporter cannot be imported: {error.name}"
+        ) from error
+
+
+class ExportOutcome(Enum):
+    """What became of a request."""
+
+    ACCEPTED = "accepted"
+    #: Nobody answered, or the answer was to come back later.
+    AGAIN = "again"
+    #: The same request would be refused again.
+    REFUSED = "refused"
+
+
+class Transport(Protocol):
+    """What brings the bytes of a request to the receiver."""
+
+    def send(self, body: bytes, spans: int) -> ExportOutcome:
+        """Post an ExportTraceServiceRequest of so many spans; blocks for at most the exporter's timeout."""
+
+    def shutdown(self) -> None:
+        """Close; a repeat that waits for its turn gives up."""
+
+
+def transport(exporter: object) -> Transport | None:
+    """Return the transport of an official exporter, which must not be used otherwise from then on."""
+    module = type(exporter).__module__
+    for prefix, kind, names in _KNOWN:
+        if module.startswith(prefix):
+            return kind(exporter) if all(hasattr(exporter, name) for name in names) else None
+    return None
+
+
+class _Http:
+    def __init__(self, exporter: Any) -> None:  # noqa: ANN401 - private names
+        self._exporter = exporter
+
+    def send(self, body: bytes, spans: int) -> ExportOutcome:
+        with self._exporter._metrics.export_operation(spans) as result:
+            answer = self._exporter._client.export(body)
+            if answer.success:
+                return ExportOutcome.ACCEPTED
+            result.error = answer.error
+        return ExportOutcome.AGAIN if answer.status_code in _HTTP_AGAIN else ExportOutcome.REFUSED
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+class _Request:
+    """What goes through the gRPC exporter in the place of a list of spans."""
+
+    def __init__(self, body: bytes, spans: int) -> None:
+        self.body = body
+        self.spans = spans
+
+
+class _Grpc:
+    """The exporter's own repeats and reconnection around a stub that takes bytes."""
+
+    def __init__(self, exporter: Any) -> None:  # noqa: ANN401 - private names
+        self._exporter = exporter
+        self._code: str | None = None
+        connect = exporter._initialize_channel_and_stub
+
+        def reconnect() -> None:
+            connect()
+            exporter._client = SimpleNamespace(Export=self._stub(exporter._channel))
+
+        exporter._initialize_channel_and_stub = reconnect
+        exporter._translate_data = lambda request: request.body
+        exporter._count_data = lambda request: request.spans
+        exporter._client = SimpleNamespace(Export=self._stub(exporter._channel))
+
+    def _stub(self, channel: Any) -> Callable[..., object]:  # noqa: ANN401 - of grpc
+        call = channel.unary_unary(_GRPC_METHOD)
+
+        def export(request: bytes, **options: object) -> object:
+            try:
+                self._code = None
+                return call(request, **options)
+            except Exception as error:
+                self._code = getattr(getattr(error, "code", lambda: None)(), "name", None)
+                raise
+
+        return export
+
+    def send(self, body: bytes, spans: int) -> ExportOutcome:
+        if self._exporter._export(_Request(body, spans)).name == "SUCCESS":
+            return ExportOutcome.ACCEPTED
+        return ExportOutcome.AGAIN if self._code in _GRPC_AGAIN else ExportOutcome.REFUSED
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+_KNOWN: Final[Sequence[tuple[str, Callable[[Any], Transport], tuple[str, ...]]]] = (
+    ("opentelemetry.exporter.otlp.proto.http.", _Http, ("_client", "_metrics")),
+    (
+        "opentelemetry.exporter.otlp.proto.grpc.",
+        _Grpc,
+        ("_export", "_translate_data", "_count_data", "_initialize_channel_and_stub", "_channel", "_client"),
+    ),
+)

@@ -1,1 +1,1 @@
-"""."""
+"""The stock: reserves and releases what orders need, and answers the orchestrator."""

@@ -1,1 +1,1 @@
-"""."""
+"""The notification service: tells customers what became of their orders."""

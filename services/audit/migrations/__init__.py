@@ -1,1 +1,1 @@
-"""The Alembic migrations of audit."""
+"""The Alembic migrations of the audit service."""

@@ -1,1 +1,1 @@
-"""The Alembic migrations of inventory."""
+"""The Alembic migrations of the inventory."""

@@ -1,1 +1,1 @@
-"""The Alembic migrations of notification."""
+"""The Alembic migrations of the notification service."""

@@ -1,1 +1,1 @@
-"""The migrations of the orchestrator's tables."""
+"""The Alembic migrations of the order service."""

@@ -1,4 +1,4 @@
-"""Alembic's environment of the orchestrator's tables."""
+"""The script that Alembic runs for each upgrade: the environment that all services share."""
 
 from services.messaging.storage import run_environment
 

@@ -1,1 +1,1 @@
-"""The Alembic migrations of the simulated gateway."""
+"""The Alembic migrations of the simulated payment gateway."""

@@ -1,4 +1,4 @@
-"""What Alembic runs: the environment that all services share."""
+"""The script that Alembic runs for each upgrade: the environment that all services share."""
 
 from services.messaging.storage import run_environment
 

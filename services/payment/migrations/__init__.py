@@ -1,1 +1,1 @@
-"""The Alembic migrations of payment."""
+"""The Alembic migrations of the payment service."""

@@ -1,4 +1,4 @@
-"""Orders, sagas with their history, idempotency keys, the reading of replies, outbox and inbox."""
+"""The first tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create orders, sagas with their history, idempotency keys, the progress of replies, outbox and inbox."""
     create_outbox_1()
     create_inbox_1()
     _orders()

@@ -1,4 +1,4 @@
-"""Who asked for a move."""
+"""The operator who asked for a move."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add the operator to a saga's history."""
+    """Add the operator to the saga history."""
     op.add_column("saga_history", sa.Column("actor", sa.String(64)))

@@ -1,4 +1,4 @@
-"""Dead letters and breaker."""
+"""The tables of dead letters and breakers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Create the dead letters, what operators did to them, and the breakers."""
+    """Create the dead letters, the actions of operators on them, and the breakers."""
     create_dead_letters_1()
     create_breakers_1()

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from services.contracts import Invalid, Message, UnknownType, parse_message
 
 
-class AuditRecord(Protocol):
+class SourceRecord(Protocol):
     """What the trail needs of a Kafka record."""
 
     @property
@@ -44,7 +44,7 @@ class AuditEntry(Message):
     is_known: bool
 
 
-def entry_of(record: AuditRecord) -> AuditEntry:
+def entry_of(record: SourceRecord) -> AuditEntry:
     """Read a record for the trail.
 
     Raises:
@@ -68,7 +68,7 @@ def _envelope(value: bytes) -> Message:
         raise Invalid("; ".join(rules)) from None
 
 
-def _entry(record: AuditRecord, message: Message, value: bytes, *, is_known: bool) -> AuditEntry:
+def _entry(record: SourceRecord, message: Message, value: bytes, *, is_known: bool) -> AuditEntry:
     place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
     envelope = {name: getattr(message, name) for name in Message.model_fields}
     return AuditEntry.model_validate({**envelope, **place, "value": value, "is_known": is_known})

@@ -87,7 +87,7 @@ async def _sagas(wanted: SagaSelection) -> list[Saga]:
                 return [_there(await store.read_saga(connection, wanted.saga_id), f"saga {wanted.saga_id}")]
             if wanted.order_id:
                 return [_there(await store.read_saga_of(connection, wanted.order_id), f"order {wanted.order_id}")]
-            return await store.sagas_of_the_last(connection, wanted.since_s)
+            return await store.sagas_started_within(connection, wanted.since_s)
     except MessagingError as error:
         raise CannotRun(f"the store can't be read: {error}: see DATABASE_URL") from error
     finally:

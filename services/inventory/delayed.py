@@ -18,7 +18,7 @@ from tracing import semconv
 SPAN_NAME = "reserve stock"
 
 
-class Delayed:
+class DelayedReservations:
     """Decides pending reservations that have become due."""
 
     def __init__(self, database: Database, outbox: Outbox, plan: FailurePlan) -> None:

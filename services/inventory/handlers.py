@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.contracts import Message, topics
 from services.contracts.commands import ReleaseStock, ReserveStock
 from services.inventory import store
-from services.inventory.answers import released, reserved_or_rejected
+from services.inventory.replies import released, reserved_or_rejected
 from services.inventory.stock import (
     ACTIONS,
     FailurePlan,

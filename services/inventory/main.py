@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from services.contracts.topics import INVENTORY_COMMANDS, INVENTORY_GROUP, retry_topic
 from services.inventory import store
-from services.inventory.delayed import Delayed
+from services.inventory.delayed import DelayedReservations
 from services.inventory.handlers import StockHandler
 from services.inventory.settings import StockSettings
 from services.messaging.breaker import BreakerRow
@@ -33,7 +33,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
     database = Database(url, schema=NAME)
     inbox, outbox = Inbox(INVENTORY_GROUP), Outbox(database)
     handler = StockHandler(database, inbox, outbox, stock.plan())
-    delayed = Delayed(database, outbox, stock.plan())
+    delayed = DelayedReservations(database, outbox, stock.plan())
     prunes = (outbox.prune, kept.sent), (inbox.prune, kept.inbox), (store.prune, kept.tombstones)
     try:
         async with Producer(brokers, client_id=NAME) as producer:

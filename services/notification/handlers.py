@@ -1,11 +1,11 @@
-"""Order events become letters: inbox and letter in one transaction."""
+"""Order events become notices: inbox and notice in one transaction."""
 
 from __future__ import annotations
 
 from services.contracts import Message
 from services.messaging.crash_points import Write
 from services.messaging.storage import Database, Inbox
-from services.notification.letter import letter_about
+from services.notification.notice import notice_for
 from services.notification.sender import Sender
 
 
@@ -26,6 +26,6 @@ class NotificationHandler:
         async with self._database.transaction(Write.NOTIFICATION) as connection:
             if not await self._inbox.first_delivery(connection, event.event_id):
                 return
-            letter = letter_about(event)
-            if letter is not None:
-                await self._sender.send(connection, letter)
+            notice = notice_for(event)
+            if notice is not None:
+                await self._sender.send(connection, notice)

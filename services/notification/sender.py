@@ -8,27 +8,27 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.messaging.storage import database_now
-from services.notification.letter import Letter
+from services.notification.notice import Notice
 from services.notification.tables import notifications
 
 
 class Sender(Protocol):
-    """Sends letters."""
+    """Sends notices."""
 
-    async def send(self, connection: AsyncConnection, letter: Letter) -> None:
-        """Send a letter, in the transaction that says so: a sender with a queue puts it there."""
+    async def send(self, connection: AsyncConnection, notice: Notice) -> None:
+        """Send a notice, in the transaction that says so: a sender with a queue puts it there."""
 
 
 class RecordingSender:
-    """Sends nothing, and records each letter as sent, once."""
+    """Sends nothing, and records each notice as sent, once."""
 
-    async def send(self, connection: AsyncConnection, letter: Letter) -> None:
-        """Record a letter."""
+    async def send(self, connection: AsyncConnection, notice: Notice) -> None:
+        """Record a notice."""
         values = {
-            "event_id": letter.event_id,
-            "order_id": letter.order_id,
-            "saga_id": letter.saga_id,
-            "template": letter.template,
+            "event_id": notice.event_id,
+            "order_id": notice.order_id,
+            "saga_id": notice.saga_id,
+            "template": notice.template,
         }
         await connection.execute(_RECORD, values)
 

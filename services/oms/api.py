@@ -17,7 +17,7 @@ from services.contracts.envelope import Identifier, Value
 from services.messaging.readiness import Readiness
 from services.oms import problems
 from services.oms.middleware import HEALTH, with_token, without_baggage
-from services.oms.order import MOST_LINES
+from services.oms.order import MAX_LINES
 from services.oms.orders import Orders
 from services.oms.records import SagaFilter
 from services.oms.saga import Status
@@ -40,7 +40,7 @@ class PlaceOrder(Value):
 
     customer_id: Identifier
     # The order's own rule refuses other numbers; this is for the reader of the document.
-    items: Annotated[tuple[Item, ...], Field(json_schema_extra={"minItems": 1, "maxItems": MOST_LINES})]
+    items: Annotated[tuple[Item, ...], Field(json_schema_extra={"minItems": 1, "maxItems": MAX_LINES})]
     payment_method: Identifier
 
 
@@ -51,13 +51,13 @@ class ListSagas(Value):
     limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
-def create_app(desk: Orders, readiness: Readiness, token: SecretStr | None = None) -> ASGIApp:
-    """Build the API over an order desk.
+def create_app(orders: Orders, readiness: Readiness, token: SecretStr | None = None) -> ASGIApp:
+    """Build the API over an order orders.
 
     The caller's `traceparent` is continued and its `baggage` is dropped: what a stranger sends must not travel on.
 
     Args:
-        desk: Who does what is asked.
+        orders: Who does what is asked.
         readiness: What `/readyz` tells.
         token: The bearer token that every request needs, but those for the health.
     """
@@ -69,17 +69,17 @@ def create_app(desk: Orders, readiness: Readiness, token: SecretStr | None = Non
         telemetry={"operation_spans": False, "exclude": lambda scope: scope["path"] in HEALTH},
     )
     problems.install(app)
-    _add_orders(app, desk)
-    _add_sagas(app, desk)
+    _add_orders(app, orders)
+    _add_sagas(app, orders)
     _add_health(app, readiness)
     return without_baggage(with_token(app, token) if token else app)
 
 
-def _add_orders(app: FastAPI, desk: Orders) -> None:
+def _add_orders(app: FastAPI, orders: Orders) -> None:
     @app.post("/orders", status_code=HTTPStatus.ACCEPTED, responses=problems.documented(*_BAD_BODY))
     async def place_order(order: PlaceOrder, response: Response, idempotency_key: IdempotencyKey = None) -> Placed:
         """Accept an order; its saga goes on behind this answer."""
-        placed = await desk.place(
+        placed = await orders.place(
             customer_id=order.customer_id,
             items=order.items,
             payment_method=order.payment_method,
@@ -91,31 +91,31 @@ def _add_orders(app: FastAPI, desk: Orders) -> None:
     @app.get("/orders/{order_id}", responses=problems.documented(_UNKNOWN))
     async def get_order(order_id: OrderId) -> OrderView:
         """Tell where an order and its saga are."""
-        return await desk.order(order_id)
+        return await orders.order(order_id)
 
     asked = problems.documented(_UNKNOWN, HTTPStatus.CONFLICT)
 
     @app.post("/orders/{order_id}/cancel", status_code=HTTPStatus.ACCEPTED, responses=asked)
     async def cancel_order(order_id: OrderId) -> Placed:
         """Cancel an order that is not paid yet; a repeated request gets the first answer."""
-        return await desk.cancel(order_id)
+        return await orders.cancel(order_id)
 
     @app.post("/orders/{order_id}/refund", status_code=HTTPStatus.ACCEPTED, responses=asked)
     async def refund_order(order_id: OrderId) -> Placed:
         """Take a completed order back; a repeated request gets the first answer."""
-        return await desk.refund(order_id)
+        return await orders.refund(order_id)
 
 
-def _add_sagas(app: FastAPI, desk: Orders) -> None:
+def _add_sagas(app: FastAPI, orders: Orders) -> None:
     @app.get("/sagas", responses=problems.documented())
     async def list_sagas(listed: Annotated[ListSagas, Query()]) -> list[SagaView]:
         """List sagas, the one that has not moved for longest first."""
-        return await desk.sagas(SagaFilter(statuses=(listed.status,) if listed.status else ()), listed.limit)
+        return await orders.sagas(SagaFilter(statuses=(listed.status,) if listed.status else ()), listed.limit)
 
     @app.get("/sagas/{saga_id}", responses=problems.documented(_UNKNOWN))
     async def get_saga(saga_id: Annotated[Identifier, InPath(description="The saga's id")]) -> SagaHistoryView:
         """Show one saga with its whole history."""
-        return await desk.saga(saga_id)
+        return await orders.saga(saga_id)
 
 
 def _add_health(app: FastAPI, readiness: Readiness) -> None:

@@ -6,7 +6,7 @@ from services.messaging.errors import ConfigurationError
 from services.messaging.storage import Database
 from services.oms import store
 
-_MOST_NAMED = 20
+_MAX_NAMED = 20
 
 
 async def check_definitions(database: Database) -> None:
@@ -17,11 +17,11 @@ async def check_definitions(database: Database) -> None:
         Unavailable: the database is away.
     """
     async with database.reading() as connection:
-        found = await store.without_definition(connection, _MOST_NAMED + 1)
+        found = await store.without_definition(connection, _MAX_NAMED + 1)
     if not found:
         return
-    named = ", ".join(f"{saga_id} (definition {definition})" for saga_id, definition in found[:_MOST_NAMED])
-    more = ", and more" if len(found) > _MOST_NAMED else ""
+    named = ", ".join(f"{saga_id} (definition {definition})" for saga_id, definition in found[:_MAX_NAMED])
+    more = ", and more" if len(found) > _MAX_NAMED else ""
     raise ConfigurationError(
         f"this version lacks the definition of sagas in the store: {named}{more}: "
         "run a version that has it in DEFINITIONS (services/oms/saga.py) until they have ended",

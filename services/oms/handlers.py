@@ -28,10 +28,10 @@ class ReplyHandler:
     attempt are recorded and ignored, and counted by what they were.
     """
 
-    def __init__(self, database: Database, inbox: Inbox, mover: Transitions) -> None:
+    def __init__(self, database: Database, inbox: Inbox, transitions: Transitions) -> None:
         self._database = database
         self._inbox = inbox
-        self._mover = mover
+        self._transitions = transitions
         self._replies = metrics.get_meter(__name__).create_counter(
             "sagatrace.saga.replies",
             unit="{message}",
@@ -64,7 +64,7 @@ class ReplyHandler:
     async def _move(self, connection: AsyncConnection, held: LockedSaga, reply: Message, answer: Answer) -> str:
         reason = answer.reason if isinstance(answer, Refusal) else None
         try:
-            await self._mover.move(connection, held, Input(reply.event_type), reason=reason)
+            await self._transitions.move(connection, held, Input(reply.event_type), reason=reason)
         except IllegalMove:
             return ILLEGAL
         return APPLIED
@@ -73,7 +73,7 @@ class ReplyHandler:
         """Show the life that this answer ended, if it ended one: whoever applied it may have died before it did."""
         ended = await store.read_end(connection, reply.saga_id, Input(reply.event_type))
         if ended is not None:
-            summary.show(ended)
+            summary.write_span(ended)
 
     async def _record(self, connection: AsyncConnection, saga: Saga, reply: Message, verdict: str) -> None:
         await store.add_history(

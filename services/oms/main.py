@@ -36,13 +36,13 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
     await upgrade(url, NAME)
     database = Database(url, schema=NAME)
     inbox, outbox = Inbox(ORCHESTRATOR_GROUP), Outbox(database)
-    mover = Transitions(database, outbox)
+    transitions = Transitions(database, outbox)
     listening = ApiSettings.read()
-    api = ApiServer(create_app(Orders(database, mover), readiness, listening.token), listening)
+    api = ApiServer(create_app(Orders(database, transitions), readiness, listening.token), listening)
     try:
         await check_definitions(database)
         async with Producer(brokers, client_id=NAME) as producer:
-            handler = ReplyHandler(database, inbox, mover)
+            handler = ReplyHandler(database, inbox, transitions)
             replies = Consumer(
                 brokers,
                 ORCHESTRATOR_GROUP,
@@ -53,7 +53,7 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
                 ledger=DeadLetterLedger(database, ORCHESTRATOR_GROUP),
                 trips=BreakerRow(database, ORCHESTRATOR_GROUP),
             )
-            timeouts = Timeouts(database, mover, replies.caught_up, TimeoutSettings.read())
+            timeouts = Timeouts(database, transitions, replies.caught_up, TimeoutSettings.read())
             relay = Relay(database, outbox, producer, on_sent=timeouts.commands_sent, readiness=readiness)
             kept = RetentionSettings.read()
             prune = pruning_loop(database, kept.interval, (outbox.prune, kept.sent), (inbox.prune, kept.inbox))

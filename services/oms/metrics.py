@@ -19,7 +19,7 @@ from tracing import semconv
 _SCOPE = "sagatrace.oms"
 
 
-class Figures:
+class SagaMetrics:
     """Counts moves, and measures lives."""
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class Figures:
             explicit_bucket_boundaries_advisory=semconv.SAGA_BUCKETS,
         )
 
-    def moved(self, before: SagaState, after: SagaState) -> None:
+    def count_move(self, before: SagaState, after: SagaState) -> None:
         """Count a move."""
         self._moves.add(1, {semconv.SAGA_STATE_FROM: before, semconv.SAGA_STATE_TO: after})
 
-    def ended(self, saga: Saga, span: Span) -> None:
+    def record_end(self, saga: Saga, span: Span) -> None:
         """Measure a life that has ended; the exemplar is the span that shows it."""
         seconds = (saga.updated_at - saga.phase_began_at).total_seconds()
         context = trace.set_span_in_context(span)

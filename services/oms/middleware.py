@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from pydantic import SecretStr
@@ -15,10 +14,8 @@ from services.oms import problems
 HEALTH = frozenset({"/healthz", "/readyz"})
 """The paths that a supervisor asks, which has no token."""
 
-Door = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-
-def without_baggage(app: ASGIApp) -> Door:
+def without_baggage(app: ASGIApp) -> ASGIApp:
     """Wrap an application so that a request's `baggage` header is gone before anything reads it."""
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,7 +27,7 @@ def without_baggage(app: ASGIApp) -> Door:
     return outer
 
 
-def with_token(app: ASGIApp, token: SecretStr) -> Door:
+def with_token(app: ASGIApp, token: SecretStr) -> ASGIApp:
     """Wrap an application so that only who sends the bearer token gets in (RFC 6750, sections 2.1 and 3).
 
     What is refused leaves no span: a stranger writes nothing into anybody's trace.
@@ -40,7 +37,7 @@ def with_token(app: ASGIApp, token: SecretStr) -> Door:
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in HEALTH and not _is_right(_given(scope), expected):
             challenge = {"www-authenticate": 'Bearer realm="sagatrace"'}
-            refusal = problems.answer(HTTPStatus.UNAUTHORIZED, "a bearer token is needed", headers=challenge)
+            refusal = problems.response(HTTPStatus.UNAUTHORIZED, "a bearer token is needed", headers=challenge)
             await refusal(scope, receive, send)
         else:
             await app(scope, receive, send)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from services.contracts import Item, Money
 from services.oms.saga import SagaState
 
-MOST_LINES = 100
+MAX_LINES = 100
 
 _FROM_SAGA = {
     SagaState.COMPLETED: "confirmed",
@@ -35,8 +35,8 @@ def total_of(items: Sequence[Item]) -> Money:
     Raises:
         OrderError: there are no lines, too many, or they mix currencies or exceed what `Money` holds.
     """
-    if not 1 <= len(items) <= MOST_LINES:
-        raise OrderError("items", f"an order has 1 to {MOST_LINES} lines")
+    if not 1 <= len(items) <= MAX_LINES:
+        raise OrderError("items", f"an order has 1 to {MAX_LINES} lines")
     currencies = {item.unit_price.currency for item in items}
     if len(currencies) > 1:
         raise OrderError("items", "all lines of an order have one currency")

@@ -29,9 +29,9 @@ from tracing import semconv
 class Orders:
     """Takes orders, cancellations and refunds, and tells how they stand."""
 
-    def __init__(self, database: Database, mover: Transitions) -> None:
+    def __init__(self, database: Database, transitions: Transitions) -> None:
         self._database = database
-        self._mover = mover
+        self._transitions = transitions
 
     async def place(
         self,
@@ -62,7 +62,7 @@ class Orders:
                     return _placed(earlier)
             held = new_saga(order, capture(), await store.insert_order(connection, order))
             with _about(held.saga):
-                await self._mover.move(connection, held, Input.START)
+                await self._transitions.move(connection, held, Input.START)
         return _placed(held.saga)
 
     async def cancel(self, order_id: str, *, actor: str | None = None) -> Placed:
@@ -143,7 +143,7 @@ class Orders:
                     return _placed(saga)
                 _check(saga, request)
                 with _in_the_sagas_trace(saga, request):
-                    await self._mover.move(connection, held, request, actor=actor)
+                    await self._transitions.move(connection, held, request, actor=actor)
         return _placed(saga)
 
 

@@ -88,7 +88,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(MissingDefinition, _missing_definition)
 
 
-def answer(status: int, detail: str, errors: Sequence[Any] = (), headers: dict[str, str] | None = None) -> JSONResponse:
+def response(
+    status: int, detail: str, errors: Sequence[Any] = (), headers: dict[str, str] | None = None
+) -> JSONResponse:
     """Write one problem."""
     body: dict[str, Any] = {
         "type": "about:blank",
@@ -103,38 +105,38 @@ def answer(status: int, detail: str, errors: Sequence[Any] = (), headers: dict[s
 
 async def _problem(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)  # noqa: S101  registered for it alone
-    return answer(error.status, error.detail, error.errors)
+    return response(error.status, error.detail, error.errors)
 
 
 async def _order_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OrderError)  # noqa: S101  registered for it alone
     errors = [{"field": error.field, "rule": error.rule}]
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "the order breaks a rule", errors)
+    return response(HTTPStatus.UNPROCESSABLE_ENTITY, "the order breaks a rule", errors)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for it alone
     if any(detail["type"] == "json_invalid" for detail in error.errors()):
-        return answer(HTTPStatus.BAD_REQUEST, "the body is no JSON")
+        return response(HTTPStatus.BAD_REQUEST, "the body is no JSON")
     errors = [{"field": _path(detail["loc"]), "rule": detail["type"]} for detail in error.errors()]
-    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "the request breaks the API's rules", errors)
+    return response(HTTPStatus.UNPROCESSABLE_ENTITY, "the request breaks the API's rules", errors)
 
 
 async def _http_exception(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for it alone
-    return answer(error.status_code, HTTPStatus(error.status_code).description, headers=dict(error.headers or {}))
+    return response(error.status_code, HTTPStatus(error.status_code).description, headers=dict(error.headers or {}))
 
 
 async def _unavailable(_: Request, __: Exception) -> JSONResponse:
     detail = "the order database is not reachable; nothing was accepted, ask again"
     headers = {"retry-after": str(RETRY_AFTER_S)}
-    return answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+    return response(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
 async def _missing_definition(_: Request, __: Exception) -> JSONResponse:
     detail = "another version of this service moves this order; nothing was changed, ask again"
     headers = {"retry-after": str(RETRY_AFTER_S)}
-    return answer(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+    return response(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
 def _path(location: Sequence[Any]) -> str:

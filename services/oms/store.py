@@ -143,7 +143,7 @@ async def oldest_open_s(connection: AsyncConnection) -> float:
     return max(0.0, (found.now - found.oldest).total_seconds()) if found.oldest else 0.0
 
 
-async def sagas_of_the_last(connection: AsyncConnection, seconds: float) -> list[Saga]:
+async def sagas_started_within(connection: AsyncConnection, seconds: float) -> list[Saga]:
     """Read the sagas that were started within so many seconds, the oldest first."""
     query = select(sagas).where(sagas.c.created_at >= database_time(-seconds)).order_by(sagas.c.created_at)
     return [saga for row in await connection.execute(query) if (saga := _saga(row))]

@@ -14,7 +14,7 @@ from services.oms.saga import SagaState
 from tracing import semconv
 
 
-def show(saga: Saga) -> Span:
+def write_span(saga: Saga) -> Span:
     """Write `saga order` for a saga that first ended, or `refund order` for a refund after completion, and give it.
 
     It is a child of the order's entry span, with explicit start and end, and is written after the commit that ended

@@ -35,14 +35,16 @@ class Timeouts:
 
     Args:
         database: The orchestrator's database.
-        mover: What moves an overdue saga.
+        transitions: What moves an overdue saga.
         caught_up: Tells up to when each partition of the replies has been read and processed here.
         settings: How long a step may take, and how often it is tried.
     """
 
-    def __init__(self, database: Database, mover: Transitions, caught_up: CaughtUp, settings: TimeoutSettings) -> None:
+    def __init__(
+        self, database: Database, transitions: Transitions, caught_up: CaughtUp, settings: TimeoutSettings
+    ) -> None:
         self._database = database
-        self._mover = mover
+        self._transitions = transitions
         self._caught_up = caught_up
         self._settings = settings
 
@@ -91,7 +93,7 @@ class Timeouts:
                 tracing.bind(**ids),
                 tracer.start_as_current_span(f"timeout {saga.state}"),
             ):
-                await self._mover.move(connection, held, self._verdict(saga))
+                await self._transitions.move(connection, held, self._verdict(saga))
 
     def _patience_s(self, saga: Saga) -> float:
         return self._settings.deadline(saga.attempt, back=is_back(saga.definition, saga.state))

@@ -12,7 +12,7 @@ from services.messaging.outbox import Outbox
 from services.messaging.storage import Database
 from services.oms import store, summary
 from services.oms.effects import Facts, message_for
-from services.oms.metrics import Figures
+from services.oms.metrics import SagaMetrics
 from services.oms.records import LockedSaga, Saga, facts_of
 from services.oms.saga import Effect, Input, MissingDefinition, step
 from tracing import semconv
@@ -28,7 +28,7 @@ class Transitions:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
         self._outbox = outbox
-        self._figures = Figures()
+        self._metrics = SagaMetrics()
 
     async def move(
         self,
@@ -83,6 +83,6 @@ class Transitions:
                 semconv.SAGA_STATE_TO: moved.state.value,
             },
         )
-        self._database.after_commit(connection, lambda: self._figures.moved(saga.state, moved.state))
+        self._database.after_commit(connection, lambda: self._metrics.count_move(saga.state, moved.state))
         if moved.ended_at is not None:
-            self._database.after_commit(connection, lambda: self._figures.ended(moved, summary.show(moved)))
+            self._database.after_commit(connection, lambda: self._metrics.record_end(moved, summary.write_span(moved)))

@@ -16,9 +16,9 @@ from services.messaging.outbox import Outbox
 from services.messaging.storage import Database, Inbox
 from services.messaging.trace_context import capture, link_compensated
 from services.payment import store
-from services.payment.answers import charged_or_declined, refunded
 from services.payment.charge import ACTIONS, ChargeAction, ChargeRequest, ChargeState, idempotency_key
 from services.payment.gateway import Gateway, GatewayAnswer
+from services.payment.replies import charged_or_declined, refunded
 from services.payment.store import ChargeRow
 
 

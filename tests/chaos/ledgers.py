@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import text
 
 from services.messaging.storage.database import Database
-from services.notification.letter import TEMPLATES
+from services.notification.notice import TEMPLATES
 from services.oms.saga import ENDS, SagaState
 from tests.chaos.customers import Order
 from tests.chaos.history import Moved, Recorded, check_moves, check_trail

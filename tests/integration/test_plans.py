@@ -63,9 +63,9 @@ async def _live(oms: OrderService, key: str) -> None:
         ours = [row for row in rows if row.saga_id == placed.saga_id]
         (command,) = [parse_message(row.value) for row in ours if row.topic in topics.COMMAND_TOPICS]
         await oms.replies(reply(answer, command))
-    await oms.desk.order(placed.order_id)
-    await oms.desk.saga(placed.saga_id)
-    await oms.desk.refund(placed.order_id)
+    await oms.orders.order(placed.order_id)
+    await oms.orders.saga(placed.saga_id)
+    await oms.orders.refund(placed.order_id)
     await oms.timeouts.sweep()
     async with oms.database.reading() as connection:
         await outbox.backlog(connection)

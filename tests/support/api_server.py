@@ -28,7 +28,7 @@ def running_api(database_url: str, token: str | None = None) -> Iterator[str]:
 
     async def serve() -> None:
         async with order_service(database_url) as oms:
-            servers.append(ApiServer(create_app(oms.desk, Readiness(), settings.token), settings))
+            servers.append(ApiServer(create_app(oms.orders, Readiness(), settings.token), settings))
             running = asyncio.create_task(servers[0].run())
             await eventually(lambda: _listens(port), _START_S)
             started.set()

@@ -1,4 +1,4 @@
-"""The order service without its broker: its desk, its reply handler, its clock's sweeper, and what it wants to send."""
+"""The order service without its broker: its orders, reply handler, timeouts, and the messages it wants to send."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -58,7 +58,7 @@ class OrderService:
     """What a test needs of the order service."""
 
     database: Database
-    desk: Orders
+    orders: Orders
     replies: ReplyHandler
     timeouts: Timeouts
     read_up_to: dict[tuple[str, int], datetime] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class OrderService:
     async def place(self, **changes: Any) -> Placed:
         """Place an order."""
         order: dict[str, Any] = {"customer_id": "c-1", "items": ITEMS, "payment_method": "pm_ok"}
-        return await self.desk.place(**(order | changes))
+        return await self.orders.place(**(order | changes))
 
     async def messages(self) -> list[Message]:
         """Read everything that was put into the outbox, in order."""
@@ -112,11 +112,11 @@ async def order_service(url: str, settings: TimeoutSettings | None = None) -> As
     outgoing = Outbox(database)
     # As in the service, whose relay runs beside.
     outgoing.has_relay = True
-    mover = Transitions(database, outgoing)
+    transitions = Transitions(database, outgoing)
     progress: dict[tuple[str, int], datetime] = {}
-    timeouts = Timeouts(database, mover, lambda: progress, settings or TimeoutSettings())
-    handler = ReplyHandler(database, Inbox(ORCHESTRATOR_GROUP), mover)
+    timeouts = Timeouts(database, transitions, lambda: progress, settings or TimeoutSettings())
+    handler = ReplyHandler(database, Inbox(ORCHESTRATOR_GROUP), transitions)
     try:
-        yield OrderService(database, Orders(database, mover), handler, timeouts, progress)
+        yield OrderService(database, Orders(database, transitions), handler, timeouts, progress)
     finally:
         await database.close()

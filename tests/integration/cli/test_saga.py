@@ -82,7 +82,7 @@ async def test_a_retry_takes_a_saga_on_and_says_who(oms: OrderService, url: str)
     placed = await place(oms)
     await give_up(oms)
     assert saga(url, "retry", placed.saga_id) == (0, f"saga {placed.saga_id} asks once more\n", "")
-    entry = (await oms.desk.saga(placed.saga_id)).history[-1]
+    entry = (await oms.orders.saga(placed.saga_id)).history[-1]
     assert (entry.input, entry.actor, entry.trace_id) == ("retry", OPERATOR, placed.trace_id)
     before = await oms.messages()
     code, out, err = saga(url, "retry", placed.saga_id)
@@ -90,7 +90,7 @@ async def test_a_retry_takes_a_saga_on_and_says_who(oms: OrderService, url: str)
     assert "only one that needs attention" in err
     assert await oms.messages() == before
     await oms.answer("inventory.released")
-    assert (await oms.desk.order(placed.order_id)).status is Status.FAILED
+    assert (await oms.orders.order(placed.order_id)).status is Status.FAILED
 
 
 async def test_a_cancel_is_the_apis(oms: OrderService, url: str) -> None:
@@ -99,8 +99,8 @@ async def test_a_cancel_is_the_apis(oms: OrderService, url: str) -> None:
     await oms.answer("inventory.rejected", reason="out_of_stock")
     for _ in range(2):
         assert saga(url, "cancel", placed.order_id) == (0, f"saga {placed.saga_id} turns back\n", "")
-    assert (await oms.desk.order(placed.order_id)).status is Status.COMPENSATING
-    assert [entry.input for entry in (await oms.desk.saga(placed.saga_id)).history] == ["start", "cancel"]
+    assert (await oms.orders.order(placed.order_id)).status is Status.COMPENSATING
+    assert [entry.input for entry in (await oms.orders.saga(placed.saga_id)).history] == ["start", "cancel"]
     assert saga(url, "cancel", ended.order_id)[0] == 1
 
 

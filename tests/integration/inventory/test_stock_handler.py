@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from services.contracts import topics
 from services.contracts.commands import ReleaseStock, ReserveStock
 from services.inventory import store
-from services.inventory.delayed import Delayed
+from services.inventory.delayed import DelayedReservations
 from services.inventory.handlers import StockHandler
 from services.inventory.stock import FailurePlan
 from services.inventory.tables import movements, reservations, stock
@@ -30,7 +30,7 @@ class Inventory:
 
     database: Database
     handle: StockHandler
-    delayed: Delayed
+    delayed: DelayedReservations
 
     async def answers(self) -> list[Said]:
         """Read what the service has answered so far."""
@@ -55,7 +55,7 @@ async def inventory(service_database: Callable[[str], Awaitable[str]]) -> AsyncI
     yield Inventory(
         database,
         StockHandler(database, Inbox(topics.INVENTORY_GROUP), box, plan),
-        Delayed(database, box, plan),
+        DelayedReservations(database, box, plan),
     )
     await database.close()
 

@@ -7,7 +7,7 @@ import pytest
 
 import tracing
 from services.contracts import Message, topics
-from services.inventory.delayed import Delayed
+from services.inventory.delayed import DelayedReservations
 from services.inventory.handlers import StockHandler
 from services.inventory.stock import FailurePlan
 from services.messaging.outbox.outbox import Outbox
@@ -26,7 +26,7 @@ class Traced:
 
     database: Database
     handle: StockHandler
-    delayed: Delayed
+    delayed: DelayedReservations
     spans: RecordedSpans
 
     async def process(self, name: str, command: Message) -> None:
@@ -52,7 +52,7 @@ async def traced(service_database: Callable[[str], Awaitable[str]]) -> AsyncIter
     box, plan = Outbox(database), FailurePlan(delay_s=0.001)
     with RecordedSpans(instrumented=False) as spans:
         handler = StockHandler(database, Inbox(topics.INVENTORY_GROUP), box, plan)
-        yield Traced(database, handler, Delayed(database, box, plan), spans)
+        yield Traced(database, handler, DelayedReservations(database, box, plan), spans)
     await database.close()
 
 

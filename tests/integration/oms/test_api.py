@@ -31,7 +31,7 @@ SECRET = "4111 1111"
 async def client(oms: OrderService, spans: RecordedSpans) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the API, with the spans of the test recorded."""
     assert not spans.finished
-    transport = httpx2.ASGITransport(create_app(oms.desk, Readiness()))
+    transport = httpx2.ASGITransport(create_app(oms.orders, Readiness()))
     async with httpx2.AsyncClient(transport=transport, base_url="http://oms") as opened:
         yield opened
 
@@ -55,18 +55,18 @@ async def test_a_callers_trace_is_continued(client: httpx2.AsyncClient) -> None:
     assert answer.json()["trace_id"] == CALLER
 
 
-async def test_a_callers_baggage_stays_at_the_door(oms: OrderService, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_callers_baggage_is_dropped(oms: OrderService, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a caller sends as baggage is in no context behind the API."""
     seen: list[dict[str, object]] = []
-    place = oms.desk.place
+    place = oms.orders.place
 
     async def look(**order: Any) -> Any:
         seen.append(dict(baggage.get_all()))
         return await place(**order)
 
-    monkeypatch.setattr(oms.desk, "place", look)
+    monkeypatch.setattr(oms.orders, "place", look)
     with RecordedSpans(instrumented=False):
-        transport = httpx2.ASGITransport(create_app(oms.desk, Readiness()))
+        transport = httpx2.ASGITransport(create_app(oms.orders, Readiness()))
         async with httpx2.AsyncClient(transport=transport, base_url="http://oms") as opened:
             await opened.post("/orders", json=ORDER, headers={"baggage": "user.id=alice"})
     assert seen == [{}]

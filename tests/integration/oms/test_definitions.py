@@ -49,8 +49,8 @@ async def test_what_began_by_the_first_definition_ends_by_it(oms: OrderService, 
     assert (await oms.command()).event_type == "inventory.reserve"
     await oms.replies(reply("payment.charged", charge))
     await oms.answer("inventory.reserved")
-    assert [(await oms.desk.order(placed.order_id)).status for placed in (old, new)] == [Status.COMPLETED] * 2
-    await oms.desk.refund(old.order_id)
+    assert [(await oms.orders.order(placed.order_id)).status for placed in (old, new)] == [Status.COMPLETED] * 2
+    await oms.orders.refund(old.order_id)
     assert (await oms.command()).event_type == "payment.refund"
 
 
@@ -60,7 +60,7 @@ async def test_the_way_back_is_told_by_the_sagas_own_definition(oms: OrderServic
     deploy.setitem(DEFINITIONS, 2, PAY_FIRST)
     new = await oms.place()
     await oms.answer("payment.charged")
-    views = [(await oms.desk.saga(placed.saga_id)) for placed in (old, new)]
+    views = [(await oms.orders.saga(placed.saga_id)) for placed in (old, new)]
     assert [(view.state, view.status) for view in views] == [
         ("reserving", Status.RUNNING),
         ("reserving", Status.COMPENSATING),
@@ -106,8 +106,8 @@ async def test_an_older_instance_leaves_a_newer_saga_alone(oms: OrderService, de
             ("start", "applied"),
             ("timed_out", "applied"),
         ]
-        assert (await oms.desk.saga(known.saga_id)).attempt == 2
-        assert len(await oms.desk.sagas(SagaFilter(), 10)) == 2
+        assert (await oms.orders.saga(known.saga_id)).attempt == 2
+        assert len(await oms.orders.sagas(SagaFilter(), 10)) == 2
     await oms.replies(charged)
     assert (await oms.verdicts())[-1] == ("payment.charged", "applied", "reserving")
 

@@ -63,7 +63,7 @@ async def test_moves_and_ends_are_measured(measured: OrderService, reader: InMem
     placed = await measured.place()
     await measured.answer("inventory.reserved")
     await measured.answer("payment.charged")
-    await measured.desk.refund(placed.order_id)
+    await measured.orders.refund(placed.order_id)
     await measured.answer("payment.refunded")
     await measured.answer("inventory.released")
     assert points(reader, "sagatrace.saga.moves") == {

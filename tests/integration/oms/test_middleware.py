@@ -24,7 +24,7 @@ PATHS = ["/orders/none", "/sagas", "/openapi.json", "/docs", "/nowhere"]
 @pytest.fixture
 async def guarded(oms: OrderService) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of an API that wants the token."""
-    transport = httpx2.ASGITransport(create_app(oms.desk, Readiness(), SecretStr(TOKEN)))
+    transport = httpx2.ASGITransport(create_app(oms.orders, Readiness(), SecretStr(TOKEN)))
     async with httpx2.AsyncClient(transport=transport, base_url="http://oms") as opened:
         yield opened
 

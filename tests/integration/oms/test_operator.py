@@ -33,16 +33,16 @@ async def test_a_retry_asks_once_more_in_the_sagas_trace(database_url: str, span
     async with order_service(database_url, PATIENCE) as oms:
         placed = await asks_for_attention(oms)
         before = await oms.command()
-        assert (await oms.desk.retry(placed.order_id, actor="ada")) == placed
+        assert (await oms.orders.retry(placed.order_id, actor="ada")) == placed
         again = await oms.command()
         assert (again.event_type, again.event_id == before.event_id) == ("inventory.release", False)
-        history = (await oms.desk.saga(placed.saga_id)).history
+        history = (await oms.orders.saga(placed.saga_id)).history
         assert [(entry.input, entry.actor) for entry in history][-2:] == [("gave_up", None), ("retry", "ada")]
         retry = spans.one("request retry")
         assert is_child(retry, spans.one("POST /orders"))
         assert (history[-1].trace_id, list(retry.links)) == (placed.trace_id, [])
         await oms.answer("inventory.released")
-        assert (await oms.desk.order(placed.order_id)).status is Status.FAILED
+        assert (await oms.orders.order(placed.order_id)).status is Status.FAILED
 
 
 async def test_only_a_saga_that_needs_attention_is_retried(oms: OrderService) -> None:
@@ -51,17 +51,17 @@ async def test_only_a_saga_that_needs_attention_is_retried(oms: OrderService) ->
     for _ in range(2):
         before = await oms.messages()
         with pytest.raises(Conflict, match="only one that needs attention"):
-            await oms.desk.retry(placed.order_id, actor="ada")
+            await oms.orders.retry(placed.order_id, actor="ada")
         assert await oms.messages() == before
-        await oms.desk.cancel(placed.order_id, actor="ada")
+        await oms.orders.cancel(placed.order_id, actor="ada")
 
 
 async def test_the_history_names_who_canceled(oms: OrderService) -> None:
     """A cancel at a command line leaves its operator in the history, one by the API nobody."""
     by_hand, by_api = await oms.place(), await oms.place()
-    await oms.desk.cancel(by_hand.order_id, actor="ada")
-    await oms.desk.cancel(by_api.order_id)
-    actors = [(await oms.desk.saga(placed.saga_id)).history[-1].actor for placed in (by_hand, by_api)]
+    await oms.orders.cancel(by_hand.order_id, actor="ada")
+    await oms.orders.cancel(by_api.order_id)
+    actors = [(await oms.orders.saga(placed.saga_id)).history[-1].actor for placed in (by_hand, by_api)]
     assert actors == ["ada", None]
 
 
@@ -77,7 +77,7 @@ async def test_sagas_are_found_by_state_status_and_rest(oms: OrderService) -> No
         await connection.execute(update(sagas).where(chosen).values(state=SagaState.CHARGING))
 
     async def found(wanted: SagaFilter) -> list[str]:
-        return [saga.saga_id for saga in await oms.desk.sagas(wanted, 10)]
+        return [saga.saga_id for saga in await oms.orders.sagas(wanted, 10)]
 
     assert await found(SagaFilter()) == [charging.saga_id, failed.saga_id, reserving.saga_id]
     assert await found(SagaFilter(statuses=(Status.RUNNING,))) == [charging.saga_id, reserving.saga_id]

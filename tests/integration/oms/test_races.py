@@ -63,8 +63,8 @@ async def test_a_cancel_and_a_reply_have_one_end(pair: Pair, point: str) -> None
         answer = participants.answer(asked)
         racers = [
             pair.one.replies(answer),
-            pair.other.desk.cancel(placed.order_id),
-            pair.one.desk.cancel(placed.order_id),
+            pair.other.orders.cancel(placed.order_id),
+            pair.one.orders.cancel(placed.order_id),
         ]
         replied, *canceled = await _race(racers, turn)
         assert replied is None
@@ -87,7 +87,7 @@ async def test_who_comes_first_is_told_from_the_end(oms: OrderService, point: st
     answer = participants.answer((await commands(oms, placed.saga_id))[-1])
     if first == "reply":
         await oms.replies(answer)
-    (outcome,) = await asyncio.gather(oms.desk.cancel(placed.order_id), return_exceptions=True)
+    (outcome,) = await asyncio.gather(oms.orders.cancel(placed.order_id), return_exceptions=True)
     if first == "cancel":
         await oms.replies(answer)
     await _finish(Pair(oms, oms), placed, participants)
@@ -111,7 +111,7 @@ async def test_everything_at_once_has_one_end(pair: Pair) -> None:
             pair.other.replies(charged),
             pair.one.timeouts.sweep(),
             pair.other.timeouts.sweep(),
-            pair.other.desk.cancel(placed.order_id),
+            pair.other.orders.cancel(placed.order_id),
         ]
         outcomes = await _race(racers, turn)
         assert all(not isinstance(one, Exception) for one in outcomes[:4])
@@ -132,7 +132,7 @@ async def test_a_move_from_a_row_that_was_moved_since_writes_nothing(oms: OrderS
         async with oms.database.transaction() as connection:
             await Transitions(oms.database, Outbox(oms.database)).move(connection, read, Input.CANCEL)
     assert [await oms.verdicts(), await oms.messages()] == before
-    assert (await oms.desk.saga(placed.saga_id)).state == "charging"
+    assert (await oms.orders.saga(placed.saga_id)).state == "charging"
 
 
 async def _race(racers: list[Coroutine[Any, Any, Any]], turn: int) -> list[Any]:
@@ -162,7 +162,7 @@ async def _answer(oms: OrderService, placed: Placed, participants: Participants)
 async def _finish(pair: Pair, placed: Placed, participants: Participants) -> None:
     """Answer what is still asked, in turns at both instances."""
     services = [pair.one, pair.other] * 4
-    while (await pair.one.desk.saga(placed.saga_id)).state not in ENDS:
+    while (await pair.one.orders.saga(placed.saga_id)).state not in ENDS:
         await _answer(services.pop(), placed, participants)
 
 
@@ -171,7 +171,7 @@ async def _check_one_end(oms: OrderService, placed: Placed, participants: Partic
 
     Its log has every move on the way there, each from where the one before led.
     """
-    saga = await oms.desk.saga(placed.saga_id)
+    saga = await oms.orders.saga(placed.saga_id)
     moves = [entry for entry in saga.history if entry.verdict == "applied"]
     log = [Moved(entry.sequence, entry.input, entry.state_from, entry.state) for entry in moves]
     assert check_moves(log, SagaState(saga.state)) == []

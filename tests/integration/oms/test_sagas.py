@@ -38,7 +38,7 @@ async def test_an_order_is_completed_by_its_answers(oms: OrderService) -> None:
         "saga.completed",
     ]
     assert [message.sequence for message in await oms.messages()] == [1, 1, 1, 2, 3, 3]
-    assert (await oms.desk.order(placed.order_id)).status is Status.COMPLETED
+    assert (await oms.orders.order(placed.order_id)).status is Status.COMPLETED
 
 
 async def test_a_redelivered_answer_changes_nothing(oms: OrderService) -> None:
@@ -80,8 +80,8 @@ async def test_a_cancel_races_the_answer_to_one_end(oms: OrderService) -> None:
     placed = await oms.place()
     await oms.answer("inventory.reserved")
     charged = reply("payment.charged", await oms.command())
-    outcomes = await asyncio.gather(oms.replies(charged), oms.desk.cancel(placed.order_id), return_exceptions=True)
-    status = (await oms.desk.order(placed.order_id)).status
+    outcomes = await asyncio.gather(oms.replies(charged), oms.orders.cancel(placed.order_id), return_exceptions=True)
+    status = (await oms.orders.order(placed.order_id)).status
     if status is Status.COMPLETED:
         assert isinstance(outcomes[1], Conflict)
     else:
@@ -122,7 +122,7 @@ async def test_a_dead_lettered_command_turns_the_saga_back_at_once(oms: OrderSer
     await oms.replies(reply("payment.charged", charge))
     await oms.answer("payment.refunded")
     await oms.answer("inventory.released")
-    order = await oms.desk.order(placed.order_id)
+    order = await oms.orders.order(placed.order_id)
     assert (order.status, order.reason) == (Status.FAILED, "dead_lettered")
     assert ("payment.charged", "stale", "failing_refund") in await oms.verdicts()
 
@@ -142,11 +142,11 @@ async def test_no_answer_at_all_turns_back_and_asks_for_attention(database_url: 
             ("timed_out", "failing_release"),
             ("gave_up", "failing_release"),
         ]
-        assert [saga.order_id for saga in await oms.desk.sagas(SagaFilter(statuses=(Status.NEEDS_ATTENTION,)), 10)] == [
-            placed.order_id
-        ]
+        assert [
+            saga.order_id for saga in await oms.orders.sagas(SagaFilter(statuses=(Status.NEEDS_ATTENTION,)), 10)
+        ] == [placed.order_id]
         await oms.answer("inventory.released")
-        assert (await oms.desk.order(placed.order_id)).status is Status.FAILED
+        assert (await oms.orders.order(placed.order_id)).status is Status.FAILED
 
 
 async def test_work_without_a_living_parent_stays_in_the_orders_trace(oms: OrderService, spans: RecordedSpans) -> None:
@@ -158,7 +158,7 @@ async def test_work_without_a_living_parent_stays_in_the_orders_trace(oms: Order
     oms.read_replies()
     await oms.timeouts.sweep()
     with tracer.start_as_current_span("POST /orders/{order_id}/cancel"):
-        await oms.desk.cancel(placed.order_id)
+        await oms.orders.cancel(placed.order_id)
     entry, request = spans.one("POST /orders"), spans.one("POST /orders/{order_id}/cancel")
     for name in ("timeout reserving", "request cancel"):
         assert is_child(spans.one(name), entry)
@@ -177,7 +177,7 @@ async def test_one_span_shows_the_whole_life(oms: OrderService, spans: RecordedS
     life = spans.one(semconv.SPAN_SAGA_ORDER)
     assert is_child(life, spans.one("POST /orders"))
     assert attributes_of(life)[semconv.SAGA_OUTCOME] == "completed"
-    await oms.desk.refund(placed.order_id)
+    await oms.orders.refund(placed.order_id)
     await oms.answer("payment.refunded")
     await oms.answer("inventory.released")
     assert attributes_of(spans.one(semconv.SPAN_REFUND_ORDER))[semconv.SAGA_OUTCOME] == "refunded"
@@ -194,7 +194,7 @@ async def test_a_life_is_shown_though_its_process_died_before_it_could(oms: Orde
         placed = await oms.place()
     reserved = await oms.answer("inventory.reserved")
     charged = await oms.answer("payment.charged")
-    await oms.desk.refund(placed.order_id)
+    await oms.orders.refund(placed.order_id)
     paid_back = await oms.answer("payment.refunded")
     released = await oms.answer("inventory.released")
     with RecordedSpans(instrumented=False) as recorded:
@@ -214,4 +214,4 @@ async def test_the_reason_reaches_the_customer(oms: OrderService, reason: str) -
     await oms.answer("inventory.rejected", reason=reason)
     failed = [message for message in await oms.messages() if message.event_type in {"order.canceled", "saga.failed"}]
     assert [message.payload for message in failed] == [Reason(reason=reason)] * 2
-    assert (await oms.desk.order(placed.order_id)).reason == reason
+    assert (await oms.orders.order(placed.order_id)).reason == reason

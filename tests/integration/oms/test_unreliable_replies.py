@@ -174,14 +174,14 @@ async def _live(oms: OrderService, story: Story, participants: Participants, del
     placed = await oms.place()
     requests = dict(story.requests)
     while True:
-        saga = await oms.desk.saga(placed.saga_id)
+        saga = await oms.orders.saga(placed.saga_id)
         request = requests.pop(saga.state, None)
         if request == "cancel":
             # It does not know that the charge is being made.
             participants.answer((await commands(oms, placed.saga_id))[-1])
-            await oms.desk.cancel(placed.order_id)
+            await oms.orders.cancel(placed.order_id)
         elif request == "refund":
-            await oms.desk.refund(placed.order_id)
+            await oms.orders.refund(placed.order_id)
         elif saga.state in ENDS:
             return placed.saga_id
         else:

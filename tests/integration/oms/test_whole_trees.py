@@ -57,7 +57,7 @@ class Story:
     async def days_pass(self) -> None:
         """Move the clock: all that has happened to the saga happened days ago."""
         moments = (sagas.c.created_at, sagas.c.updated_at, sagas.c.phase_began_at, sagas.c.ended_at)
-        view = await self.oms.desk.saga(self.placed["saga_id"])
+        view = await self.oms.orders.saga(self.placed["saga_id"])
         ago = {column.name: view.created_at - DAYS for column in moments}
         async with self.oms.database.transaction() as connection:
             await connection.execute(update(sagas).values(ago))
@@ -76,7 +76,7 @@ async def story(database_url: str, spans: RecordedSpans) -> AsyncIterator[Story]
     assert not spans.finished
     async with order_service(database_url, TimeoutSettings(attempts_forward=2)) as oms:
         oms.read_replies()
-        transport = httpx2.ASGITransport(create_app(oms.desk, Readiness()))
+        transport = httpx2.ASGITransport(create_app(oms.orders, Readiness()))
         async with httpx2.AsyncClient(transport=transport, base_url="http://oms") as client:
             yield Story(oms, client)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.contracts import Item, Money
-from services.oms.order import MOST_LINES, OrderError, status_of, total_of
+from services.oms.order import MAX_LINES, OrderError, status_of, total_of
 from services.oms.saga import SagaState
 
 
@@ -23,7 +23,7 @@ def test_a_total_is_the_sum_of_its_lines() -> None:
     ("lines", "rule"),
     [
         ([], "1 to 100 lines"),
-        ([line(1, 1)] * (MOST_LINES + 1), "1 to 100 lines"),
+        ([line(1, 1)] * (MAX_LINES + 1), "1 to 100 lines"),
         ([line(1, 1), line(1, 1, "USD")], "one currency"),
         ([line(10_000, 10**15)], "too large"),
     ],

@@ -1,4 +1,4 @@
-"""What is told to a customer, pure: one letter for each order event."""
+"""What is told to a customer, pure: one notice for each order event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEMPLATES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Letter:
+class Notice:
     """A notification before it is sent: which template, about which order."""
 
     event_id: UUID
@@ -26,9 +26,9 @@ class Letter:
     template: str
 
 
-def letter_about(event: Message) -> Letter | None:
-    """Write the letter about an event; None if customers are not told of its kind."""
+def notice_for(event: Message) -> Notice | None:
+    """Write the notice about an event; None if customers are not told of its kind."""
     template = TEMPLATES.get(event.event_type)
     if template is None:
         return None
-    return Letter(event_id=event.event_id, order_id=event.order_id, saga_id=event.saga_id, template=template)
+    return Notice(event_id=event.event_id, order_id=event.order_id, saga_id=event.saga_id, template=template)

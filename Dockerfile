@@ -7,9 +7,12 @@ ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_NO_CACHE=1
 RUN python -m venv --without-pip /opt/sagatrace
 WORKDIR /build
 COPY pyproject.toml requirements.lock ./
-# The lock is for development, too; the constraint takes from it what the services need, with its hashes.
-RUN uv pip install --python /opt/sagatrace/bin/python --require-hashes --only-binary :all: \
-    --requirements pyproject.toml --extra services --constraint requirements.lock
+COPY services/pyproject.toml services/
+# The lock is for development, too; the constraint takes from it what the services need, with its hashes. `sagatrace`
+# itself is built below.
+RUN echo sagatrace > own.txt \
+ && uv pip install --python /opt/sagatrace/bin/python --require-hashes --only-binary :all: --excludes own.txt \
+    --requirements pyproject.toml --extra otlp --requirements services/pyproject.toml --constraint requirements.lock
 COPY README.md LICENSE ./
 COPY tracing tracing
 COPY services services
@@ -17,6 +20,7 @@ COPY services services
 RUN python -m venv --without-pip /opt/build \
  && uv pip sync --python /opt/build/bin/python --require-hashes --only-binary :all: requirements.lock \
  && /opt/build/bin/python -m hatchling build -t wheel -d /wheel \
+ && (cd services && /opt/build/bin/python -m hatchling build -t wheel -d /wheel) \
  && uv pip install --python /opt/sagatrace/bin/python --no-deps --no-index /wheel/*.whl \
  && /opt/sagatrace/bin/python -m compileall -q /opt/sagatrace/lib
 

@@ -5,13 +5,15 @@
 # checked; `uv` is taken from PATH if it is there, and otherwise from requirements.lock too.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers lint fmt chaos bench audit lock stale
+.PHONY: help setup demo test servers lint fmt chaos bench audit lock dist stale
 .DELETE_ON_ERROR:
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 AUDITED := requirements.lock
+# The library and the services: two distributions, one lock.
+PROJECTS := pyproject.toml services/pyproject.toml
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 # Each candidate is run: a shim on PATH may be unable to start, and Debian packs ensurepip apart from Python.
@@ -61,18 +63,28 @@ audit: $(READY) ## known vulnerabilities of the locked packages; asks PyPI, or A
 		exit 2; \
 	fi; exit $$status
 
-lock: | $(READY) ## requirements.lock from pyproject.toml; ARGS=--upgrade takes newer versions
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --output-file requirements.lock \
-		--universal --python-version 3.11 --generate-hashes --only-binary :all: \
+lock: | $(READY) ## requirements.lock from both pyproject.toml; ARGS=--upgrade takes newer versions
+	$(BIN)/uv pip compile $(PROJECTS) --all-extras --group dev --output-file requirements.lock \
+		--universal --python-version 3.11 --generate-hashes --only-binary :all: --no-emit-package sagatrace \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet $(ARGS)
 
-$(READY): requirements.lock pyproject.toml $(STALE)
+dist: $(READY) ## both distributions, wheel and sdist, built without a download and looked at, in ./dist
+	@rm -rf dist
+	@for project in . services; do \
+		$(BIN)/uv build --quiet --offline --no-build-isolation --python $(BIN)/python --out-dir dist $$project || exit; \
+	done
+	@$(BIN)/twine --no-color check --strict dist/*.whl dist/*.tar.gz
+	@$(BIN)/check-wheel-contents --toplevel tracing dist/sagatrace-*.whl
+	@# The services' migrations are alike, and begin with a number: Alembic loads them by their path.
+	@$(BIN)/check-wheel-contents --toplevel services --ignore W002,W004 dist/sagatrace_services-*.whl
+
+$(READY): requirements.lock $(PROJECTS) $(STALE)
 	@[ -z "$(STALE)" ] || { $(NEW_VENV); }
 	@rm -f $@
 	@if [ $(UV) = $(BIN)/uv ] && [ ! -x $(BIN)/uv ]; then $(GET_UV); fi
 	@echo "installing requirements.lock into $(VENV)"
 	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes --only-binary :all: requirements.lock
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable services
 	@$(BIN)/python -m compileall -q tracing services
 	@echo "$(CURDIR)" > $@
 

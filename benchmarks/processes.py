@@ -32,7 +32,7 @@ def broker() -> Iterator[str]:
         Failed: it did not start, or the extra `demo` is missing.
     """
     if importlib.util.find_spec("confluent_kafka") is None:
-        raise Failed("the benchmark needs the embedded broker: pip install 'sagatrace[demo]'")
+        raise Failed("the benchmark needs the embedded broker: pip install 'sagatrace-services[demo]'")
     with _server("services.cli.embedded_broker") as address:
         yield address
 

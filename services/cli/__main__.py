@@ -14,10 +14,10 @@ _CANNOT_RUN = 2
 
 
 def main() -> None:
-    """Run the command; where the extra `services` is missing, say what to install and exit with 2."""
-    if missing(("services",)):
-        # The demo needs both: name both at once.
-        print(missing(("services", "demo") if sys.argv[1:2] == ["demo"] else ("services",)), file=sys.stderr)
+    """Run the command; where a dependency is missing, say what to install and exit with 2."""
+    if missing():
+        # The demo needs an extra as well: name both at once.
+        print(missing("demo") if sys.argv[1:2] == ["demo"] else missing(), file=sys.stderr)
         sys.exit(_CANNOT_RUN)
     from services.cli.app import app
 

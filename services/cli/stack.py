@@ -64,7 +64,7 @@ class Stack:
         return api
 
     def _start_broker(self) -> str:
-        if message := missing(("services", "demo")):
+        if message := missing("demo"):
             raise CannotRun(message.removeprefix("sagatrace: "))
         self.progress.tell("broker", "starting")
         child = self.children.start(_BROKER, ["services.cli.embedded_broker"], environment_of({}))

@@ -36,7 +36,7 @@ _PROCESSES_CAN_BE_SEEN = pytest.mark.skipif(not Path("/proc/self/environ").exist
 @pytest.fixture(autouse=True)
 def _needs_the_broker(request: pytest.FixtureRequest) -> None:
     if importlib.util.find_spec("confluent_kafka") is None:
-        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace[demo]'")
+        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace-services[demo]'")
 
 
 @pytest.fixture(scope="module")

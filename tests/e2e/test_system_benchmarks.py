@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(240)
 def embedded(request: pytest.FixtureRequest) -> None:
     """The embedded broker is installed."""
     if importlib.util.find_spec("confluent_kafka") is None:
-        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace[demo]'")
+        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace-services[demo]'")
 
 
 def _figures(folder: Path, *arguments: str) -> dict[str, Any]:

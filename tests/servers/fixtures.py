@@ -175,7 +175,7 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
         yield request.getfixturevalue(request.param)
         return
     if importlib.util.find_spec("confluent_kafka") is None:
-        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace[demo]'")
+        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace-services[demo]'")
     with embedded_broker() as address:
         yield address
 

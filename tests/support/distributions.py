@@ -8,15 +8,22 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 
-def modules_beyond(*extras: str) -> frozenset[str]:
-    """Name the top-level modules of this environment that `pip install sagatrace[extras]` would not bring."""
-    brought: set[str] = set()
-    _collect("sagatrace", frozenset(extras), brought, set())
+def modules_beyond(installed: str) -> frozenset[str]:
+    """Return the top-level modules of this environment that `pip install` of one requirement would not bring."""
+    brought = brought_by(installed)
     return frozenset(
         module
         for module, distributions in packages_distributions().items()
         if not brought.intersection(map(canonicalize_name, distributions))
     )
+
+
+def brought_by(installed: str) -> frozenset[str]:
+    """Return the names of the distributions that `pip install` of one requirement brings."""
+    brought: set[str] = set()
+    requirement = Requirement(installed)
+    _collect(requirement.name, frozenset(requirement.extras), brought, set())
+    return frozenset(brought)
 
 
 def run_without(modules: frozenset[str], code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

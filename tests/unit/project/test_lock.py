@@ -14,11 +14,12 @@ _PINS = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", _LOCK, re.MULTILINE))
 
 
 def _requirements() -> list[str]:
-    """Every requirement of pyproject.toml: base, extras and the development group."""
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    project = pyproject["project"]
-    lists = [project["dependencies"], *project["optional-dependencies"].values(), pyproject["dependency-groups"]["dev"]]
-    return [requirement for requirements in lists for requirement in requirements]
+    """Every requirement of both distributions, base and extras, and of the development group."""
+    library, services = (tomllib.loads((ROOT / folder / "pyproject.toml").read_text()) for folder in ("", "services"))
+    lists = [library["dependency-groups"]["dev"]]
+    for project in (library["project"], services["project"]):
+        lists += [project["dependencies"], *project["optional-dependencies"].values()]
+    return [line for lines in lists for line in lines if Requirement(line).name != "sagatrace"]
 
 
 def test_each_line_is_a_pin_or_a_hash() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.sources import ROOT
 
-_TARGETS = {"help", "setup", "demo", "test", "servers", "lint", "fmt", "audit", "bench", "chaos", "lock"}
+_TARGETS = {"help", "setup", "demo", "test", "servers", "lint", "fmt", "audit", "bench", "chaos", "dist", "lock"}
 
 
 # Not as a child of the make that runs these tests.
@@ -31,8 +31,9 @@ def _make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout that was never set up."""
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "services").mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "services/pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
 

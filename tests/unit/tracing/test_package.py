@@ -37,7 +37,7 @@ def test_it_needs_nothing_but_opentelemetry_and_aiokafka() -> None:
         "for module in pkgutil.iter_modules(tracing.__path__):\n"
         "    importlib.import_module('tracing.' + module.name)\n"
     )
-    done = run_without(modules_beyond(), code)
+    done = run_without(modules_beyond("sagatrace[otlp]"), code)
     assert done.returncode == 0, done.stderr
 
 

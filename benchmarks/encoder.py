@@ -19,7 +19,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, T
 from opentelemetry.util.types import AttributeValue
 
 from tracing import semconv
-from tracing.otlp.encoding import encode_request, encode_span
+from tracing.otlp import encode_request, encode_span
 
 _BATCH: Final = 512
 _MEASUREMENTS: Final = 30

@@ -32,7 +32,7 @@ import tracing
 from benchmarks import freight, workloads
 from benchmarks.modes import Client, Instrumentation, Mode, Workload
 from tracing import exposure
-from tracing.journal.journal import Journal
+from tracing.journal import Journal
 from tracing.settings import TelemetrySettings
 
 #: Spans that one message may have, of all rows, with room for those of the polls.
@@ -50,7 +50,7 @@ class Pipeline:
         exporter: SpanExporter = OTLPSpanExporter(endpoint=f"{address}/v1/traces")
         self._tracers = TracerProvider(sampler=ParentBased(ALWAYS_ON), resource=resource)
         self._folder = TemporaryDirectory(prefix="sagatrace-bench-")
-        self._journal = Journal(Path(self._folder.name)) if mode.journal else None
+        self._journal = Journal(Path(self._folder.name), is_fed=mode.fast) if mode.journal else None
         if self._journal is not None:
             self._tracers.add_span_processor(self._journal)
             exposure.listen(self._journal.expose)
@@ -83,7 +83,6 @@ def _batching(exporter: SpanExporter, queue: int, mode: Mode, journal: Journal |
         settings = replace(TelemetrySettings.from_environment({}), queue_size=queue)
         if journal is None:
             return tracing.EncodingSpanProcessor(exporter, settings)
-        journal.is_fed = True
         return tracing.EncodingSpanProcessor(exporter, settings, exported=journal.arrived, ended=journal.ended)
     return BatchSpanProcessor(exporter if journal is None else journal.exporting(exporter), max_queue_size=queue)
 

@@ -20,7 +20,7 @@ from tracing.identity import known_as
 from tracing.instrument import KafkaInstrumentor, instrument, uninstrument
 from tracing.messages import Record
 from tracing.options import ConsumeHook, InvalidOption, Options, ProduceHook
-from tracing.otlp.processor import EncodingSpanExporter, EncodingSpanProcessor, UnknownExporter
+from tracing.otlp import EncodingSpanExporter, EncodingSpanProcessor, UnknownExporter
 from tracing.processing import fail, process
 from tracing.propagation import extract, inject
 from tracing.provider import BoundAttributesSpanProcessor, configure, dropped_spans, shutdown

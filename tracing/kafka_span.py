@@ -29,9 +29,10 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from opentelemetry.util.types import AttributeValue
 
-from tracing.otlp import encoding
 from tracing.sampling import Certain, certain
 
+#: The status that all spans of the SDK begin with.
+_UNSET: Final = ReadableSpan("", resource=Resource({})).status
 _NO_ATTRIBUTES: Final = BoundedAttributes(immutable=True)
 #: Types of attribute values that need no check and no copy, where strings are of any length.
 _PLAIN: Final = frozenset({str, int, bool, float})
@@ -138,7 +139,6 @@ def _new_lock() -> None:
     KafkaSpan._lock = threading.Lock()
 
 
-encoding.transparent.add(KafkaSpan)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_lock)
 
@@ -185,7 +185,7 @@ class Starter:
         span._attributes = attributes
         span._links = links
         span._events = ()
-        span._status = encoding.UNSET
+        span._status = _UNSET
         span._start_time = time_ns() if start_time is None else start_time
         span._end_time = None
         span._limits = tracer._span_limits

@@ -11,6 +11,7 @@ import math
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from time import monotonic
@@ -30,14 +31,13 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 
 from tracing import exposure, faults, identity
 from tracing.binding import bound
-from tracing.otlp.processor import EncodingSpanProcessor, UnknownExporter
-from tracing.otlp.transport import official
+from tracing.otlp import EncodingSpanProcessor, official_exporter, takes_bytes
 from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE, SPANS_PROCESSED
 from tracing.settings import InvalidSetting, TelemetrySettings
 from tracing.telemetry import version
 
 if TYPE_CHECKING:
-    from tracing.journal.journal import Journal
+    from tracing.journal import Journal
 
 _SAMPLERS: Final[Mapping[str, Callable[[float], Sampler]]] = {
     "always_on": lambda _: ALWAYS_ON,
@@ -54,6 +54,8 @@ _QUEUE_FULL: Final = {"otel.component.type": "batching_span_processor", ERROR_TY
 _UNNAMED: Final = "unknown_service"
 
 SHUTDOWN_TIMEOUT_S: Final = 5.0
+#: How long the SDK's batch processor takes to shut down, at most.
+_SDK_SHUTDOWN_S: Final = 30.0
 
 
 class BoundAttributesSpanProcessor(SpanProcessor):
@@ -93,8 +95,6 @@ class CountingBatchSpanProcessor(BatchSpanProcessor):
         )
         #: Spans lost since the start because the exporter could not keep up.
         self.dropped = 0
-        #: When `shutdown` has to return, by the monotonic clock; the SDK's own patience of 30 s if None.
-        self.deadline: float | None = None
         self._size = settings.queue_size
         self._waiting: Any = getattr(self._batch_processor, "_queue", ())
         self._counter = metrics.get_meter(SCOPE, version(), schema_url=SCHEMA_URL).create_counter(
@@ -110,12 +110,9 @@ class CountingBatchSpanProcessor(BatchSpanProcessor):
             self._counter.add(1, _QUEUE_FULL)
         super().on_end(span)
 
-    def shutdown(self) -> None:
-        """Export what is queued, until the deadline if there is one."""
-        if self.deadline is None:
-            super().shutdown()  # type: ignore[no-untyped-call]
-        else:
-            self._batch_processor.shutdown(timeout_millis=_milliseconds_until(self.deadline))
+    def shutdown(self, timeout_s: float = _SDK_SHUTDOWN_S) -> None:
+        """Export what is queued, for at most so many seconds, and close."""
+        self._batch_processor.shutdown(timeout_millis=_milliseconds(timeout_s))
 
 
 class _Configured:
@@ -196,7 +193,7 @@ def _set_up_metrics(settings: TelemetrySettings, resource: Resource) -> MeterPro
     if not settings.metrics_exporters or isinstance(metrics.get_meter_provider(), MeterProvider):
         return None
     exporters: list[MetricExporter] = [
-        official("metrics", name, settings.metrics_protocol) for name in settings.metrics_exporters
+        official_exporter("metrics", name, settings.metrics_protocol) for name in settings.metrics_exporters
     ]
     readers = [
         PeriodicExportingMetricReader(exporter, export_interval_millis=settings.metric_interval_ms)
@@ -221,9 +218,9 @@ def _set_up_tracing(
     configured = _Configured(provider, None)
     for processor in (BoundAttributesSpanProcessor(), *processors):
         provider.add_span_processor(processor)
-    exporters = [official("traces", name, settings.traces_protocol) for name in settings.traces_exporters]
+    exporters = [official_exporter("traces", name, settings.traces_protocol) for name in settings.traces_exporters]
     if exporters and folder is not None:
-        configured.journal = _journal(folder, resource)
+        configured.journal = _journal(folder, resource, is_fed=_encodes(exporters[0], settings))
         provider.add_span_processor(configured.journal)
     for number, exporter in enumerate(exporters):
         # What the first one has taken is safe; the second is the console, if there is one.
@@ -240,26 +237,25 @@ def _set_up_tracing(
 def _batching(
     exporter: SpanExporter, settings: TelemetrySettings, journal: Journal | None
 ) -> CountingBatchSpanProcessor | EncodingSpanProcessor:
-    """Build what queues spans for an exporter, by the official way if it was asked for, or if nothing else will do."""
-    if settings.span_export == "encoded":
-        try:
-            if journal is None:
-                return EncodingSpanProcessor(exporter, settings)
-            fed = EncodingSpanProcessor(exporter, settings, exported=journal.arrived, ended=journal.ended)
-        except UnknownExporter:  # the console's, or one that a new version built otherwise
-            pass
-        else:
-            journal.is_fed = True
-            return fed
-    return CountingBatchSpanProcessor(exporter if journal is None else journal.exporting(exporter), settings)
+    """Build what queues spans for an exporter, the SDK's batch processor where spans are not encoded when they end."""
+    if not _encodes(exporter, settings):
+        return CountingBatchSpanProcessor(exporter if journal is None else journal.exporting(exporter), settings)
+    if journal is None:
+        return EncodingSpanProcessor(exporter, settings)
+    return EncodingSpanProcessor(exporter, settings, exported=journal.arrived, ended=journal.ended)
 
 
-def _journal(folder: Path, resource: Resource) -> Journal:
+def _encodes(exporter: SpanExporter, settings: TelemetrySettings) -> bool:
+    """Return whether spans for an exporter are encoded when they end; the console and the official path take spans."""
+    return settings.span_export == "encoded" and takes_bytes(exporter)
+
+
+def _journal(folder: Path, resource: Resource, *, is_fed: bool) -> Journal:
     """Open the journal of a service, in a folder by its name."""
-    from tracing.journal.journal import Journal  # noqa: PLC0415 - for POSIX, and for who asks for it
+    from tracing.journal import Journal  # noqa: PLC0415 - it needs POSIX, and only programs that ask for it load it
 
     name = re.sub(r"[^A-Za-z0-9._-]", "_", str(resource.attributes.get(SERVICE_NAME, ""))).strip(".")
-    return Journal(folder / (name or "service"))
+    return Journal(folder / (name or "service"), is_fed=is_fed)
 
 
 def dropped_spans() -> int:
@@ -285,21 +281,22 @@ def shutdown(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
         meter_provider, configured.meter_provider = configured.meter_provider, None
     atexit.unregister(shutdown)
     deadline = monotonic() + timeout_s
-    for processor in configured.processors:
-        processor.deadline = deadline
     if tracer_provider is not None:
+        # Before the provider, which would give each of them the SDK's 30 s.
+        for processor in configured.processors:
+            _close(partial(processor.shutdown, deadline - monotonic()))
         _close(tracer_provider.shutdown)
     if configured.journal is not None:
         exposure.listen(None)
         _close(configured.journal.close)
     if meter_provider is not None:
-        _close(lambda: meter_provider.shutdown(timeout_millis=_milliseconds_until(deadline)))
+        _close(lambda: meter_provider.shutdown(timeout_millis=_milliseconds(deadline - monotonic())))
     return monotonic() < deadline
 
 
-def _milliseconds_until(deadline: float) -> int:
-    """Return what is left until a time of the monotonic clock, rounded up: who waits so long has reached it."""
-    return max(1, math.ceil((deadline - monotonic()) * 1000))
+def _milliseconds(seconds: float) -> int:
+    """Round up, so that a wait of so long has reached the end of the time; the SDK needs at least one."""
+    return max(1, math.ceil(seconds * 1000))
 
 
 def _close(close: Callable[[], None]) -> None:

@@ -38,7 +38,7 @@ from opentelemetry.trace import SpanContext
 from tracing import faults
 from tracing.journal import recovery
 from tracing.journal.segment import SUFFIX, EntryKind, Segment, frame
-from tracing.otlp.encoding import encode_span
+from tracing.otlp import encode_span
 from tracing.semconv import ERROR_TYPE, JOURNAL_EVICTED, JOURNAL_FAILURES, JOURNAL_RECOVERED, SCHEMA_URL, SCOPE
 from tracing.telemetry import version
 
@@ -63,9 +63,12 @@ class Journal(SpanProcessor):
         folder: of the segments; made if it is not there. Several processes may share it.
         max_bytes: of the files of this process; what of a dead process is shipped is kept here, too.
         retry_s: seconds until a disk that refused is asked again.
+        is_fed: whether `ended` is called with the bytes of each finished span, so that they are made only once.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int = MAX_BYTES, retry_s: float = RETRY_S) -> None:
+    def __init__(
+        self, folder: Path, *, max_bytes: int = MAX_BYTES, retry_s: float = RETRY_S, is_fed: bool = False
+    ) -> None:
         self._folder = folder
         self._segment_bytes = max_bytes // 2
         self._retry_s = retry_s
@@ -83,8 +86,7 @@ class Journal(SpanProcessor):
         for counter in (self._failures, self._evicted, self._recovered):
             counter.add(0)
         self._warned = False
-        #: Whether the processor that exports hands over the bytes of what has ended, so that they are made once.
-        self.is_fed = False
+        self._is_fed = is_fed
         self._begin_anew()
         os.register_at_fork(after_in_child=_weakly(self._forked))
 
@@ -147,7 +149,7 @@ class Journal(SpanProcessor):
         if not context.trace_flags.sampled:
             with self._lock:
                 self._open.pop(context.span_id, None)
-        elif not self.is_fed:
+        elif not self._is_fed:
             try:
                 self.ended(span, encode_span(span))
             except Exception as error:  # noqa: BLE001 - the span is exported all the same

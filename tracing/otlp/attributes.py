@@ -59,7 +59,7 @@ class _Strings(dict[str, bytes]):
 
 
 class _Key:
-    """A key, and what is remembered of its values. Each is written as a KeyValue without its tag, but with its length."""
+    """What is remembered of one key. Its values are written as KeyValues without their tag, but with their length."""
 
     __slots__ = ("floats", "integers", "name", "strings")
 

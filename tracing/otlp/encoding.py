@@ -25,6 +25,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Status, StatusCode, TraceState
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
+from tracing.kafka_span import KafkaSpan
 from tracing.otlp.attributes import attributes
 from tracing.otlp.protobuf import BeforeField, Remembered, sized, text, varint
 
@@ -59,7 +60,7 @@ _OUTSIDE_LINK: Final = attrgetter("context", "attributes", "dropped_attributes")
 _INSIDE_LINK: Final = attrgetter("_context", "_attributes._dict", "_attributes.dropped")
 
 #: The status of a span until it gets another: one object for all spans of the SDK, as of ours.
-UNSET: Final = ReadableSpan("", resource=Resource({})).status
+_UNSET: Final = ReadableSpan("", resource=Resource({})).status
 
 _names: Final = Remembered()
 _before_span: Final = BeforeField(b"\x12")
@@ -76,7 +77,7 @@ def encode_span(span: ReadableSpan) -> bytes:  # noqa: C901, PLR0912 - a call fo
         Exception: the span holds what the official encoder fails on as well, such as a name that is no Unicode.
     """
     try:
-        if type(span) not in transparent:
+        if type(span) not in KNOWN:
             fields = _asked(span)
         else:
             fields = _LEAN(span) if type(span._attributes) is dict else _INSIDE(span)  # noqa: SLF001 - checked by `_as_known`
@@ -107,7 +108,7 @@ def encode_span(span: ReadableSpan) -> bytes:  # noqa: C901, PLR0912 - a call fo
     if lost_links:
         written.append(_count(b"\x70", lost_links))
     remote = parent is not None and parent[2]
-    if status is UNSET:
+    if status is _UNSET:
         written.append(_UNSET_REMOTE if remote else _UNSET_LOCAL)
     else:
         written += (_status(status), _REMOTE_PARENT if remote else _LOCAL_PARENT)
@@ -222,4 +223,4 @@ def _as_known() -> bool:
 
 
 #: The classes of spans whose inside `encode_span` reads.
-transparent: Final[set[type]] = {ReadableSpan} if _as_known() else set()
+KNOWN: Final[frozenset[type]] = frozenset({KafkaSpan, ReadableSpan} if _as_known() else {KafkaSpan})

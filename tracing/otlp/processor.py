@@ -26,10 +26,9 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tracing import faults, semconv
-from tracing.otlp import transport as exporters
 from tracing.otlp.encoding import EncodedSpan, encode_request, encode_span, span_id_of
 from tracing.otlp.queue import SpanQueue
-from tracing.otlp.transport import ExportOutcome, Transport
+from tracing.otlp.transport import ExportOutcome, Transport, official_exporter, transport_of
 from tracing.settings import ExportSettings
 
 _log: Final = logging.getLogger("tracing")
@@ -74,8 +73,8 @@ class EncodingSpanProcessor(SpanProcessor):
         ended: Callable[[ReadableSpan, bytes], None] | None = None,
     ) -> None:
         settings = settings or ExportSettings.from_environment()
-        exporter = exporter or exporters.official("traces", "otlp", settings.traces_protocol)
-        transport = exporters.transport(exporter)
+        exporter = exporter or official_exporter("traces", "otlp", settings.traces_protocol)
+        transport = transport_of(exporter)
         if transport is None:
             raise UnknownExporter(f"{type(exporter).__qualname__} is no OTLP exporter that takes bytes")
         self._transport: Transport = transport
@@ -84,8 +83,6 @@ class EncodingSpanProcessor(SpanProcessor):
         self._queue = SpanQueue(settings.queue_size, settings.queue_bytes)
         self._batch_size = settings.batch_size
         self._delay_s = settings.schedule_delay_ms / 1000
-        #: When `shutdown` has to return, by the monotonic clock; 30 s after its call if None.
-        self.deadline: float | None = None
         self._losses = _Losses(self._queue)
         self._take_none()
         self._start()
@@ -215,11 +212,15 @@ class EncodingSpanProcessor(SpanProcessor):
         deadline = monotonic() + (_SHUTDOWN_S if timeout_millis is None else timeout_millis / 1000)
         return self._export(1, deadline)
 
-    def shutdown(self) -> None:
-        """Export what waits, as far as the deadline allows, and close; the rest is lost and counted."""
+    def shutdown(self, timeout_s: float = _SHUTDOWN_S) -> None:
+        """Export what waits, as far as the time allows, and close; the rest is lost and counted.
+
+        Args:
+            timeout_s: seconds after which it returns whether or not the receiver has taken everything.
+        """
         if self._closed:
             return
-        deadline = self.deadline if self.deadline is not None else monotonic() + _SHUTDOWN_S
+        deadline = monotonic() + timeout_s
         self._closed = True
         self._closing.set()
         self._awake.set()
@@ -267,8 +268,8 @@ class EncodingSpanExporter(SpanExporter):
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the official exporter's
         protocol = ExportSettings.from_environment().traces_protocol
-        self._official: SpanExporter = exporters.official("traces", "otlp", protocol, **options)
-        self._transport = exporters.transport(self._official)
+        self._official: SpanExporter = official_exporter("traces", "otlp", protocol, **options)
+        self._transport = transport_of(self._official)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Encode and send; a span that cannot be encoded costs itself alone."""

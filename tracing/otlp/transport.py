@@ -1,7 +1,7 @@
 """The official OTLP exporters, and the seam behind which they take bytes instead of spans.
 
 Endpoints, headers, TLS, compression, timeouts and repeats are theirs. What is used of them is private, so each name is
-looked for first: `transport` answers None for an exporter that is built otherwise than known, and then spans go its
+looked for first: `transport_of` returns None for an exporter that is built otherwise than known, and then spans go its
 own way.
 """
 
@@ -34,7 +34,7 @@ _GRPC_AGAIN: Final = frozenset(
 )
 
 
-def official(signal: str, name: str, protocol: str, **options: Any) -> Any:  # noqa: ANN401 - of either signal
+def official_exporter(signal: str, name: str, protocol: str, **options: Any) -> Any:  # noqa: ANN401 - of either signal
     """Build an exporter of the SDK's.
 
     Args:
@@ -77,12 +77,22 @@ class Transport(Protocol):
         """Close; a repeat that waits for its turn gives up."""
 
 
-def transport(exporter: object) -> Transport | None:
+def takes_bytes(exporter: object) -> bool:
+    """Tell whether an exporter is an official one with the private names that a transport needs."""
+    return _kind_of(exporter) is not None
+
+
+def transport_of(exporter: object) -> Transport | None:
     """Return the transport of an official exporter, which must not be used otherwise from then on."""
+    kind = _kind_of(exporter)
+    return None if kind is None else kind(exporter)
+
+
+def _kind_of(exporter: object) -> Callable[[Any], Transport] | None:
     module = type(exporter).__module__
     for prefix, kind, names in _KNOWN:
         if module.startswith(prefix):
-            return kind(exporter) if all(hasattr(exporter, name) for name in names) else None
+            return kind if all(hasattr(exporter, name) for name in names) else None
     return None
 
 

@@ -21,7 +21,7 @@ import tracing
 from tests.support.eventually import eventually
 from tests.support.receiver import UNAVAILABLE, Receiver, grpc_receiver, http_receiver
 from tracing.otlp import processor as exporting
-from tracing.otlp import transport as exporters
+from tracing.otlp import transport
 from tracing.settings import TelemetrySettings
 
 SETTINGS = replace(TelemetrySettings.from_environment({}), schedule_delay_ms=20)
@@ -175,8 +175,7 @@ async def test_shutdown_is_bounded_by_its_deadline(receiver: Receiver, export: E
     receiver.answering.clear()
     end_spans(tracer, 20)
     started = time.monotonic()
-    processor.deadline = started + 0.3
-    processor.shutdown()
+    processor.shutdown(timeout_s=0.3)
     assert time.monotonic() - started < 3
     await eventually(lambda: processor.dropped == 20)
 
@@ -260,14 +259,14 @@ def test_an_exporter_without_the_private_names_has_no_transport() -> None:
     """A new version that is built otherwise goes the official way."""
     exporter = HttpExporter("http://127.0.0.1:9")
     del exporter._client
-    assert exporters.transport(exporter) is None
+    assert transport.transport_of(exporter) is None
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_exporter_alone_goes_with_the_sdks_processors(known: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under any processor of the SDK, also where the transport is not known."""
     if not known:
-        monkeypatch.setattr(exporters, "_KNOWN", ())
+        monkeypatch.setattr(transport, "_KNOWN", ())
     with http_receiver() as receiver:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.address)
         provider = TracerProvider(shutdown_on_exit=False)

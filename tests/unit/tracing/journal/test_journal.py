@@ -90,8 +90,7 @@ def test_a_finished_span_that_was_not_exported_is_shipped_as_it_was(tmp_path: Pa
 def test_a_finished_span_is_encoded_once_for_journal_and_export(tmp_path: Path) -> None:
     """The processor that exports hands its bytes over, and they are all that the journal keeps of the span."""
     handed: list[bytes] = []
-    process = Process(tmp_path)
-    process.journal.is_fed = True
+    process = Process(tmp_path, is_fed=True)
 
     def keep(span: ReadableSpan, body: bytes) -> None:
         handed.append(body)
@@ -105,8 +104,7 @@ def test_a_finished_span_is_encoded_once_for_journal_and_export(tmp_path: Path) 
     process.die()
     (found,) = recovered(tmp_path)
     assert [encode_span(found)] == handed
-    processor.deadline = 0.0
-    processor.shutdown()
+    processor.shutdown(timeout_s=0.0)
 
 
 def test_an_exported_span_is_not_shipped_again(tmp_path: Path) -> None:

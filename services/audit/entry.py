@@ -45,10 +45,10 @@ class AuditEntry(Message):
 
 
 def entry_of(record: SourceRecord) -> AuditEntry:
-    """Read a record for the trail.
+    """Return the trail's entry for a record.
 
     Raises:
-        ContractError: the value is no JSON object, or its envelope breaks the contract.
+        ContractError: the value is not a JSON object, or its envelope breaks the contract.
     """
     value = record.value or b""
     try:

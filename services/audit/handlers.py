@@ -14,7 +14,7 @@ from tracing import semconv
 
 
 class AuditHandler:
-    """Takes the events of `oms.order.events` and `oms.saga.events`, read by `entry_of`."""
+    """Keeps the events of `oms.order.events` and `oms.saga.events`, read by `entry_of`."""
 
     def __init__(self, database: Database, inbox: Inbox) -> None:
         self._database = database
@@ -23,11 +23,11 @@ class AuditHandler:
     async def __call__(self, entry: Message) -> None:
         """Append one entry.
 
-        An event is known by its id. A record without one got a new id when it was read, and is known by its place.
+        An event is identified by its id. A record without one gets a new id when it is read: its place identifies it.
 
         Raises:
             Fatal: the message was not read by `entry_of`.
-            Unavailable: the database is away.
+            Unavailable: the database can't be reached.
         """
         if not isinstance(entry, AuditEntry):
             raise Fatal("the audit trail keeps records, and this message came without one")

@@ -1,4 +1,4 @@
-"""The audit trail's SQL: it is appended to, and read; nothing else."""
+"""The audit trail's SQL: it is appended to and read, nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.messaging.storage import database_now, insert_once
 
 
 async def append(connection: AsyncConnection, entry: AuditEntry) -> bool:
-    """Append an entry; False if its record or its event is in the trail already."""
+    """Append an entry; return False if its record or its event is in the trail already."""
     values: dict[str, Any] = {
         "topic": entry.topic,
         "partition": entry.partition,
@@ -35,7 +35,7 @@ async def append(connection: AsyncConnection, entry: AuditEntry) -> bool:
 
 
 async def of_order(connection: AsyncConnection, order_id: str) -> Sequence[RowMapping]:
-    """Read an order's events, by the saga's own sequence."""
+    """Read an order's events, in the saga's own sequence."""
     query = select(trail).where(trail.c.order_id == order_id).order_by(trail.c.sequence, trail.c.id)
     return (await connection.execute(query)).mappings().all()
 

@@ -1,4 +1,4 @@
-"""The audit service's tables: the trail, beside its inbox. It answers nobody, so it has no outbox."""
+"""The audit service's tables: the trail, beside its inbox. It sends no messages, so it has no outbox."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def parse_message(value: bytes | None) -> Message:
     """Read a message from a record's value.
 
     Raises:
-        Undecodable: the value is absent, or no JSON object.
+        Undecodable: the value is absent, or not a JSON object.
         UnknownType: `event_type` is not known here.
         Invalid: a field breaks the contract; the text names the field and the rule, never the value.
     """
@@ -87,7 +87,7 @@ def _contract_error(error: ValidationError) -> Undecodable | UnknownType | Inval
     details = error.errors(include_input=False, include_url=False, include_context=False)
     kinds = {detail["type"] for detail in details}
     if kinds & _NOT_JSON and not any(detail["loc"] for detail in details):
-        return Undecodable("the value is no JSON object in UTF-8")
+        return Undecodable("the value is not a JSON object in UTF-8")
     if kinds & _NO_TYPE:
         return UnknownType("the message's event_type is not known here")
     # The first part of a location is the union's tag; the rest is the path of the field.

@@ -1,4 +1,4 @@
-"""Commands: what the orchestrator asks of a participant.
+"""Commands: what the orchestrator asks a participant to do.
 
 `command_id` is new for every attempt and only matches the reply; what a participant does is keyed by (saga_id, step).
 """

@@ -1,4 +1,4 @@
-"""The envelope that every message wears, and the small values its payload is made of.
+"""The envelope of every message, and the small values that payloads are made of.
 
 Trace context is not here: it travels in Kafka headers only.
 """
@@ -19,12 +19,12 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
 
 def new_id() -> UUID:
-    """Make a UUID of version 7, whose order is the order of creation (RFC 9562, section 5.7)."""
+    """Return a new UUID of version 7, whose order is the order of creation (RFC 9562, section 5.7)."""
     return uuid7()
 
 
 def now() -> datetime:
-    """Tell the time, aware and in UTC."""
+    """Return the current time, aware and in UTC."""
     return datetime.now(UTC)
 
 
@@ -53,7 +53,7 @@ class Item(Value):
 
 
 class Message(Value):
-    """What every message says of itself, before its typed payload.
+    """The envelope of every message, around its typed payload.
 
     `sequence` is the saga's version when the message was written: it orders one saga's messages across topics.
     """

@@ -1,7 +1,7 @@
 """What can be wrong with a message's bytes.
 
 ContractError
-├── Undecodable   not JSON, or no object
+├── Undecodable   not JSON, or not an object
 ├── UnknownType   an `event_type` that this version does not know
 └── Invalid       a known type whose fields break the contract
 """
@@ -14,7 +14,7 @@ class ContractError(Exception):
 
 
 class Undecodable(ContractError):
-    """The value is no JSON object in UTF-8."""
+    """The value is not a JSON object in UTF-8."""
 
 
 class UnknownType(ContractError):

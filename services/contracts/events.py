@@ -1,4 +1,4 @@
-"""Events: what happened to an order and to its saga, for whoever wants to know."""
+"""Events: what happened to an order and to its saga, for any service that wants to know."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class OrderTotal(Value):
 
 
 class Reason(Value):
-    """Why the story turned, as a short code such as `payment_declined`."""
+    """Why an order or its saga ended so, as a short code such as `payment_declined`."""
 
     reason: Identifier
 
 
 class Nothing(Value):
-    """A payload with nothing in it: the event's type says all."""
+    """An empty payload: the event's type says everything."""
 
 
 class OrderCreated(Message):
@@ -67,28 +67,28 @@ class SagaStarted(Message):
 
 
 class SagaCompleted(Message):
-    """A saga reached its good end."""
+    """A saga completed: the order is reserved and paid."""
 
     event_type: Literal["saga.completed"] = "saga.completed"
     payload: Nothing = Nothing()
 
 
 class SagaFailed(Message):
-    """A saga failed and everything it had done is compensated."""
+    """A saga failed, and everything it had done was compensated."""
 
     event_type: Literal["saga.failed"] = "saga.failed"
     payload: Reason
 
 
 class SagaCanceled(Message):
-    """A saga was canceled on request and everything it had done is compensated."""
+    """A saga was canceled on request, and everything it had done was compensated."""
 
     event_type: Literal["saga.canceled"] = "saga.canceled"
     payload: Reason
 
 
 class SagaRefunded(Message):
-    """A completed saga was taken back on request."""
+    """A completed saga was refunded on request."""
 
     event_type: Literal["saga.refunded"] = "saga.refunded"
     payload: Reason

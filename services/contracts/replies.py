@@ -37,7 +37,7 @@ class StockRejected(Message):
 
 
 class StockReleased(Message):
-    """Nothing is reserved any more, or ever will be for this saga."""
+    """Nothing is reserved for this saga any more, and nothing will be."""
 
     event_type: Literal["inventory.released"] = "inventory.released"
     payload: Answer
@@ -58,7 +58,7 @@ class PaymentDeclined(Message):
 
 
 class PaymentRefunded(Message):
-    """Nothing is charged any more, or ever will be for this saga."""
+    """Nothing is charged for this saga any more, and nothing will be."""
 
     event_type: Literal["payment.refunded"] = "payment.refunded"
     payload: Answer

@@ -31,10 +31,10 @@ READERS: dict[str, tuple[str, ...]] = {
 """The groups that read each topic."""
 
 EVENT_TOPICS = frozenset({ORDER_EVENTS, SAGA_EVENTS})
-"""Where an unknown type is skipped and counted; on the other topics it is a failure."""
+"""The topics on which an unknown type is skipped and counted; on the others it is a failure."""
 
 COMMAND_TOPICS = frozenset({INVENTORY_COMMANDS, PAYMENT_COMMANDS})
-"""Where each message is awaited an answer to."""
+"""The topics on which each message awaits a reply."""
 
 _COMMANDS_OF = {"inventory": INVENTORY_COMMANDS, "payment": PAYMENT_COMMANDS}
 _REPLIES = frozenset(
@@ -51,7 +51,7 @@ _REPLIES = frozenset(
 
 
 def topic_of(message: Message) -> str:
-    """Name the topic that a message belongs on."""
+    """Return the topic that a message belongs on."""
     if message.event_type in _REPLIES:
         return SAGA_REPLIES
     family = message.event_type.partition(".")[0]
@@ -61,10 +61,10 @@ def topic_of(message: Message) -> str:
 
 
 def retry_topic(group: str) -> str:
-    """Name the topic by which an operator re-drives messages to one group alone."""
+    """Return the topic by which an operator re-drives messages to one group alone."""
     return f"{group}.retry"
 
 
 def dead_letter_topic(group: str) -> str:
-    """Name the topic that holds what one group could not process."""
+    """Return the topic that holds what one group could not process."""
     return f"{group}.dlq"

@@ -28,13 +28,13 @@ class DelayedReservations:
         self._tracer = trace.get_tracer("sagatrace.inventory")
 
     def loop(self, interval_s: float) -> Loop:
-        """Make the loop that looks for due reservations every `interval_s` seconds."""
+        """Return the loop that looks for due reservations every `interval_s` seconds."""
         return Loop("delayed reservations", self.settle_next, interval_s=interval_s)
 
     async def settle_next(self) -> bool:
-        """Decide the reservation that is due first; False if none is.
+        """Decide the reservation that is due first; return False if none is.
 
-        The span continues the trace of the reserve, whose process span is long over, and the answer is its child.
+        The span continues the trace of the reserve, whose process span has long ended, and the reply is its child.
         """
         async with self._database.reading() as connection:
             if not await store.is_any_due(connection):

@@ -1,4 +1,4 @@
-"""Commands to the inventory: inbox, hold the reservation, act by the table, answer, in one transaction."""
+"""Commands to the inventory: inbox, locked reservation, action by the table and reply, in one transaction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from services.messaging.trace_context import capture, link_compensated
 
 
 class StockHandler:
-    """Takes the commands of `oms.inventory.commands`."""
+    """Handles the commands of `oms.inventory.commands`."""
 
     def __init__(self, database: Database, inbox: Inbox, outbox: Outbox, plan: FailurePlan) -> None:
         self._database = database
@@ -40,8 +40,8 @@ class StockHandler:
         """Carry out one command.
 
         Raises:
-            Fatal: the message is no command to the inventory.
-            Unavailable: the database is away.
+            Fatal: the message is not a command to the inventory.
+            Unavailable: the database can't be reached.
         """
         async with self._database.transaction(Write.STOCK) as connection:
             if not await self._inbox.first_delivery(connection, command.event_id):
@@ -52,7 +52,7 @@ class StockHandler:
                 case ReleaseStock():
                     await self._release(connection, command)
                 case _:
-                    raise Fatal(f"{command.event_type} is no command to the inventory")
+                    raise Fatal(f"{command.event_type} is not a command to the inventory")
 
     async def _reserve(self, connection: AsyncConnection, command: ReserveStock) -> None:
         held = await store.hold(connection, command, command.payload.step)
@@ -76,16 +76,16 @@ class StockHandler:
     async def _release(self, connection: AsyncConnection, command: ReleaseStock) -> None:
         held = await store.hold(connection, command, command.payload.step)
         link_compensated(held.trace_context)
-        act = ACTIONS[held.state, ReservationRequest.RELEASE]
-        if act is ReservationAction.GIVE_BACK:
+        action = ACTIONS[held.state, ReservationRequest.RELEASE]
+        if action is ReservationAction.GIVE_BACK:
             await store.give_back(connection, held)
-        if act is not ReservationAction.NOTHING:
+        if action is not ReservationAction.NOTHING:
             await store.save(connection, replace(held, state=ReservationState.RELEASED))
         await self._outbox.add(connection, topics.SAGA_REPLIES, released(command))
 
 
 async def settle(connection: AsyncConnection, outbox: Outbox, held: ReservationRow, plan: FailurePlan) -> None:
-    """Decide a held reservation by the stock, take what it gets, and answer."""
+    """Decide a locked reservation by the stock, take what it reserves, and reply."""
     available = await store.hold_stock(connection, held.quantities, plan)
     decision = decide(held.quantities, available)
     decided = replace(held, state=decision.state, reason=decision.reason)

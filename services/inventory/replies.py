@@ -1,4 +1,4 @@
-"""What the inventory answers: replies that name the command they answer."""
+"""The inventory's replies, each to the command that it names."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from services.inventory.store import ReservationRow
 
 
 def reserved_or_rejected(asked: ReservationRow) -> Message:
-    """Answer a reserve by the state of its reservation.
+    """Return the reply to a reserve, by the state of its reservation.
 
     Raises:
-        ValueError: the reservation awaits no answer.
+        ValueError: no command awaits a reply.
     """
     if asked.command_id is None or asked.sequence is None:
         raise ValueError(f"no command awaits an answer about the reservation of saga {asked.saga_id}")
@@ -27,7 +27,7 @@ def reserved_or_rejected(asked: ReservationRow) -> Message:
 
 
 def released(command: ReleaseStock) -> Message:
-    """Answer a release: there is nothing reserved any more, whatever there was."""
+    """Return the reply to a release: nothing is reserved any more, whatever was."""
     return StockReleased(
         saga_id=command.saga_id,
         order_id=command.order_id,

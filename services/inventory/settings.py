@@ -1,4 +1,4 @@
-"""What the inventory reads from its environment."""
+"""The settings of the inventory, read from its environment."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ class StockSettings(Settings):
     reservation_poll: Seconds = 0.5
 
     def plan(self) -> FailurePlan:
-        """Make the failure plan."""
+        """Return the failure plan."""
         return FailurePlan(quantity=self.stock_quantity, delay_s=self.reservation_delay)

@@ -1,7 +1,7 @@
 """The stock's rules, pure: what becomes of a reservation when a command arrives.
 
 A reservation is known by (saga_id, step), never by the command: a command is one attempt, and any number of attempts
-have one effect. So the table below has an entry for each state and each ask, and none of them is an error:
+have one effect. So the table below has an entry for each state and each request, and none of them is an error:
 
 - what was decided stays decided, and is answered again;
 - a release of what never happened is kept as a tombstone, which refuses every later reserve as `undone`: the reserve
@@ -32,19 +32,19 @@ class ReservationState(StrEnum):
 
 
 class ReservationRequest(StrEnum):
-    """What a command asks."""
+    """What a command asks for."""
 
     RESERVE = "reserve"
     RELEASE = "release"
 
 
 class ReservationAction(StrEnum):
-    """What is done for an ask before it is answered."""
+    """What is done for a request before the reply."""
 
     DECIDE = "decide"
     AWAIT = "await"
     GIVE_BACK = "give_back"
-    BURY = "bury"
+    LEAVE_TOMBSTONE = "leave_tombstone"
     NOTHING = "nothing"
 
 
@@ -54,8 +54,8 @@ ACTIONS: Mapping[tuple[ReservationState, ReservationRequest], ReservationAction]
     (ReservationState.RESERVED, ReservationRequest.RESERVE): ReservationAction.NOTHING,
     (ReservationState.REJECTED, ReservationRequest.RESERVE): ReservationAction.NOTHING,
     (ReservationState.RELEASED, ReservationRequest.RESERVE): ReservationAction.NOTHING,
-    (ReservationState.NEW, ReservationRequest.RELEASE): ReservationAction.BURY,
-    (ReservationState.PENDING, ReservationRequest.RELEASE): ReservationAction.BURY,
+    (ReservationState.NEW, ReservationRequest.RELEASE): ReservationAction.LEAVE_TOMBSTONE,
+    (ReservationState.PENDING, ReservationRequest.RELEASE): ReservationAction.LEAVE_TOMBSTONE,
     (ReservationState.RESERVED, ReservationRequest.RELEASE): ReservationAction.GIVE_BACK,
     (ReservationState.REJECTED, ReservationRequest.RELEASE): ReservationAction.NOTHING,
     (ReservationState.RELEASED, ReservationRequest.RELEASE): ReservationAction.NOTHING,
@@ -64,7 +64,7 @@ ACTIONS: Mapping[tuple[ReservationState, ReservationRequest], ReservationAction]
 
 @dataclass(frozen=True)
 class Decision:
-    """What a look at the stock says."""
+    """What the stock allows."""
 
     state: ReservationState
     reason: str | None = None
@@ -84,16 +84,16 @@ class FailurePlan:
     quantity: int = 1_000_000
 
     def delay_of(self, skus: Iterable[str]) -> float:
-        """Tell how long a reservation of these SKUs takes, in seconds."""
+        """Return how long a reservation of these SKUs takes, in seconds."""
         return self.delay_s if self.slow.intersection(skus) else 0.0
 
     def first_quantity(self, sku: str) -> int:
-        """Tell how much of a SKU there is before anybody takes any."""
+        """Return the quantity of a SKU before anybody takes any."""
         return 0 if sku in self.out_of_stock else self.quantity
 
 
 def wanted(items: Iterable[Item]) -> dict[str, int]:
-    """Add up the quantities of each SKU, in the order of the SKUs: the order in which their rows are locked."""
+    """Return the total quantity of each SKU, sorted by SKU: the order in which their rows are locked."""
     quantities: dict[str, int] = {}
     for item in items:
         quantities[item.sku] = quantities.get(item.sku, 0) + item.quantity
@@ -101,14 +101,14 @@ def wanted(items: Iterable[Item]) -> dict[str, int]:
 
 
 def decide(quantities: Mapping[str, int], available: Mapping[str, int]) -> Decision:
-    """Reserve all lines or none."""
+    """Return the decision: all lines are reserved, or none."""
     if all(available.get(sku, 0) >= quantity for sku, quantity in quantities.items()):
         return Decision(ReservationState.RESERVED)
     return Decision(ReservationState.REJECTED, OUT_OF_STOCK)
 
 
 def refusal(state: ReservationState, reason: str | None) -> str | None:
-    """Tell why a reserve is refused in this state; None if the stock is reserved."""
+    """Return why a reserve is refused in this state; None if the stock is reserved."""
     if state is ReservationState.RELEASED:
         return UNDONE
     return reason if state is ReservationState.REJECTED else None

@@ -1,4 +1,4 @@
-"""The inventory's SQL, named: each function takes the caller's connection and gives frozen values."""
+"""The inventory's SQL: each function takes the caller's connection and returns frozen values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.messaging.storage import database_now, database_time, hold_or_inse
 
 @dataclass(frozen=True)
 class ReservationRow:
-    """What is kept of a saga's reservation."""
+    """The row of a saga's reservation."""
 
     saga_id: str
     step: Step
@@ -49,7 +49,7 @@ class ReservationRow:
 
 
 async def hold(connection: AsyncConnection, command: Message, step: Step) -> ReservationRow:
-    """Lock a saga's reservation until the transaction ends; make a new one if there is none.
+    """Lock a saga's reservation until the transaction ends; insert a new one if there is none.
 
     Two first commands at the same time meet at the insert: one of them waits, and then finds what the other decided.
     """
@@ -67,7 +67,7 @@ async def hold(connection: AsyncConnection, command: Message, step: Step) -> Res
 
 
 async def save(connection: AsyncConnection, reservation: ReservationRow, *, due_in_s: float | None = None) -> None:
-    """Write a held reservation; it is due in `due_in_s` seconds, or at no time."""
+    """Write a locked reservation; it is due in `due_in_s` seconds, or never."""
     values = {
         "state": reservation.state,
         "reason": reservation.reason,
@@ -81,25 +81,25 @@ async def save(connection: AsyncConnection, reservation: ReservationRow, *, due_
 
 
 async def answer_later(connection: AsyncConnection, reservation: ReservationRow) -> None:
-    """Let a pending reservation answer another command; when it is due does not change."""
+    """Make a pending reservation answer another command; its due time stays."""
     values = {"command_id": reservation.command_id, "sequence": reservation.sequence}
     await connection.execute(_ANSWER_LATER, values | _key(reservation))
 
 
 async def is_any_due(connection: AsyncConnection) -> bool:
-    """Tell whether the clock has passed any pending reservation."""
+    """Return whether any pending reservation is due."""
     return (await connection.execute(_due().limit(1))).first() is not None
 
 
 async def hold_due(connection: AsyncConnection) -> ReservationRow | None:
-    """Lock the pending reservation that is due first, passing over those that somebody else holds."""
+    """Lock the pending reservation that is due first, skipping those that are locked elsewhere."""
     query = _due().order_by(reservations.c.due_at).limit(1).with_for_update(skip_locked=True)
     row = (await connection.execute(query)).one_or_none()
     return ReservationRow.of(row) if row is not None else None
 
 
 async def hold_stock(connection: AsyncConnection, skus: Mapping[str, int], plan: FailurePlan) -> dict[str, int]:
-    """Lock the stock of these SKUs, in their order, and tell how much there is; a SKU's first use puts it there."""
+    """Lock the stock of these SKUs, in their order, and return their quantities; a SKU's first use adds its stock."""
     asked = {"skus": [[sku] for sku in skus]}
     held = {row.sku: row.quantity for row in await connection.execute(_HOLD_STOCK, asked)}
     if skus.keys() <= held.keys():
@@ -120,7 +120,7 @@ async def give_back(connection: AsyncConnection, reservation: ReservationRow) ->
 
 
 async def prune(connection: AsyncConnection, retention_s: float) -> int:
-    """Delete tombstones and refusals older than `retention_s` seconds, which no command can ask for again."""
+    """Delete tombstones and refusals older than `retention_s` seconds, which no command can reach any more."""
     over = reservations.c.state.in_([ReservationState.REJECTED, ReservationState.RELEASED])
     old = over & (reservations.c.updated_at < database_time(-retention_s))
     return (await connection.execute(delete(reservations).where(old))).rowcount
@@ -143,12 +143,12 @@ def _key(reservation: ReservationRow) -> dict[str, str]:
 
 
 def _due() -> Select[Any]:
-    # A literal, not a parameter: SQLite must see that the partial index covers the question.
+    # A literal, not a parameter: SQLite must see that the partial index covers the query.
     pending = reservations.c.state == literal_column(f"'{ReservationState.PENDING}'")
     return select(reservations).where(pending, reservations.c.due_at <= database_now())
 
 
-# Built once: to build a statement costs more than to execute it.
+# Built once: building a statement costs more than executing it.
 _IS = and_(reservations.c.saga_id == bindparam("of_saga"), reservations.c.step == bindparam("of_step"))
 _ANSWER_LATER = update(reservations).where(_IS).values(updated_at=database_now())
 _SAVE = _ANSWER_LATER.values(due_at=None)

@@ -24,7 +24,7 @@ outbox = outbox_table(metadata)
 inbox = inbox_table(metadata)
 dead_letters, dead_letter_actions, breakers = ladder_tables(metadata)
 
-#: What is on the shelf. The check is the last guard: the code never asks for more than there is.
+#: The quantity of each SKU. The check is the last guard: the code never takes more than there is.
 stock = Table(
     "stock",
     metadata,
@@ -43,7 +43,7 @@ reservations = Table(
     Column("state", String(16), nullable=False),
     Column("reason", String(64)),
     Column("quantities", Document, nullable=False),
-    #: The command that is still to be answered, and the saga's version in it, while the reservation is pending.
+    #: The command that awaits its reply, and the saga's version in it, while the reservation is pending.
     Column("command_id", Uuid),
     Column("sequence", Integer),
     Column("due_at", UtcDateTime),

@@ -1,4 +1,4 @@
-"""Order events become notices: inbox and notice in one transaction."""
+"""Order events become notices to customers: inbox and notice in one transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.notification.sender import Sender
 
 
 class NotificationHandler:
-    """Takes the events of `oms.order.events`."""
+    """Handles the events of `oms.order.events`."""
 
     def __init__(self, database: Database, inbox: Inbox, sender: Sender) -> None:
         self._database = database
@@ -21,7 +21,7 @@ class NotificationHandler:
         """Tell the customer of one event, once.
 
         Raises:
-            Unavailable: the database is away.
+            Unavailable: the database can't be reached.
         """
         async with self._database.transaction(Write.NOTIFICATION) as connection:
             if not await self._inbox.first_delivery(connection, event.event_id):

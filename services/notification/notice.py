@@ -1,4 +1,4 @@
-"""What is told to a customer, pure: one notice for each order event."""
+"""The notices that customers get, pure: one for each order event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEMPLATES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Notice:
-    """A notification before it is sent: which template, about which order."""
+    """A notice before it is sent: which template, about which order."""
 
     event_id: UUID
     order_id: str
@@ -27,7 +27,7 @@ class Notice:
 
 
 def notice_for(event: Message) -> Notice | None:
-    """Write the notice about an event; None if customers are not told of its kind."""
+    """Return the notice for an event; None if customers are not told about its type."""
     template = TEMPLATES.get(event.event_type)
     if template is None:
         return None

@@ -1,4 +1,4 @@
-"""The way out to customers: a seam of one method, and the recorder that stands for a mail service."""
+"""How notices reach customers: an interface of one method, and a recorder in place of a mail service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Sender(Protocol):
     """Sends notices."""
 
     async def send(self, connection: AsyncConnection, notice: Notice) -> None:
-        """Send a notice, in the transaction that says so: a sender with a queue puts it there."""
+        """Send a notice in the caller's transaction: a sender with a queue puts it there."""
 
 
 class RecordingSender:

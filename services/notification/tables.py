@@ -1,4 +1,4 @@
-"""The notification service's tables: what it sent, beside its inbox. It answers nobody, so it has no outbox."""
+"""The notification service's tables: sent notices, beside its inbox. It sends no messages, so it has no outbox."""
 
 from __future__ import annotations
 

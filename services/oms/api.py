@@ -1,4 +1,4 @@
-"""The order API: validate, call, answer."""
+"""The order API: it validates requests, calls `Orders` and returns the response."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BAD_BODY = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 OrderId = Annotated[Identifier, InPath(description="The order's id")]
 IdempotencyKey = Annotated[
     str | None,
-    Header(alias="Idempotency-Key", min_length=1, max_length=255, description="The same key gets the first answer"),
+    Header(alias="Idempotency-Key", min_length=1, max_length=255, description="A repeated key gets the first answer"),
 ]
 
 
@@ -39,31 +39,31 @@ class PlaceOrder(Value):
     """What a customer orders, and the token of the payment method."""
 
     customer_id: Identifier
-    # The order's own rule refuses other numbers; this is for the reader of the document.
+    # `total_of` holds these limits; here they are only documented.
     items: Annotated[tuple[Item, ...], Field(json_schema_extra={"minItems": 1, "maxItems": MAX_LINES})]
     payment_method: Identifier
 
 
 class ListSagas(Value):
-    """Which sagas to list; a parameter that is not among these is refused, and not taken for "all"."""
+    """Which sagas to list; an unknown parameter is refused rather than ignored."""
 
     status: Status | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
 def create_app(orders: Orders, readiness: Readiness, token: SecretStr | None = None) -> ASGIApp:
-    """Build the API over an order orders.
+    """Build the API.
 
     The caller's `traceparent` is continued and its `baggage` is dropped: what a stranger sends must not travel on.
 
     Args:
-        orders: Who does what is asked.
-        readiness: What `/readyz` tells.
-        token: The bearer token that every request needs, but those for the health.
+        orders: Carries out the requests.
+        readiness: The state that `/readyz` reports.
+        token: The bearer token that every request needs, except health checks.
     """
     app = FastAPI(
         title="Sagatrace order API",
-        # Documents the token; `with_token` asks for it, where there is one.
+        # Only documents the token; `with_token` checks it.
         dependencies=[Security(HTTPBearer(auto_error=False, description="SAGATRACE_API_TOKEN, where it is set"))],
         max_body_size=MAX_BODY_BYTES,
         telemetry={"operation_spans": False, "exclude": lambda scope: scope["path"] in HEALTH},
@@ -78,7 +78,7 @@ def create_app(orders: Orders, readiness: Readiness, token: SecretStr | None = N
 def _add_orders(app: FastAPI, orders: Orders) -> None:
     @app.post("/orders", status_code=HTTPStatus.ACCEPTED, responses=problems.documented(*_BAD_BODY))
     async def place_order(order: PlaceOrder, response: Response, idempotency_key: IdempotencyKey = None) -> Placed:
-        """Accept an order; its saga goes on behind this answer."""
+        """Accept an order; its saga goes on after the response."""
         placed = await orders.place(
             customer_id=order.customer_id,
             items=order.items,
@@ -90,7 +90,7 @@ def _add_orders(app: FastAPI, orders: Orders) -> None:
 
     @app.get("/orders/{order_id}", responses=problems.documented(_UNKNOWN))
     async def get_order(order_id: OrderId) -> OrderView:
-        """Tell where an order and its saga are."""
+        """Return where an order and its saga stand."""
         return await orders.order(order_id)
 
     asked = problems.documented(_UNKNOWN, HTTPStatus.CONFLICT)
@@ -102,31 +102,31 @@ def _add_orders(app: FastAPI, orders: Orders) -> None:
 
     @app.post("/orders/{order_id}/refund", status_code=HTTPStatus.ACCEPTED, responses=asked)
     async def refund_order(order_id: OrderId) -> Placed:
-        """Take a completed order back; a repeated request gets the first answer."""
+        """Refund a completed order; a repeated request gets the first answer."""
         return await orders.refund(order_id)
 
 
 def _add_sagas(app: FastAPI, orders: Orders) -> None:
     @app.get("/sagas", responses=problems.documented())
     async def list_sagas(listed: Annotated[ListSagas, Query()]) -> list[SagaView]:
-        """List sagas, the one that has not moved for longest first."""
+        """Return sagas, longest idle first."""
         return await orders.sagas(SagaFilter(statuses=(listed.status,) if listed.status else ()), listed.limit)
 
     @app.get("/sagas/{saga_id}", responses=problems.documented(_UNKNOWN))
     async def get_saga(saga_id: Annotated[Identifier, InPath(description="The saga's id")]) -> SagaHistoryView:
-        """Show one saga with its whole history."""
+        """Return one saga with its whole history."""
         return await orders.saga(saga_id)
 
 
 def _add_health(app: FastAPI, readiness: Readiness) -> None:
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
-        """Answer as long as the process does: a dead loop ends the process."""
+        """Return 200 while the process lives: a loop that dies ends the process."""
         return {"status": "alive"}
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> JSONResponse:
-        """Answer 200 when every part works, or 503 and which does not."""
+        """Return 200 when every part works, else 503 and the parts that do not."""
         reasons = readiness.reasons()
         body = {"status": "unready", "reasons": reasons} if reasons else {"status": "ready"}
         return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK)

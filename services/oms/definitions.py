@@ -1,4 +1,4 @@
-"""The check at the start that every saga in the store can go on: a missing definition would strand its sagas."""
+"""The check at startup that every saga in the store can go on: without its definition a saga would be stranded."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _MAX_NAMED = 20
 
 
 async def check_definitions(database: Database) -> None:
-    """Look for sagas that this program has no definition for.
+    """Check that this program has the definition of every saga that can still move.
 
     Raises:
-        ConfigurationError: there are some; the text names them, the one that has not moved for longest first.
-        Unavailable: the database is away.
+        ConfigurationError: it lacks one; the text names the sagas, longest idle first.
+        Unavailable: the database can't be reached.
     """
     async with database.reading() as connection:
         found = await store.without_definition(connection, _MAX_NAMED + 1)

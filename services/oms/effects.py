@@ -1,4 +1,4 @@
-"""From an effect of the saga's table to the message that carries it."""
+"""The message of each effect in the saga's table."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from services.oms.saga import COMMANDS, Effect
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the messages of one move say: the saga's ids, its order, and the move itself.
+    """The data for the messages of one move: the saga's ids, its order, and the move itself.
 
-    `command_id` is the id of the command that this move sends, if it sends one; it is that message's `event_id` too.
+    `command_id` is the id of the command that this move sends, if any; it is also that message's `event_id`.
     """
 
     saga_id: str
@@ -88,10 +88,10 @@ _MESSAGES: dict[Effect, tuple[type[Message], Callable[[Facts], Value]]] = {
 
 
 def message_for(effect: Effect, facts: Facts) -> Message:
-    """Write the message of one effect.
+    """Return the message of one effect.
 
     Raises:
-        KeyError: the effect is not a message.
+        KeyError: the effect sends no message.
     """
     model, payload_of = _MESSAGES[effect]
     return model.model_validate(

@@ -22,10 +22,10 @@ UNKNOWN_SAGA = "unknown_saga"
 
 
 class ReplyHandler:
-    """Takes the participants' answers.
+    """Applies the participants' replies to their sagas.
 
-    An answer counts only if it names the command that its saga awaits. A duplicate, a late one, and one to another
-    attempt are recorded and ignored, and counted by what they were.
+    A reply counts only if it names the command that its saga awaits. A late reply, and one to another attempt, is
+    recorded and ignored; a duplicate is ignored. All are counted by verdict.
     """
 
     def __init__(self, database: Database, inbox: Inbox, transitions: Transitions) -> None:
@@ -47,7 +47,7 @@ class ReplyHandler:
 
     async def _apply(self, connection: AsyncConnection, reply: Message) -> str:
         if not await self._inbox.first_delivery(connection, reply.event_id):
-            await self._show_again(connection, reply)
+            await self._write_span_again(connection, reply)
             return DUPLICATE
         held = await store.hold_saga(connection, reply.saga_id)
         if held is None:
@@ -69,8 +69,8 @@ class ReplyHandler:
             return ILLEGAL
         return APPLIED
 
-    async def _show_again(self, connection: AsyncConnection, reply: Message) -> None:
-        """Show the life that this answer ended, if it ended one: whoever applied it may have died before it did."""
+    async def _write_span_again(self, connection: AsyncConnection, reply: Message) -> None:
+        """Write the span of the end that this reply led to, if any: the process that applied it may have died."""
         ended = await store.read_end(connection, reply.saga_id, Input(reply.event_type))
         if ended is not None:
             summary.write_span(ended)

@@ -1,7 +1,7 @@
 """The orchestrator's metrics: what its sagas do, how long they take, and which are open.
 
-The counts of open sagas come from the store, so every instance of the service tells the same; a query takes the
-largest. All other metrics are each instance's own, and are added up.
+The counts of open sagas come from the store, so every instance reports the same, and a query takes the largest.
+All other metrics are each instance's own and are summed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SCOPE = "sagatrace.oms"
 
 
 class SagaMetrics:
-    """Counts moves, and measures lives."""
+    """Counts moves, and measures how long sagas take."""
 
     def __init__(self) -> None:
         meter = metrics.get_meter(_SCOPE)
@@ -32,7 +32,7 @@ class SagaMetrics:
         self._duration = meter.create_histogram(
             semconv.SAGA_DURATION,
             unit=semconv.SECONDS,
-            description="Time from a saga's begin, or its refund's, to its end, by outcome",
+            description="Time from the start of a saga, or of its refund, to its end, by outcome",
             explicit_bucket_boundaries_advisory=semconv.SAGA_BUCKETS,
         )
 
@@ -41,16 +41,16 @@ class SagaMetrics:
         self._moves.add(1, {semconv.SAGA_STATE_FROM: before, semconv.SAGA_STATE_TO: after})
 
     def record_end(self, saga: Saga, span: Span) -> None:
-        """Measure a life that has ended; the exemplar is the span that shows it."""
+        """Record how long a saga, or its refund, took; the exemplar is the span that shows it."""
         seconds = (saga.updated_at - saga.phase_began_at).total_seconds()
         context = trace.set_span_in_context(span)
         self._duration.record(max(0.0, seconds), {semconv.SAGA_OUTCOME: saga.status}, context)
 
 
 def open_saga_gauges(database: Database, *, interval_s: float = 5.0) -> Loop:
-    """Make the loop that counts the open sagas, and finds the age of the oldest, every `interval_s` seconds.
+    """Return the loop that counts the open sagas, and finds the age of the oldest, every `interval_s` seconds.
 
-    The count reads every open saga. With very many of them it is made less often: it may take a hundredth of the time.
+    The count reads every open saga. With very many of them it runs less often: it may take a hundredth of the time.
     """
     meter = metrics.get_meter(_SCOPE)
     count = meter.create_gauge(semconv.SAGAS_OPEN, unit=semconv.SAGAS, description="Sagas that have not ended")
@@ -69,7 +69,7 @@ def open_saga_gauges(database: Database, *, interval_s: float = 5.0) -> Loop:
 
 
 def _where_open() -> set[tuple[SagaState, Status]]:
-    """List where an open saga can be: a gauge that is not set again keeps its last value, so each is set each time."""
+    """Return every state and status of an open saga: a gauge keeps its last value, so each is set every time."""
     return {
         (state, status_of(definition, state, needs_attention=asks))
         for definition in DEFINITIONS

@@ -1,4 +1,4 @@
-"""What a request passes before the API sees it: its baggage stays outside, and so does who has not got the token."""
+"""What a request passes before the API sees it: its baggage is dropped, and its token is checked."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.oms import problems
 
 HEALTH = frozenset({"/healthz", "/readyz"})
-"""The paths that a supervisor asks, which has no token."""
+"""The paths for a supervisor, which has no token."""
 
 
 def without_baggage(app: ASGIApp) -> ASGIApp:
-    """Wrap an application so that a request's `baggage` header is gone before anything reads it."""
+    """Wrap an application so that a request's `baggage` header is dropped before anything reads it."""
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
         if "headers" in scope:
@@ -28,9 +28,9 @@ def without_baggage(app: ASGIApp) -> ASGIApp:
 
 
 def with_token(app: ASGIApp, token: SecretStr) -> ASGIApp:
-    """Wrap an application so that only who sends the bearer token gets in (RFC 6750, sections 2.1 and 3).
+    """Wrap an application so that only requests with the bearer token reach it (RFC 6750, sections 2.1 and 3).
 
-    What is refused leaves no span: a stranger writes nothing into anybody's trace.
+    A refused request leaves no span: a stranger writes nothing into anybody's trace.
     """
     expected = token.get_secret_value().encode()
 
@@ -46,12 +46,12 @@ def with_token(app: ASGIApp, token: SecretStr) -> ASGIApp:
 
 
 def _given(scope: Scope) -> bytes:
-    """Read the token of a request; empty if there is none, or several."""
+    """Return the token of a request; empty if there is none, or several."""
     values = Headers(scope=scope).getlist("authorization")
     scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
     return token.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
 
 
 def _is_right(given: bytes, expected: bytes) -> bool:
-    """Compare in a time that tells nothing of where they differ."""
+    """Compare in constant time, which does not reveal where they differ."""
     return hmac.compare_digest(given, expected)

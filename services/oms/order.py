@@ -20,7 +20,7 @@ _FROM_SAGA = {
 
 
 class OrderError(ValueError):
-    """An order breaks a rule; `field` names the part of the request that does."""
+    """An order breaks a rule; `field` names the part of the request that breaks it."""
 
     def __init__(self, field: str, rule: str) -> None:
         """Name the field and the rule, never the value."""
@@ -30,10 +30,10 @@ class OrderError(ValueError):
 
 
 def total_of(items: Sequence[Item]) -> Money:
-    """Add up an order's lines, in integer minor units.
+    """Return the total of an order's lines, in integer minor units.
 
     Raises:
-        OrderError: there are no lines, too many, or they mix currencies or exceed what `Money` holds.
+        OrderError: there are no lines or too many, they mix currencies, or the total exceeds what `Money` holds.
     """
     if not 1 <= len(items) <= MAX_LINES:
         raise OrderError("items", f"an order has 1 to {MAX_LINES} lines")
@@ -48,8 +48,8 @@ def total_of(items: Sequence[Item]) -> Money:
 
 
 def status_of(state: SagaState) -> str:
-    """Tell an order's status from its saga's state: pending, confirmed, canceled or refunded.
+    """Return an order's status by its saga's state: pending, confirmed, canceled or refunded.
 
-    While the saga is under way the order is pending, which is the semantic lock on it.
+    While the saga is under way the order is pending: this is its semantic lock.
     """
     return _FROM_SAGA.get(state, "pending")

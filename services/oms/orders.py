@@ -1,4 +1,4 @@
-"""The order desk: what can be asked of an order, each request one transaction."""
+"""What can be asked of an order; each request is one transaction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tracing import semconv
 
 
 class Orders:
-    """Takes orders, cancellations and refunds, and tells how they stand."""
+    """Accepts orders, cancellations and refunds, and shows how they stand."""
 
     def __init__(self, database: Database, transitions: Transitions) -> None:
         self._database = database
@@ -58,24 +58,24 @@ class Orders:
             )
             earlier = await _earlier(connection, idempotency_key, order)
             if earlier is not None:
-                with _about(earlier):
+                with _bind_ids(earlier):
                     return _placed(earlier)
             held = new_saga(order, capture(), await store.insert_order(connection, order))
-            with _about(held.saga):
+            with _bind_ids(held.saga):
                 await self._transitions.move(connection, held, Input.START)
         return _placed(held.saga)
 
     async def cancel(self, order_id: str, *, actor: str | None = None) -> Placed:
-        """Turn an order back before it is paid; `actor` is the operator who asks, if one does.
+        """Cancel an order before it is paid; `actor` is the operator who asked, if any.
 
         Raises:
             NotFound: there is no such order.
-            Conflict: the charge's answer was applied, or the saga is ending for another reason.
+            Conflict: the charge's reply has been applied, or the saga is ending for another reason.
         """
         return await self._request(order_id, Input.CANCEL, actor)
 
     async def refund(self, order_id: str) -> Placed:
-        """Turn a completed order back.
+        """Refund a completed order.
 
         Raises:
             NotFound: there is no such order.
@@ -84,16 +84,16 @@ class Orders:
         return await self._request(order_id, Input.REFUND)
 
     async def retry(self, order_id: str, *, actor: str | None = None) -> Placed:
-        """Take a saga on that asks for attention: its command is sent once more, and its attempts begin anew.
+        """Retry a saga that needs attention: send its command once more, and count its attempts from 1 again.
 
         Raises:
             NotFound: there is no such order.
-            Conflict: the saga does not ask for attention, so it needs no help.
+            Conflict: the saga does not need attention.
         """
         return await self._request(order_id, Input.RETRY, actor)
 
     async def order(self, order_id: str) -> OrderView:
-        """Tell how an order stands.
+        """Return how an order stands.
 
         Raises:
             NotFound: there is no such order.
@@ -102,7 +102,7 @@ class Orders:
             saga = await store.read_saga_of(connection, order_id)
         if saga is None:
             raise NotFound("order")
-        with _about(saga):
+        with _bind_ids(saga):
             return OrderView(
                 **dict(_placed(saga)),
                 status=saga.status,
@@ -113,12 +113,12 @@ class Orders:
             )
 
     async def sagas(self, wanted: SagaFilter, limit: int) -> list[SagaView]:
-        """List sagas, the one that has not moved for longest first."""
+        """Return sagas, longest idle first."""
         async with self._database.reading() as connection:
             return [_view(saga) for saga in await store.list_sagas(connection, wanted, limit)]
 
     async def saga(self, saga_id: str) -> SagaHistoryView:
-        """Show a saga and its history.
+        """Return a saga and its history.
 
         Raises:
             NotFound: there is no such saga.
@@ -128,7 +128,7 @@ class Orders:
             if saga is None:
                 raise NotFound("saga")
             entries = await store.read_history(connection, saga_id)
-        with _about(saga):
+        with _bind_ids(saga):
             history = tuple(HistoryEntry.model_validate(entry) for entry in entries)
             return SagaHistoryView(**dict(_view(saga)), history=history)
 
@@ -138,17 +138,17 @@ class Orders:
             if held is None:
                 raise NotFound("order")
             saga = held.saga
-            with _about(saga):
+            with _bind_ids(saga):
                 if saga.requested is request:
                     return _placed(saga)
                 _check(saga, request)
-                with _in_the_sagas_trace(saga, request):
+                with _in_saga_trace(saga, request):
                     await self._transitions.move(connection, held, request, actor=actor)
         return _placed(saga)
 
 
 async def _earlier(connection: AsyncConnection, key: str | None, order: Order) -> Saga | None:
-    """Give the saga of the order that an idempotency key stands for already; take the key if it is free."""
+    """Return the saga of the order that already has this idempotency key; claim the key if it is free."""
     if key is None:
         return None
     fingerprint = _fingerprint(order)
@@ -162,7 +162,7 @@ async def _earlier(connection: AsyncConnection, key: str | None, order: Order) -
 
 
 def _fingerprint(order: Order) -> str:
-    """Sum up what was asked for, so that the same key with another order is noticed."""
+    """Return a digest of what was ordered, so that the same key with another order is noticed."""
     parts = [order.customer_id, order.payment_method, *(item.model_dump_json() for item in order.items)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -177,21 +177,21 @@ def _check(saga: Saga, request: Input) -> None:
 
 
 @contextmanager
-def _in_the_sagas_trace(saga: Saga, request: Input) -> Iterator[None]:
+def _in_saga_trace(saga: Saga, request: Input) -> Iterator[None]:
     """Continue the saga's trace with a span that links to the request, which keeps a trace of its own."""
     asking = trace.get_current_span().get_span_context()
     links = [Link(asking)] if asking.is_valid else []
     tracer = trace.get_tracer(__name__)
     with (
         tracing.use_context(restore(saga.trace_context)),
-        _about(saga),
+        _bind_ids(saga),
         tracer.start_as_current_span(f"request {request}", links=links),
     ):
         yield
 
 
-def _about(saga: Saga) -> AbstractContextManager[object]:
-    """Put the saga's ids on the current span and on all that start under it."""
+def _bind_ids(saga: Saga) -> AbstractContextManager[object]:
+    """Put the saga's ids on the current span and on every span that starts under it."""
     return tracing.bind(**{semconv.SAGA_ID: saga.saga_id, semconv.ORDER_ID: saga.order_id})
 
 

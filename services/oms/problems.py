@@ -17,12 +17,12 @@ from services.oms.saga import MissingDefinition
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
-# An unknown field is named by the caller.
+# The caller chooses the name of an unknown field.
 _PATH_LENGTH = 100
 
 
 class Problem(Exception):
-    """A request that can't be answered as it was meant; `status` is the HTTP status code."""
+    """A request that can't be carried out; `status` is the HTTP status code."""
 
     def __init__(self, status: HTTPStatus, detail: str, *, field: str | None = None) -> None:
         """Say what is wrong, and with which field."""
@@ -41,10 +41,10 @@ class NotFound(Problem):
 
 
 class Conflict(Problem):
-    """The order is past the point at which this can be asked of it."""
+    """The order is in a state that does not allow the request."""
 
     def __init__(self, detail: str) -> None:
-        """Say where the order is."""
+        """Say which state the order is in."""
         super().__init__(HTTPStatus.CONFLICT, detail)
 
 
@@ -67,19 +67,19 @@ _SCHEMA: dict[str, Any] = {
         },
     },
 }
-"""What every problem looks like, as JSON schema."""
+"""The JSON schema of every problem."""
 
 _EVERYWHERE = (HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """Describe for the OpenAPI document the problems that an operation may answer with, and those that all may."""
+    """Return the OpenAPI responses for an operation's problems: its own, and those that all operations have."""
     content = {MEDIA_TYPE: {"schema": _SCHEMA}}
     return {int(status): {"description": status.phrase, "content": content} for status in (*_EVERYWHERE, *statuses)}
 
 
 def install(app: FastAPI) -> None:
-    """Make the application answer every error as a problem."""
+    """Make the application return every error as a problem."""
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(OrderError, _order_error)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -91,7 +91,7 @@ def install(app: FastAPI) -> None:
 def response(
     status: int, detail: str, errors: Sequence[Any] = (), headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    """Write one problem."""
+    """Return the response for one problem."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -117,7 +117,7 @@ async def _order_error(_: Request, error: Exception) -> JSONResponse:
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for it alone
     if any(detail["type"] == "json_invalid" for detail in error.errors()):
-        return response(HTTPStatus.BAD_REQUEST, "the body is no JSON")
+        return response(HTTPStatus.BAD_REQUEST, "the body is not JSON")
     errors = [{"field": _path(detail["loc"]), "rule": detail["type"]} for detail in error.errors()]
     return response(HTTPStatus.UNPROCESSABLE_ENTITY, "the request breaks the API's rules", errors)
 
@@ -128,18 +128,18 @@ async def _http_exception(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _unavailable(_: Request, __: Exception) -> JSONResponse:
-    detail = "the order database is not reachable; nothing was accepted, ask again"
+    detail = "the order database is not reachable; nothing was accepted, try again"
     headers = {"retry-after": str(RETRY_AFTER_S)}
     return response(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
 async def _missing_definition(_: Request, __: Exception) -> JSONResponse:
-    detail = "another version of this service moves this order; nothing was changed, ask again"
+    detail = "another version of this service handles this order; nothing was changed, try again"
     headers = {"retry-after": str(RETRY_AFTER_S)}
     return response(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
 def _path(location: Sequence[Any]) -> str:
-    """Name a field as a user would write it: `items.0.quantity`, without the leading `body`."""
+    """Return a field's path as a user would write it: `items.0.quantity`, without the leading `body`."""
     parts = location[1:] if location and location[0] in {"body", "query", "path", "header"} else location
     return ".".join(str(part) for part in parts)[:_PATH_LENGTH] or "body"

@@ -15,12 +15,12 @@ REASONS = {
     Input.REFUND: "refunded_by_request",
     Input.GAVE_UP: "no_answer",
 }
-"""Why a saga turned back, where no participant's answer says it."""
+"""Why a saga turned back, where no participant's reply gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class SagaFilter:
-    """Which sagas: of any of these statuses and states (all if there are none), that have not moved for `idle_s`."""
+    """Which sagas: of any of these statuses and states (all if empty), idle for at least `idle_s` seconds."""
 
     statuses: tuple[Status, ...] = ()
     states: tuple[SagaState, ...] = ()
@@ -42,10 +42,9 @@ class Order:
 class Saga:
     """A saga's row.
 
-    `command_id` is the attempt whose answer is awaited; `deadline` runs only from the broker's acknowledgement of that
-    command. `requested` is the one cancel or refund that was accepted. `phase_began_at` is when the life began that the
-    next summary span shows: the order's, or a later refund's. `trace_context` is where a span without a live parent
-    goes on.
+    `command_id` names the attempt whose reply is awaited; `deadline` is set when the broker has acknowledged that
+    command. `requested` is the cancel or refund that was accepted. `phase_began_at` is where the next summary span
+    starts: with the order, or with a later refund. `trace_context` is the parent of spans that have no live one.
     """
 
     saga_id: str
@@ -67,18 +66,17 @@ class Saga:
 
     @property
     def status(self) -> Status:
-        """The saga's state in one word."""
+        """The saga's state, summed up for people."""
         return status_of(self.definition, self.state, needs_attention=self.needs_attention)
 
     def awaits(self, command_id: UUID) -> bool:
-        """Tell whether an answer to this command is the one that is awaited."""
+        """Return whether the saga awaits a reply to this command."""
         return self.command_id == command_id
 
     def moved(self, by: Input, move: Move, *, reason: str | None, at: datetime) -> Saga:
-        """Give the row as it is after a move.
+        """Return the row as it is after a move.
 
-        A command gets an id of its own for every attempt. Asking for attention keeps the id, so that a late answer
-        still counts.
+        Every attempt's command gets a new id. Asking for attention keeps the id, so that a late reply still counts.
         """
         commands = COMMANDS.intersection(move.effects)
         again = bool(commands) and by is Input.TIMED_OUT
@@ -101,7 +99,7 @@ class Saga:
 
 @dataclass(frozen=True, slots=True)
 class LockedSaga:
-    """A saga whose row the caller's transaction holds or will insert, its order, and the time by the database."""
+    """A saga whose row the caller's transaction has locked or will insert, its order, and the database's time."""
 
     saga: Saga
     order: Order
@@ -109,7 +107,7 @@ class LockedSaga:
 
 
 def new_saga(order: Order, trace_context: dict[str, str], at: datetime) -> LockedSaga:
-    """Make a saga that has not begun, pinned to the newest definition; its first move writes its row."""
+    """Return a saga that has not begun, pinned to the newest definition; its first move writes its row."""
     saga = Saga(
         saga_id=str(new_id()),
         order_id=order.order_id,
@@ -132,7 +130,7 @@ def new_saga(order: Order, trace_context: dict[str, str], at: datetime) -> Locke
 
 
 def facts_of(saga: Saga, order: Order) -> Facts:
-    """Collect what the messages of a saga's latest move say."""
+    """Return the data for the messages of a saga's latest move."""
     return Facts(
         saga_id=saga.saga_id,
         order_id=order.order_id,

@@ -10,7 +10,7 @@ Rules:
   (`_way_back` builds it three times), and each reason has its own end, so that a state tells where a saga is going.
 - A definite no (rejected, declined) means that the step left nothing behind, so it is not undone. No answer in time
   means "maybe done", and so does a command that became a dead letter: the step is undone too, which a participant
-  accepts also for what never happened.
+  also accepts for what never happened.
 - The way back never gives up for good. When its attempts are spent it asks for attention and stays where it is; an
   operator's retry, or the late answer, takes it on.
 - An input that has no row is illegal: `step` raises and nothing changes.
@@ -85,7 +85,7 @@ COMMANDS = frozenset({Effect.RESERVE, Effect.RELEASE, Effect.CHARGE, Effect.PAY_
 
 
 class Status(StrEnum):
-    """What an operator or a customer wants to know of a saga."""
+    """What an operator or a customer wants to know about a saga."""
 
     RUNNING = "running"
     COMPENSATING = "compensating"
@@ -114,7 +114,7 @@ class IllegalMove(Exception):
 
 
 class MissingDefinition(Exception):
-    """A saga is pinned to a definition that this program does not have: a newer or an older one knows it."""
+    """A saga is pinned to a definition that this program does not have: a newer or older version has it."""
 
     def __init__(self, definition: int) -> None:
         """Name the definition."""
@@ -186,7 +186,7 @@ ENDS = {
 
 
 def step(definition: int, state: SagaState, moved_by: Input) -> Move:
-    """Look up the move of a saga, by the definition that it is pinned to.
+    """Return the move of a saga, by the definition that it is pinned to.
 
     Raises:
         IllegalMove: the table has no such row; the saga stays as it is.
@@ -201,24 +201,24 @@ def step(definition: int, state: SagaState, moved_by: Input) -> Move:
 
 
 def is_back(definition: int, state: SagaState) -> bool:
-    """Tell whether a saga in this state is on its way back, by its definition; not, as far as a missing one tells."""
+    """Return whether a saga in this state is on its way back, by its definition; False if that is missing."""
     return (state, Input.RETRY) in DEFINITIONS.get(definition, {})
 
 
 def newest() -> int:
-    """Tell the definition that a new saga is pinned to."""
+    """Return the definition that a new saga is pinned to."""
     return max(DEFINITIONS)
 
 
 def status_of(definition: int, state: SagaState, *, needs_attention: bool) -> Status:
-    """Sum a state up for people."""
+    """Return a state summed up for people."""
     if needs_attention:
         return Status.NEEDS_ATTENTION
     return ENDS.get(state) or (Status.COMPENSATING if is_back(definition, state) else Status.RUNNING)
 
 
 def diagram(definition: int) -> str:
-    """Draw a definition as a Mermaid state diagram, without the rows that stay where they are."""
+    """Return a definition as a Mermaid state diagram, without the rows that stay where they are."""
     rows = DEFINITIONS[definition].items()
     arrows = [f"    {state} --> {move.state}: {moved_by}" for (state, moved_by), move in rows if state != move.state]
     ends = [f"    {end} --> [*]" for end in ENDS]

@@ -1,4 +1,4 @@
-"""The HTTP server of the API, as a loop beside the others: the service's signals are not its business."""
+"""The HTTP server of the API: a loop like the others, which leaves signals to the runtime."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GRACE_S = 5
 
 
 class ApiServer:
-    """Serves an application until it is stopped, and lets requests in flight end."""
+    """Serves an application until it is stopped, and lets requests in flight finish."""
 
     def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
         config = uvicorn.Config(
@@ -39,7 +39,7 @@ class ApiServer:
             await self._server.serve(sockets=[listener])
 
     async def stop(self) -> None:
-        """Take no more requests; `run` returns when those in flight have ended."""
+        """Accept no more requests; `run` returns when those in flight have finished."""
         self._server.should_exit = True
 
 
@@ -58,6 +58,6 @@ def _listen(settings: ApiSettings) -> socket.socket:
     except OSError as error:
         message = (
             f"the order API can't listen on {settings.host}:{settings.port} ({error.strerror}): "
-            "end what has the port, or set SAGATRACE_API_PORT"
+            "stop the program that has the port, or set SAGATRACE_API_PORT"
         )
         raise ConfigurationError(message) from error

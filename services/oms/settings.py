@@ -1,4 +1,4 @@
-"""What the order service reads from its environment."""
+"""The settings of the order service, read from its environment."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from services.messaging.settings import Seconds, Settings
 
 Attempts = Annotated[int, Field(ge=1, le=100)]
 
-_LONGEST_BACKOFF = 64
-_SHORTEST_TOKEN = 16
-# What a bearer token consists of (RFC 6750, section 2.1).
+_MAX_BACKOFF = 64
+_MIN_TOKEN_LENGTH = 16
+# The form of a bearer token (RFC 6750, section 2.1).
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 class TimeoutSettings(Settings):
-    """How long the orchestrator waits for an answer, in seconds, and how often it asks.
+    """How long the orchestrator waits for a reply, in seconds, and how often it asks.
 
     Read from `SAGATRACE_STEP_TIMEOUT`, `SAGATRACE_ATTEMPTS_FORWARD`, `SAGATRACE_ATTEMPTS_BACK`,
     `SAGATRACE_SWEEP_INTERVAL` and `SAGATRACE_SWEEP_BATCH`.
@@ -34,21 +34,21 @@ class TimeoutSettings(Settings):
     sweep_batch: Annotated[int, Field(ge=1, le=10_000)] = 100
 
     def deadline(self, attempt: int, *, back: bool) -> float:
-        """Give the seconds that an attempt may take: on the way back the patience doubles with each attempt."""
-        return self.step_timeout * (min(2 ** (attempt - 1), _LONGEST_BACKOFF) if back else 1)
+        """Return the seconds that an attempt may take: on the way back they double with each attempt."""
+        return self.step_timeout * (min(2 ** (attempt - 1), _MAX_BACKOFF) if back else 1)
 
 
 class ApiSettings(Settings):
     """Where the order API listens, `SAGATRACE_API_HOST` and `SAGATRACE_API_PORT`, and to whom: `SAGATRACE_API_TOKEN`.
 
-    Without a token it listens to all who reach it, which by default are those on this machine.
+    Without a token it serves everybody who can reach it: by default, only programs on this machine.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_API_")
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
-    token: Annotated[SecretStr | None, Field(min_length=_SHORTEST_TOKEN)] = None
+    token: Annotated[SecretStr | None, Field(min_length=_MIN_TOKEN_LENGTH)] = None
 
     @field_validator("token")
     @classmethod

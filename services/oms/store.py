@@ -1,4 +1,4 @@
-"""The orchestrator's SQL, named: each function takes the caller's connection and gives frozen rows."""
+"""The orchestrator's SQL: each function takes the caller's connection and returns frozen rows."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _IS_OPEN = sagas.c.status.in_([Status.RUNNING, Status.COMPENSATING, Status.NEEDS
 
 
 class ConcurrentUpdate(Transient):
-    """Another transaction moved this saga since its row was read."""
+    """Another transaction has moved this saga since its row was read."""
 
 
 async def insert_order(connection: AsyncConnection, order: Order) -> datetime:
-    """Keep a new order, and tell when that was by the database's clock."""
+    """Insert a new order, and return the time by the database's clock."""
     values = {
         "order_id": order.order_id,
         "customer_id": order.customer_id,
@@ -54,10 +54,10 @@ async def insert_order(connection: AsyncConnection, order: Order) -> datetime:
 
 
 async def write_saga(connection: AsyncConnection, saga: Saga) -> None:
-    """Write a moved saga's row over the version before it; the first version is inserted.
+    """Update a moved saga's row from the version before; insert the first version.
 
     Raises:
-        ConcurrentUpdate: the version before is not there any more.
+        ConcurrentUpdate: the row no longer has the version before.
     """
     if saga.version == 1:
         await connection.execute(_INSERT_SAGA, _columns(saga))
@@ -70,12 +70,12 @@ async def write_saga(connection: AsyncConnection, saga: Saga) -> None:
 
 
 async def hold_saga(connection: AsyncConnection, saga_id: str) -> LockedSaga | None:
-    """Read a saga's row, with its order, and hold it until the transaction ends."""
+    """Read a saga's row with its order, and lock it until the transaction ends."""
     return await _hold(connection, _HOLD_SAGA, saga_id)
 
 
 async def hold_saga_of(connection: AsyncConnection, order_id: str) -> LockedSaga | None:
-    """Read the row of an order's saga, with the order, and hold it until the transaction ends."""
+    """Read the row of an order's saga with the order, and lock it until the transaction ends."""
     return await _hold(connection, _HOLD_SAGA_OF, order_id)
 
 
@@ -90,7 +90,7 @@ async def read_saga_of(connection: AsyncConnection, order_id: str) -> Saga | Non
 
 
 async def read_end(connection: AsyncConnection, saga_id: str, moved_by: Input) -> Saga | None:
-    """Read a saga as it was when an input ended it: its life, or a refund's; None if that input ended nothing."""
+    """Read a saga, or its refund, as it was when an input ended it; None if that input ended nothing."""
     moved = (history.c.input == moved_by) & (history.c.state != history.c.state_from)
     ended = (history.c.saga_id == saga_id) & moved & history.c.state.in_(list(ENDS))
     query = select(sagas, history.c.state.label("end"), history.c.at).join_from(sagas, history).where(ended)
@@ -104,7 +104,7 @@ async def read_end(connection: AsyncConnection, saga_id: str, moved_by: Input) -
 
 
 async def list_sagas(connection: AsyncConnection, wanted: SagaFilter, limit: int) -> list[Saga]:
-    """Read sagas, the one that has not moved for longest first."""
+    """Read sagas, longest idle first."""
     query = select(sagas).order_by(sagas.c.updated_at, sagas.c.saga_id).limit(limit)
     if wanted.statuses:
         query = query.where(sagas.c.status.in_(wanted.statuses))
@@ -134,9 +134,9 @@ async def open_sagas(connection: AsyncConnection) -> Mapping[tuple[SagaState, St
 
 
 async def oldest_open_s(connection: AsyncConnection) -> float:
-    """Tell for how many seconds the saga that is open for longest has been; 0 if none is.
+    """Return for how many seconds the oldest open saga has been open; 0 if none is.
 
-    A refund opens a saga again: then it counts from there.
+    A refund opens a saga again, and counts from there.
     """
     oldest = select(func.min(sagas.c.phase_began_at)).where(_IS_OPEN).scalar_subquery()
     found = (await connection.execute(select(oldest.label("oldest"), database_now().label("now")))).one()
@@ -144,7 +144,7 @@ async def oldest_open_s(connection: AsyncConnection) -> float:
 
 
 async def sagas_started_within(connection: AsyncConnection, seconds: float) -> list[Saga]:
-    """Read the sagas that were started within so many seconds, the oldest first."""
+    """Read the sagas that were started within the last `seconds`, oldest first."""
     query = select(sagas).where(sagas.c.created_at >= database_time(-seconds)).order_by(sagas.c.created_at)
     return [saga for row in await connection.execute(query) if (saga := _saga(row))]
 
@@ -158,7 +158,7 @@ async def add_history(  # noqa: PLR0913  one parameter a column
     state_from: SagaState,
     actor: str | None = None,
 ) -> None:
-    """Append to a saga's history, with the span in which it happens."""
+    """Append to a saga's history, with the current span."""
     span = trace.get_current_span().get_span_context()
     values = {
         "saga_id": saga.saga_id,
@@ -182,7 +182,7 @@ async def read_history(connection: AsyncConnection, saga_id: str) -> Sequence[Ma
 
 
 async def claim_key(connection: AsyncConnection, key: str, fingerprint: str, order_id: str) -> tuple[str, str] | None:
-    """Take an idempotency key for an order, or give the fingerprint and the order that have it already."""
+    """Claim an idempotency key for an order, or return the fingerprint and the order that already have it."""
     values = {"key": key, "fingerprint": fingerprint, "order_id": order_id, "created_at": database_now()}
     if await insert_once(connection, idempotency_keys, **values):
         return None
@@ -192,37 +192,37 @@ async def claim_key(connection: AsyncConnection, key: str, fingerprint: str, ord
 
 
 async def read_sagas(connection: AsyncConnection, saga_ids: Collection[str]) -> list[Saga]:
-    """Read the rows of some sagas."""
+    """Read the rows of these sagas."""
     found = await connection.execute(_READ_SAGAS, {"names": [[saga_id] for saga_id in saga_ids]})
     return [saga for row in found if (saga := _saga(row))]
 
 
 async def start_deadlines(connection: AsyncConnection, awaiting: Sequence[tuple[Saga, float]]) -> None:
-    """Let the time of the commands that sagas await run, each for its seconds, as far as they still are awaited.
+    """Set the deadlines of sagas that still await the same command, each in so many seconds from now.
 
-    The rows are found by their saga: a command's id has no index, and would be looked for in all of them.
+    The rows are found by saga: a command's id has no index, and every row would be searched.
     """
     rows = [[saga.saga_id, saga.command_id.hex, seconds] for saga, seconds in awaiting if saga.command_id]
     await connection.execute(_START_DEADLINES, {"awaiting": rows})
 
 
 async def is_any_overdue(connection: AsyncConnection) -> bool:
-    """Tell whether the clock has passed any deadline."""
+    """Return whether any deadline has passed, by the database's clock."""
     return bool((await connection.execute(select(exists().where(sagas.c.deadline <= database_now())))).scalar_one())
 
 
 async def overdue(connection: AsyncConnection, read_up_to: datetime, limit: int) -> list[str]:
-    """Name sagas whose deadline has passed, by the clock and by what has been read of the replies.
+    """Return the ids of sagas whose deadline has passed, both by the clock and by the replies read so far.
 
-    Those of a definition that is not in this program are left to an instance that has it.
+    Sagas of a definition that this program lacks are left to an instance that has it.
     """
     due = (sagas.c.deadline <= database_now()) & (sagas.c.deadline <= read_up_to) & sagas.c.definition.in_(DEFINITIONS)
     found = await connection.execute(select(sagas.c.saga_id).where(due).order_by(sagas.c.deadline).limit(limit))
     return list(found.scalars())
 
 
-async def note_progress(connection: AsyncConnection, partition: int, age_s: float) -> None:
-    """Note that a partition of the replies was read up to `age_s` seconds ago."""
+async def record_progress(connection: AsyncConnection, partition: int, age_s: float) -> None:
+    """Record that a partition of the replies was read up to `age_s` seconds ago."""
     moment = database_time(-age_s)
     if not await insert_once(connection, reply_progress, partition=partition, read_up_to=moment):
         row = reply_progress.c.partition == partition
@@ -230,7 +230,7 @@ async def note_progress(connection: AsyncConnection, partition: int, age_s: floa
 
 
 async def progress(connection: AsyncConnection, partitions: int) -> datetime | None:
-    """Tell up to when all partitions of the replies have been read; None while one has not been read yet."""
+    """Return the time up to which every partition of the replies has been read; None until each has been read once."""
     moments = list((await connection.execute(select(reply_progress.c.read_up_to))).scalars())
     return min(moments) if len(moments) >= partitions else None
 
@@ -244,7 +244,7 @@ def _holding(column: Column[Any]) -> Executable:
     return query.where(column == bindparam("name")).with_for_update(of=sagas)
 
 
-# Built once: to build a statement costs more than to execute it.
+# Built once: building a statement costs more than executing it.
 _KEEP_ORDER = insert(orders).values(created_at=database_now()).returning(orders.c.created_at)
 _INSERT_SAGA = insert(sagas)
 _UPDATE_SAGA = update(sagas).where(sagas.c.saga_id == bindparam("of_saga"), sagas.c.version == bindparam("before"))
@@ -267,7 +267,7 @@ async def _hold(connection: AsyncConnection, statement: Executable, name: str) -
     saga = _saga(row)
     if row is None or saga is None:
         return None
-    # The statement may have waited for the lock, and its clock is that of its start.
+    # The statement may have waited for the lock, but its clock is that of its start.
     return LockedSaga(saga, _order(row), max(row.now, saga.updated_at))
 
 

@@ -15,11 +15,11 @@ from tracing import semconv
 
 
 def write_span(saga: Saga) -> Span:
-    """Write `saga order` for a saga that first ended, or `refund order` for a refund after completion, and give it.
+    """Write and return `saga order` for a saga that first ended, or `refund order` for a refund after completion.
 
     It is a child of the order's entry span, with explicit start and end, and is written after the commit that ended
-    the saga, so that no span tells of an end that was rolled back. A process that dies in between leaves that to
-    whoever gets the same answer again; its id follows from the saga, so that written twice it is one span.
+    the saga, so that no span shows an end that was rolled back. If the process dies in between, the one that gets the
+    same reply again writes it; its id follows from the saga, so that written twice it is one span.
     """
     began, end = _nanoseconds(saga.phase_began_at), _nanoseconds(saga.updated_at)
     attributes = {
@@ -41,5 +41,5 @@ def write_span(saga: Saga) -> Span:
 
 
 def _nanoseconds(moment: datetime) -> int:
-    """Give a moment as OpenTelemetry counts it: integer nanoseconds since the epoch."""
+    """Return a time as OpenTelemetry counts it: integer nanoseconds since the epoch."""
     return round(moment.timestamp() * 1_000_000) * 1000

@@ -57,7 +57,7 @@ sagas = Table(
     Column("ended_at", UtcDateTime),
 )
 
-# The sweeper's question, and the operator's: few sagas have a deadline, so an index of those alone stays small.
+# For the sweeper's query and the operator's: few sagas have a deadline, so an index of those alone stays small.
 Index(
     "sagas_by_deadline",
     sagas.c.deadline,
@@ -81,7 +81,7 @@ history = Table(
     Column("attempt", Integer, nullable=False),
     Column("trace_id", String(32)),
     Column("span_id", String(16)),
-    #: The operator who asked for it; absent where nobody at a command line did.
+    #: The operator who asked for it at the command line, if one did.
     Column("actor", String(64)),
 )
 

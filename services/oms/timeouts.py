@@ -1,7 +1,7 @@
-"""The sweeper: a saga whose answer is overdue asks again, or gives up and turns back.
+"""The sweeper: a saga whose reply is overdue asks again, or gives up and turns back.
 
 A deadline runs from the broker's acknowledgement of the command (`commands_sent`, called by the relay), and fires only
-once the replies have been read past it: after an outage the backlog of answers is read before any timer fires.
+once the replies have been read past it: after an outage the backlog of replies is read before any timer fires.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Timeouts:
 
     Args:
         database: The orchestrator's database.
-        transitions: What moves an overdue saga.
-        caught_up: Tells up to when each partition of the replies has been read and processed here.
+        transitions: Moves the overdue sagas.
+        caught_up: Returns the time up to which each partition of the replies has been read and processed here.
         settings: How long a step may take, and how often it is tried.
     """
 
@@ -49,7 +49,7 @@ class Timeouts:
         self._settings = settings
 
     def loop(self) -> Loop:
-        """Make the loop that sweeps."""
+        """Return the loop that sweeps."""
         return Loop("timeouts", self.sweep, interval_s=self._settings.sweep_interval)
 
     async def commands_sent(self, connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
@@ -58,19 +58,19 @@ class Timeouts:
         if not commands:
             return
         sagas = await store.read_sagas(connection, set(commands.values()))
-        awaiting = [(saga, self._patience_s(saga)) for saga in sagas if saga.command_id in commands]
+        awaiting = [(saga, self._time_allowed_s(saga)) for saga in sagas if saga.command_id in commands]
         if awaiting:
             await store.start_deadlines(connection, awaiting)
 
     async def sweep(self) -> bool:
-        """Move every saga that is overdue; True if there may be more."""
+        """Move every saga that is overdue; return True if there may be more."""
         async with self._database.reading() as connection:
             if not await store.is_any_overdue(connection):
                 return False
         async with self._database.transaction(Write.REPLY_PROGRESS) as connection:
             for (topic, partition), moment in self._caught_up().items():
                 if topic == SAGA_REPLIES:
-                    await store.note_progress(connection, partition, time.time() - moment.timestamp())
+                    await store.record_progress(connection, partition, time.time() - moment.timestamp())
             read_up_to = await store.progress(connection, PARTITIONS)
             if read_up_to is None:
                 return False
@@ -82,7 +82,7 @@ class Timeouts:
     async def _time_out(self, saga_id: str) -> None:
         async with self._database.transaction(Write.TIMEOUT) as connection:
             held = await store.hold_saga(connection, saga_id)
-            # Its answer, or another sweeper, may have come first.
+            # Its reply, or another sweeper, may have come first.
             if held is None or held.saga.deadline is None or held.saga.deadline > held.at:
                 return
             saga = held.saga
@@ -95,7 +95,7 @@ class Timeouts:
             ):
                 await self._transitions.move(connection, held, self._verdict(saga))
 
-    def _patience_s(self, saga: Saga) -> float:
+    def _time_allowed_s(self, saga: Saga) -> float:
         return self._settings.deadline(saga.attempt, back=is_back(saga.definition, saga.state))
 
     def _verdict(self, saga: Saga) -> Input:

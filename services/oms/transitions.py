@@ -39,14 +39,14 @@ class Transitions:
         reason: str | None = None,
         actor: str | None = None,
     ) -> Saga:
-        """Apply an input to a saga, and write all that it causes: its row, its history, what it sends.
+        """Apply an input to a saga: write its row, its history and the messages it sends, and return the moved saga.
 
-        `reason` is a participant's for its refusal, `actor` the operator who asked for the move.
+        `reason` is a participant's reason for a refusal, `actor` the operator who asked for the move.
 
         Raises:
             IllegalMove: the saga's table has no row for it; nothing is written.
-            Unavailable: this program does not have the saga's definition, which another instance has.
-            ConcurrentUpdate: the row is not the one that was read.
+            Unavailable: this program lacks the saga's definition, which another instance has.
+            ConcurrentUpdate: the row has changed since it was read.
         """
         saga = held.saga
         try:
@@ -63,20 +63,22 @@ class Transitions:
             state_from=saga.state,
             actor=actor,
         )
-        await self._cause(connection, facts_of(moved, held.order), moved, move.effects)
-        self._show(connection, saga, moved, by)
+        await self._perform(connection, facts_of(moved, held.order), moved, move.effects)
+        self._observe(connection, saga, moved, by)
         return moved
 
-    async def _cause(self, connection: AsyncConnection, facts: Facts, saga: Saga, effects: tuple[Effect, ...]) -> None:
+    async def _perform(
+        self, connection: AsyncConnection, facts: Facts, saga: Saga, effects: tuple[Effect, ...]
+    ) -> None:
         if Effect.ASK_ATTENTION in effects:
             _log.error("saga.needs_attention", saga_id=saga.saga_id, state=saga.state, attempt=saga.attempt)
         messages = [message_for(effect, facts) for effect in effects if effect is not Effect.ASK_ATTENTION]
         await self._outbox.add_all(connection, [(topic_of(message), message) for message in messages])
 
-    def _show(self, connection: AsyncConnection, saga: Saga, moved: Saga, by: Input) -> None:
-        """Put the move on the current span, and an end on a span of its own once it is committed."""
+    def _observe(self, connection: AsyncConnection, saga: Saga, moved: Saga, by: Input) -> None:
+        """Put the move on the current span; once it is committed, count it, and show an end as a span of its own."""
         trace.get_current_span().set_attributes(
-            # As plain strings: a subclass costs a lean span its leanness.
+            # As plain strings: a subclass of `str` would take the span off the fast path.
             {
                 semconv.SAGA_INPUT: by.value,
                 semconv.SAGA_STATE_FROM: saga.state.value,

@@ -1,4 +1,4 @@
-"""What the API shows of orders and sagas."""
+"""What the API returns about orders and sagas."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.oms.saga import Status
 
 
 class Placed(Value):
-    """The answer to a request that was accepted: which order, which saga, and the trace to look at."""
+    """The response to an accepted request: the order, its saga, and the trace to look at."""
 
     order_id: str
     saga_id: str
@@ -27,7 +27,7 @@ class OrderView(Placed):
 
 
 class SagaView(Placed):
-    """A saga as a line in a list; `state` is the row of the saga's table that it waits in."""
+    """A saga as a line in a list; `state` is where it waits in the saga's table."""
 
     status: Status
     state: str
@@ -39,7 +39,7 @@ class SagaView(Placed):
 
 
 class HistoryEntry(Value):
-    """One thing that happened to a saga, applied or not, and the span in which it did."""
+    """One input to a saga, applied or not, and the span in which it came."""
 
     sequence: int
     at: datetime

@@ -1,12 +1,12 @@
 """The payment's rules, pure: what becomes of a charge when a command arrives.
 
-A charge is known by (saga_id, step), as a reservation is. Its outcome comes from a gateway outside of our transaction,
-so there are two tables' worth of truth, kept in step by one idempotency key:
+A charge is known by (saga_id, step), as a reservation is. Its outcome comes from a gateway outside our transaction, so
+there are two records of it, kept in step by one idempotency key:
 
 - what we know is decided (charged, declined, refunded) is answered again, and the gateway is not asked;
-- what we do not know is asked of the gateway by the same key, as often as it takes: a crash between the gateway's
+- what we do not know we ask the gateway by the same key, as often as it takes: a crash between the gateway's
   commit and ours is healed by asking again;
-- a refund of what we never charged still goes to the gateway, which then refuses the key for ever.
+- a refund of what we never charged still goes to the gateway, which then refuses the key forever.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class ChargeState(StrEnum):
 
 
 class ChargeRequest(StrEnum):
-    """What a command asks."""
+    """What a command asks for."""
 
     CHARGE = "charge"
     REFUND = "refund"
 
 
 class ChargeAction(StrEnum):
-    """What is done for an ask before it is answered."""
+    """What is done for a request before the reply."""
 
     CHARGE = "charge"
     REFUND = "refund"
@@ -54,12 +54,12 @@ ACTIONS: Mapping[tuple[ChargeState, ChargeRequest], ChargeAction] = {
 
 
 def idempotency_key(saga_id: str, step: str) -> str:
-    """Name the one charge of a saga's step, to the gateway."""
+    """Return the gateway's key for the one charge of a saga's step."""
     return f"{saga_id}:{step}"
 
 
 def refusal(state: ChargeState, reason: str | None) -> str | None:
-    """Tell why a charge is refused in this state; None if the payment is charged."""
+    """Return why a charge is refused in this state; None if the payment is charged."""
     if state is ChargeState.REFUNDED:
         return UNDONE
     return reason if state is ChargeState.DECLINED else None

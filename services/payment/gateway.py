@@ -1,7 +1,7 @@
-"""The payment gateway: the seam, and the simulated one behind it.
+"""The payment gateway: its interface, and a simulated one.
 
-The simulated gateway commits on connections of its own, before it answers, as a real one would: between its commit and
-ours a process may die, and only the idempotency key heals that. What fails is chosen by the payment method, never by
+The simulated gateway commits on connections of its own, before it answers, as a real one would: a process may die
+between its commit and ours, and only the idempotency key heals that. The payment method chooses what fails, never
 chance:
 
 | method        | what happens                                                                             |
@@ -38,7 +38,7 @@ class GatewayBusy(Transient):
 
 @dataclass(frozen=True)
 class GatewayAnswer:
-    """What the gateway says about a key: charged, or refused for a reason."""
+    """The gateway's answer about a key: charged, or refused for a reason."""
 
     refused_for: str | None = None
 
@@ -47,7 +47,7 @@ class Gateway(Protocol):
     """What the payment service needs of a gateway. Both calls may be repeated with the same key."""
 
     async def charge(self, key: str, amount: Money, method: str) -> GatewayAnswer:
-        """Charge once for a key, and tell the key's outcome each time.
+        """Charge once for a key, and return the key's outcome each time.
 
         Raises:
             GatewayBusy: try again.
@@ -83,7 +83,7 @@ class SimulatedGateway:
     Args:
         database: The gateway's database, which is not the payment service's.
         plan: How it fails.
-        wait: Waits for a number of seconds; for tests.
+        wait: Waits for so many seconds; tests replace it.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class SimulatedGateway:
                 await self._keep(connection, key, KeyState.REFUNDED, None)
 
     async def _hold(self, connection: AsyncConnection, key: str) -> tuple[KeyState, str | None, int]:
-        """Lock a key, made if need be, and count the try."""
+        """Lock a key, inserted if need be, and count the try."""
         values = {"state": KeyState.NEW, "tries": 1, "created_at": database_now(), "updated_at": database_now()}
         row = await hold_or_insert(connection, keys, {"key": key, **values}, counting="tries")
         return KeyState(row.state), row.reason, row.tries
@@ -151,6 +151,6 @@ class SimulatedGateway:
         await connection.execute(_KEEP, {"of_key": key, "state": state, "reason": reason})
 
 
-# Built once: to build a statement costs more than to execute it.
+# Built once: building a statement costs more than executing it.
 _ENTER = insert(entries).values(at=database_now())
 _KEEP = update(keys).where(keys.c.key == bindparam("of_key")).values(updated_at=database_now())

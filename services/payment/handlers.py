@@ -1,6 +1,6 @@
-"""Commands to the payment service: ask the gateway first, then record and answer in one transaction.
+"""Commands to the payment service: ask the gateway first, then record and reply in one transaction.
 
-The gateway is outside of our transaction. A crash after its commit and before ours leaves the command unprocessed; it
+The gateway is outside our transaction. A crash after its commit and before ours leaves the command unprocessed; it
 comes again, and the gateway answers the same key with the same outcome.
 """
 
@@ -23,7 +23,7 @@ from services.payment.store import ChargeRow
 
 
 class PaymentHandler:
-    """Takes the commands of `oms.payment.commands`."""
+    """Handles the commands of `oms.payment.commands`."""
 
     def __init__(self, database: Database, inbox: Inbox, outbox: Outbox, gateway: Gateway) -> None:
         self._database = database
@@ -35,9 +35,9 @@ class PaymentHandler:
         """Carry out one command.
 
         Raises:
-            Fatal: the message is no command to the payment service.
+            Fatal: the message is not a command to the payment service.
             Transient: the gateway is busy.
-            Unavailable: the database is away.
+            Unavailable: the database can't be reached.
         """
         match command:
             case ChargePayment():
@@ -45,11 +45,11 @@ class PaymentHandler:
             case RefundPayment():
                 await self._refund(command)
             case _:
-                raise Fatal(f"{command.event_type} is no command to the payment service")
+                raise Fatal(f"{command.event_type} is not a command to the payment service")
 
     async def _charge(self, command: ChargePayment) -> None:
         outcome = None
-        if await self._act(command, ChargeRequest.CHARGE) is ChargeAction.CHARGE:
+        if await self._action_for(command, ChargeRequest.CHARGE) is ChargeAction.CHARGE:
             key = idempotency_key(command.saga_id, command.payload.step)
             outcome = await self._gateway.charge(key, command.payload.total, command.payload.payment_method)
         async with self._database.transaction(Write.CHARGE) as connection:
@@ -62,7 +62,7 @@ class PaymentHandler:
             await self._outbox.add(connection, topics.SAGA_REPLIES, charged_or_declined(command, charge))
 
     async def _refund(self, command: RefundPayment) -> None:
-        if await self._act(command, ChargeRequest.REFUND) is ChargeAction.REFUND:
+        if await self._action_for(command, ChargeRequest.REFUND) is ChargeAction.REFUND:
             await self._gateway.refund(idempotency_key(command.saga_id, command.payload.step))
         async with self._database.transaction(Write.REFUND) as connection:
             if not await self._inbox.first_delivery(connection, command.event_id):
@@ -73,18 +73,18 @@ class PaymentHandler:
                 await store.save(connection, replace(charge, state=ChargeState.REFUNDED))
             await self._outbox.add(connection, topics.SAGA_REPLIES, refunded(command))
 
-    async def _act(self, command: ChargePayment | RefundPayment, ask: ChargeRequest) -> ChargeAction:
-        """Look up what is to be done; the gateway takes repeats, so this needs no lock."""
+    async def _action_for(self, command: ChargePayment | RefundPayment, request: ChargeRequest) -> ChargeAction:
+        """Return what is to be done; the gateway takes repeats, so this needs no lock."""
         payload: Command = command.payload
         async with self._database.reading() as connection:
-            return ACTIONS[await store.state_of(connection, command.saga_id, payload.step), ask]
+            return ACTIONS[await store.state_of(connection, command.saga_id, payload.step), request]
 
 
 def _decided(charge: ChargeRow, command: ChargePayment, outcome: GatewayAnswer | None) -> ChargeRow:
-    """Write the gateway's outcome into a new charge.
+    """Return a new charge with the gateway's outcome in it.
 
     Raises:
-        Transient: the charge was decided when the gateway would have been asked, and is new now.
+        Transient: the charge was decided when it was looked up, so the gateway was not asked, and is new again.
     """
     if outcome is None:
         raise Transient("the charge was pruned while its command was being processed")

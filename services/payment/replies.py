@@ -1,4 +1,4 @@
-"""What the payment service answers: replies that name the command they answer."""
+"""The payment service's replies, each to the command that it names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.payment.store import ChargeRow
 
 
 def charged_or_declined(command: ChargePayment, charge: ChargeRow) -> Message:
-    """Answer a charge by where it stands."""
+    """Return the reply to a charge, by where it stands."""
     saga_id, order_id, sequence = command.saga_id, command.order_id, command.sequence
     command_id, step = command.payload.command_id, command.payload.step
     reason = refusal(charge.state, charge.reason)
@@ -22,7 +22,7 @@ def charged_or_declined(command: ChargePayment, charge: ChargeRow) -> Message:
 
 
 def refunded(command: RefundPayment) -> Message:
-    """Answer a refund: there is nothing charged any more, whatever there was."""
+    """Return the reply to a refund: nothing is charged any more, whatever was."""
     return PaymentRefunded(
         saga_id=command.saga_id,
         order_id=command.order_id,

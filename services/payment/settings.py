@@ -1,4 +1,4 @@
-"""What the payment service reads from its environment."""
+"""The settings of the payment service, read from its environment."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class GatewaySettings(Settings):
     database_url: str | None = None
 
     def plan(self) -> GatewayPlan:
-        """Make the gateway's plan."""
+        """Return the gateway's plan."""
         return GatewayPlan(slow_s=self.slow, flaky_failures=self.flaky_failures)
 
     def url(self, service_url: str) -> str:
-        """Tell the gateway's database: a file of its own on SQLite, a schema of its own on PostgreSQL."""
+        """Return the URL of the gateway's database: a file of its own on SQLite, a schema of its own on PostgreSQL."""
         if self.database_url is not None:
             return self.database_url
         url = make_url(service_url)

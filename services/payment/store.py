@@ -1,4 +1,4 @@
-"""The payment's SQL, named: each function takes the caller's connection and gives frozen values."""
+"""The payment service's SQL: each function takes the caller's connection and returns frozen values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.payment.tables import charges
 
 @dataclass(frozen=True)
 class ChargeRow:
-    """What is kept of a saga's charge."""
+    """The row of a saga's charge."""
 
     saga_id: str
     step: Step
@@ -43,13 +43,13 @@ class ChargeRow:
 
 
 async def state_of(connection: AsyncConnection, saga_id: str, step: Step) -> ChargeState:
-    """Tell where a charge stands, without a lock."""
+    """Return where a charge stands, without a lock."""
     state = await connection.scalar(_STATE, {"of_saga": saga_id, "of_step": step})
     return ChargeState.NEW if state is None else ChargeState(state)
 
 
 async def hold(connection: AsyncConnection, command: Message, step: Step) -> ChargeRow:
-    """Lock a saga's charge until the transaction ends; make a new one if there is none."""
+    """Lock a saga's charge until the transaction ends; insert a new one if there is none."""
     values = {
         "saga_id": command.saga_id,
         "step": step,
@@ -63,7 +63,7 @@ async def hold(connection: AsyncConnection, command: Message, step: Step) -> Cha
 
 
 async def save(connection: AsyncConnection, charge: ChargeRow) -> None:
-    """Write a held charge."""
+    """Write a locked charge."""
     values = {
         "state": charge.state,
         "reason": charge.reason,
@@ -75,13 +75,13 @@ async def save(connection: AsyncConnection, charge: ChargeRow) -> None:
 
 
 async def prune(connection: AsyncConnection, retention_s: float) -> int:
-    """Delete tombstones and refusals older than `retention_s` seconds, which no command can ask for again."""
+    """Delete tombstones and refusals older than `retention_s` seconds, which no command can reach any more."""
     over = charges.c.state.in_([ChargeState.DECLINED, ChargeState.REFUNDED])
     old = over & (charges.c.updated_at < database_time(-retention_s))
     return (await connection.execute(delete(charges).where(old))).rowcount
 
 
-# Built once: to build a statement costs more than to execute it.
+# Built once: building a statement costs more than executing it.
 _IS = and_(charges.c.saga_id == bindparam("of_saga"), charges.c.step == bindparam("of_step"))
 _STATE = select(charges.c.state).where(_IS)
 _SAVE = update(charges).where(_IS).values(updated_at=database_now())

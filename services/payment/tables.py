@@ -1,4 +1,4 @@
-"""The payment's tables, beside its outbox and inbox."""
+"""The payment service's tables, beside its outbox and inbox."""
 
 from __future__ import annotations
 

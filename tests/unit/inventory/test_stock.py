@@ -1,4 +1,4 @@
-"""The stock's rules: every ask in every state has an answer."""
+"""The stock's rules: every request in every state has an answer."""
 
 from itertools import product
 
@@ -19,15 +19,17 @@ from services.inventory.stock import (
 from tests.support.commands import EUR_10, reserve
 
 
-def test_every_ask_in_every_state_has_an_act() -> None:
+def test_every_request_in_every_state_has_an_action() -> None:
     """The table has no gap: no order of commands is an error."""
     assert set(ACTIONS) == set(product(ReservationState, ReservationRequest))
 
 
 def test_stock_moves_at_most_out_and_back() -> None:
     """Only a new reservation takes stock, and only a reserved one gives it back."""
-    assert [state for (state, ask), act in ACTIONS.items() if act is ReservationAction.DECIDE] == [ReservationState.NEW]
-    assert [state for (state, ask), act in ACTIONS.items() if act is ReservationAction.GIVE_BACK] == [
+    assert [state for (state, _), action in ACTIONS.items() if action is ReservationAction.DECIDE] == [
+        ReservationState.NEW
+    ]
+    assert [state for (state, _), action in ACTIONS.items() if action is ReservationAction.GIVE_BACK] == [
         ReservationState.RESERVED
     ]
 

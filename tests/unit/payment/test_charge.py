@@ -1,4 +1,4 @@
-"""The payment's rules: every ask in every state has an answer."""
+"""The payment's rules: every request in every state has an answer."""
 
 from itertools import product
 
@@ -6,15 +6,15 @@ from services.payment.charge import ACTIONS, ChargeAction, ChargeRequest, Charge
 from services.payment.settings import GatewaySettings
 
 
-def test_every_ask_in_every_state_has_an_act() -> None:
+def test_every_request_in_every_state_has_an_action() -> None:
     """The table has no gap: no order of commands is an error."""
     assert set(ACTIONS) == set(product(ChargeState, ChargeRequest))
 
 
 def test_the_gateway_is_asked_only_while_it_may_matter() -> None:
     """A charge is asked of the gateway while its outcome is unknown, a refund unless the money never moved for sure."""
-    assert [state for (state, _), act in ACTIONS.items() if act is ChargeAction.CHARGE] == [ChargeState.NEW]
-    assert [state for (state, _), act in ACTIONS.items() if act is ChargeAction.REFUND] == [
+    assert [state for (state, _), action in ACTIONS.items() if action is ChargeAction.CHARGE] == [ChargeState.NEW]
+    assert [state for (state, _), action in ACTIONS.items() if action is ChargeAction.REFUND] == [
         ChargeState.NEW,
         ChargeState.CHARGED,
     ]

@@ -58,7 +58,7 @@ def _spans() -> list[ReadableSpan]:
             semconv.MESSAGING_KAFKA_OFFSET: number * 1000,
             semconv.MESSAGING_KAFKA_MESSAGE_KEY: f"order-{number:08d}",
             semconv.QUEUE_TIME: number / 7,
-            semconv.ORDER_ID: f"order-{number:08d}",
+            "order.id": f"order-{number:08d}",
         }
         context = set_span_in_context(NonRecordingSpan(sender))
         tracer.start_span(f"process {_TOPIC}", context, SpanKind.CONSUMER, attributes, [Link(sender)]).end()

@@ -1,4 +1,4 @@
-"""Attributes that follow a unit of work: set once, on every span below.
+"""Attributes that follow a unit of work: set once, and written on every span below.
 
 `bind` keeps them in the local OpenTelemetry context under a key of ours. They are never baggage: nothing bound leaves
 the process, and nothing that arrives in a message is bound. Our own spans take them at start, where a sampler sees
@@ -21,12 +21,24 @@ from opentelemetry.util.types import AttributeValue
 from tracing import faults, semconv
 
 _KEY: Final = create_key("sagatrace-bound-attributes")
-_NOTHING: Final[Mapping[str, AttributeValue]] = {}
 #: What OTLP's int64 holds; a larger integer would cost the whole exported batch.
 _INT64: Final = 1 << 63
 
 
-def bound(context: Context | None = None) -> Mapping[str, AttributeValue]:
+class Bound(dict[str, AttributeValue]):
+    """The attributes bound in a context, and the name of the one that is the conversation, if one is."""
+
+    __slots__ = ("conversation",)
+
+    def __init__(self, attributes: Mapping[str, AttributeValue], conversation: str | None) -> None:
+        super().__init__(attributes)
+        self.conversation = conversation
+
+
+_NOTHING: Final = Bound({}, None)
+
+
+def bound(context: Context | None = None) -> Bound:
     """Return the attributes bound in a context, the current one by default. Do not change them."""
     found = (get_current() if context is None else context).get(_KEY)
     return found if found is not None else _NOTHING  # type: ignore[return-value]  # only bind() writes under the key
@@ -41,13 +53,13 @@ def clean(value: object) -> AttributeValue:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, list | tuple):
-        # Attributes have no lists in lists.
+        # Attributes can't hold nested lists.
         return _homogeneous([_string(item) if isinstance(item, list | tuple) else clean(item) for item in value])
     return _string(value.value if isinstance(value, str) and isinstance(value, Enum) else value)
 
 
 def _homogeneous(items: list[AttributeValue]) -> AttributeValue:
-    """Return a list whose items have one type, as attributes must: their own if it is one, else strings."""
+    """Return a list whose items all have one type, as attributes must: their own if they share one, else strings."""
     kinds = {type(item) for item in items}
     if len(kinds) <= 1 and list not in kinds:
         return cast("AttributeValue", items)
@@ -64,28 +76,31 @@ def _string(value: object) -> str:
 class Binding:
     """The context manager that `bind` returns; it may be entered again, also within itself."""
 
-    __slots__ = ("_attributes", "_tokens")
+    __slots__ = ("_attributes", "_conversation", "_tokens")
 
-    def __init__(self, attributes: Mapping[str, object]) -> None:
+    def __init__(self, attributes: Mapping[str, object], conversation: str | None = None) -> None:
         self._attributes: dict[str, AttributeValue] = {
             name: clean(value) for name, value in attributes.items() if value is not None
         }
+        self._conversation = conversation if conversation in self._attributes else None
         self._tokens: list[Token[Context]] = []
 
     def __enter__(self) -> Self:
         context = get_current()
-        self._tokens.append(attach(set_value(_KEY, {**bound(context), **self._attributes}, context)))
+        outer = bound(context)
+        inner = Bound(outer | self._attributes, self._conversation or outer.conversation)
+        self._tokens.append(attach(set_value(_KEY, inner, context)))
         try:
-            self._mark(trace.get_current_span(context))
+            self._mark(trace.get_current_span(context), inner.conversation)
         except Exception as error:  # noqa: BLE001 - a foreign span must not cost the unit of work
             faults.report("binding attributes", error)
         return self
 
-    def _mark(self, span: Span) -> None:
+    def _mark(self, span: Span, conversation: str | None) -> None:
         if span.is_recording():
             span.set_attributes(self._attributes)
-            if semconv.SAGA_ID in self._attributes and of_ours(span):
-                span.set_attribute(semconv.MESSAGING_MESSAGE_CONVERSATION_ID, self._attributes[semconv.SAGA_ID])
+            if conversation in self._attributes and of_ours(span):
+                span.set_attribute(semconv.MESSAGING_MESSAGE_CONVERSATION_ID, self._attributes[conversation])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
@@ -94,14 +109,18 @@ class Binding:
             detach(self._tokens.pop())
 
 
-def bind(**attributes: object) -> Binding:
+def bind(conversation: str | None = None, /, **attributes: object) -> Binding:
     """Set attributes on the current span and on every span that is started below.
 
-    Use it as a context manager: `with tracing.bind(**{"saga.id": saga_id, "order.id": order_id}):`. Inner bindings add
-    to outer ones and win; on exit the outer ones are back. A value of None is left out; a value that is no attribute
-    type is written as its string.
+    Use it as a context manager: `with tracing.bind(**{"order.id": order_id, "customer.id": customer_id}):`. Inner
+    bindings add to outer ones and win; on exit the outer ones are back. A value of None is left out; a value of a type
+    that attributes can't have is written as its string.
+
+    `conversation` names the attribute by which messages belong together: with `tracing.bind("order.id", **{"order.id":
+    order_id})` spans of messages repeat its value as `messaging.message.conversation_id` (messaging-spans.md). Inner
+    bindings keep it.
     """
-    return Binding(attributes)
+    return Binding(attributes, conversation)
 
 
 class _Use:
@@ -123,25 +142,22 @@ class _Use:
 
 
 def use_context(context: Context) -> _Use:
-    """Make a context current, and the former one again on exit: what has no live parent continues a stored trace."""
+    """Make a context current, and the former one again on exit, to continue a stored trace."""
     return _Use(context)
 
 
 def of_ours(span: Span) -> bool:
-    """Tell whether a span was started by this package."""
+    """Return whether a span was started by this package."""
     scope = getattr(span, "instrumentation_scope", None)
     return scope is not None and scope.name == semconv.SCOPE
 
 
 def with_bound(attributes: dict[str, AttributeValue], context: Context) -> dict[str, AttributeValue]:
-    """Add what is bound in the context to the start attributes of a span that serves one message.
-
-    The saga id is also the conversation id of the message (messaging-spans.md, `messaging.message.conversation_id`).
-    """
+    """Add what is bound in the context, and its conversation, to the start attributes of a span of one message."""
     found = bound(context)
     if found:
         attributes.update(found)
-        saga_id = found.get(semconv.SAGA_ID)
-        if saga_id is not None:
-            attributes[semconv.MESSAGING_MESSAGE_CONVERSATION_ID] = saga_id
+        conversation = found.conversation
+        if conversation is not None:
+            attributes[semconv.MESSAGING_MESSAGE_CONVERSATION_ID] = found[conversation]
     return attributes

@@ -46,54 +46,12 @@ EXCEPTION_STACKTRACE: Final = exception_attributes.EXCEPTION_STACKTRACE
 KAFKA: Final = messaging_attributes.MessagingSystemValues.KAFKA.value
 
 # --- attributes of ours: the convention has no name for them --------------------------------------------------------
-#: The saga that a span serves; `messaging.message.conversation_id` repeats it on spans of messages.
-SAGA_ID: Final = "saga.id"
-#: The order that a span serves.
-ORDER_ID: Final = "order.id"
-#: The step of the saga: `reserve`, `charge`, `refund`, `release`.
-SAGA_STEP: Final = "saga.step"
-#: How the saga ended: `completed`, `failed`, `canceled`, `refunded`.
-SAGA_OUTCOME: Final = "saga.outcome"
-#: The number of the attempt at a step, from 1.
-SAGA_ATTEMPT: Final = "saga.attempt"
-#: The saga's state before and after a message was applied.
-SAGA_STATE_FROM: Final = "saga.state.from"
-SAGA_STATE_TO: Final = "saga.state.to"
-#: Where a saga is, and that in one word: `running`, `compensating`, `needs_attention`.
-SAGA_STATE: Final = "saga.state"
-SAGA_STATUS: Final = "saga.status"
-#: What moved the saga: `start`, `cancel`, `timed_out`, a participant's answer.
-SAGA_INPUT: Final = "saga.input"
-#: What the orchestrator made of a reply: `applied`, `duplicate`, `stale`, `illegal`, `unknown_saga`.
-SAGA_VERDICT: Final = "saga.verdict"
-#: The event of an attempt at a message that failed and will be repeated, with the attempt's number and the delay in s.
-EVENT_RETRY: Final = "retry"
-RETRY_ATTEMPT: Final = "retry.attempt"
-RETRY_DELAY: Final = "retry.delay"
-#: The event of a wait for a database or a broker that is away.
-EVENT_UNAVAILABLE: Final = "unavailable"
-#: Why a link is there; the values are the `LINK_` constants below.
+#: Why a link is there; ours are the `LINK_` constants below.
 LINK_TYPE: Final = "link.type"
-#: `link.type` of a link from a compensating span to the span whose effect it undoes.
-COMPENSATES: Final = "compensates"
 #: `link.type` of a link to the span that was current when a message's own context became the parent.
 LINK_AMBIENT: Final = "ambient"
 #: `link.type` of a link from a send to the transaction that it belongs to.
 LINK_TRANSACTION: Final = "transaction"
-#: `link.type` of a link from a second attempt to the one before it.
-LINK_RETRY_OF: Final = "retry_of"
-#: The type of the message that is sent or processed, such as `payment.charge`.
-SAGATRACE_MESSAGE_TYPE: Final = "sagatrace.message.type"
-#: True on a process span whose message the inbox had seen before.
-SAGATRACE_DUPLICATE: Final = "sagatrace.duplicate"
-#: Of a message that an operator re-drove: the topic that it came from at first, and how often it was re-driven.
-SAGATRACE_ORIGINAL_TOPIC: Final = "sagatrace.original.topic"
-SAGATRACE_REDRIVES: Final = "sagatrace.redrives"
-#: Seconds that a message waited in the outbox before it was sent.
-SAGATRACE_OUTBOX_WAIT: Final = "sagatrace.outbox.wait"
-#: On the send of an outbox row that had been claimed before: the how many-th claim it is, from 2. Whoever claimed it
-#: before did not record that it was sent, but may have sent it.
-SAGATRACE_OUTBOX_ATTEMPT: Final = "sagatrace.outbox.attempt"
 #: True on a span that its process did not live to end.
 SAGATRACE_INTERRUPTED: Final = "sagatrace.interrupted"
 #: True on a `create` span whose record no longer fitted into its batch, so that no message carries it.
@@ -106,10 +64,6 @@ TRANSACTION_OUTCOME: Final = "messaging.kafka.transaction.outcome"
 TRANSACTIONAL_ID: Final = "messaging.kafka.transactional.id"
 #: Prefix of a captured header: `messaging.header.<name>`, the shape of `http.request.header.<name>`.
 HEADER_PREFIX: Final = "messaging.header."
-
-#: The span of a saga's whole life, and that of a refund after its completion.
-SPAN_SAGA_ORDER: Final = "saga order"
-SPAN_REFUND_ORDER: Final = "refund order"
 
 # --- operations: name and type --------------------------------------------------------------------------------------
 CREATE: Final = "create"
@@ -136,41 +90,13 @@ PROCESS_DURATION: Final = messaging_metrics.MESSAGING_PROCESS_DURATION
 
 #: Spans that an export processor is done with (otel/sdk-metrics.md); the reason of a loss is its `error.type`.
 SPANS_PROCESSED: Final = "otel.sdk.processor.span.processed"
-#: Counters of the consume loop: failed attempts, attempts that follow one, dead letters, and unknown types skipped.
-HANDLER_FAILURES: Final = "sagatrace.consumer.failures"
-RETRIES: Final = "sagatrace.consumer.retries"
-DEAD_LETTERS: Final = "sagatrace.consumer.dead_letters"
-UNKNOWN_MESSAGES: Final = "sagatrace.consumer.unknown"
-#: Of a group: how many keys wait for a dead letter of theirs.
-PARKED_KEYS: Final = "sagatrace.consumer.parked_keys"
-#: Of a group's breaker: how often it tripped here, and whether it is open (1) or closed (0).
-BREAKER_TRIPS: Final = "sagatrace.consumer.breaker.trips"
-BREAKER_OPEN: Final = "sagatrace.consumer.breaker.open"
-#: Of an outbox: attempts to send that failed, messages that are unsent, and how long the oldest of them has waited.
-OUTBOX_FAILURES: Final = "sagatrace.outbox.failures"
-OUTBOX_UNSENT: Final = "sagatrace.outbox.unsent"
-OUTBOX_AGE: Final = "sagatrace.outbox.age"
-#: Of a consumer: how often it was assigned partitions, which every rebalance does once a member.
-ASSIGNMENTS: Final = "sagatrace.consumer.assignments"
-#: Of an orchestrator: moves by the states they lead from and to, how long a saga took by its outcome, and what is open.
-SAGA_MOVES: Final = "sagatrace.saga.moves"
-SAGA_DURATION: Final = "sagatrace.saga.duration"
-SAGAS_OPEN: Final = "sagatrace.saga.open"
-SAGA_OLDEST_OPEN: Final = "sagatrace.saga.oldest_open"
 #: Of the span journal: how often the disk refused it, spans that it had no room for, spans of a dead process.
 JOURNAL_FAILURES: Final = "sagatrace.journal.failures"
 JOURNAL_EVICTED: Final = "sagatrace.journal.evicted"
 JOURNAL_RECOVERED: Final = "sagatrace.journal.recovered"
 
 SECONDS: Final = "s"
-ATTEMPTS: Final = "{attempt}"
 MESSAGES: Final = "{message}"
-SAGAS: Final = "{saga}"
-MOVES: Final = "{move}"
-ASSIGNED: Final = "{assignment}"
-TRIPS: Final = "{trip}"
-KEYS: Final = "{key}"
-BREAKERS: Final = "{breaker}"
 
 #: Advised by the convention for both durations (messaging-metrics.md), in seconds.
 DURATION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -179,8 +105,6 @@ QUEUE_TIME_BUCKETS: Final = (
     *(0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0),
     *(300.0, 900.0, 3600.0, 14400.0, 43200.0, 86400.0, 259200.0, 604800.0),
 )
-#: A saga takes tens of milliseconds, or hours where somebody has to repair something first.
-SAGA_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0)
 
 
 def span_name(operation: str, topics: Iterable[str], server: str | None = None) -> str:

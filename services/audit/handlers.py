@@ -7,10 +7,10 @@ from opentelemetry import trace
 from services.audit import store
 from services.audit.entry import AuditEntry
 from services.contracts import Message
+from services.messaging import semconv
 from services.messaging.crash_points import Write
 from services.messaging.errors import Fatal
 from services.messaging.storage import Database, Inbox
-from tracing import semconv
 
 
 class AuditHandler:

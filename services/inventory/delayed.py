@@ -8,14 +8,12 @@ import tracing
 from services.inventory import store
 from services.inventory.handlers import settle
 from services.inventory.stock import FailurePlan
+from services.messaging import semconv
 from services.messaging.crash_points import Write
 from services.messaging.loop import Loop
 from services.messaging.outbox import Outbox
 from services.messaging.storage import Database
-from services.messaging.trace_context import restore
-from tracing import semconv
-
-SPAN_NAME = "reserve stock"
+from services.messaging.trace_context import bind_saga, restore
 
 
 class DelayedReservations:
@@ -25,7 +23,7 @@ class DelayedReservations:
         self._database = database
         self._outbox = outbox
         self._plan = plan
-        self._tracer = trace.get_tracer("sagatrace.inventory")
+        self._tracer = trace.get_tracer(semconv.SCOPE_INVENTORY)
 
     def loop(self, interval_s: float) -> Loop:
         """Return the loop that looks for due reservations every `interval_s` seconds."""
@@ -43,11 +41,10 @@ class DelayedReservations:
             held = await store.hold_due(connection)
             if held is None:
                 return False
-            about = {semconv.SAGA_ID: held.saga_id, semconv.ORDER_ID: held.order_id, semconv.SAGA_STEP: held.step}
             with (
                 tracing.use_context(restore(held.trace_context)),
-                tracing.bind(**about),
-                self._tracer.start_as_current_span(SPAN_NAME),
+                bind_saga(held.saga_id, held.order_id, **{semconv.SAGA_STEP: held.step}),
+                self._tracer.start_as_current_span(semconv.SPAN_RESERVE_STOCK),
             ):
                 await settle(connection, self._outbox, held, self._plan)
         return True

@@ -7,6 +7,7 @@ else's data and is never stored.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -14,7 +15,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import tracing
-from tracing import semconv, wire
+from services.messaging import semconv
+from tracing import wire
+from tracing.semconv import LINK_TYPE
 
 _W3C = TraceContextTextMapPropagator()
 
@@ -48,8 +51,14 @@ def _bytes(value: str) -> bytes:
     return value.encode(errors="replace")
 
 
+def bind_saga(saga_id: str, order_id: str, **attributes: object) -> AbstractContextManager[object]:
+    """Put a saga's ids, and further attributes, on the current span and on all below; the saga is the conversation."""
+    ids = {semconv.SAGA_ID: saga_id, semconv.ORDER_ID: order_id}
+    return tracing.bind(semconv.SAGA_ID, **ids, **attributes)
+
+
 def link_compensated(carrier: Mapping[str, str] | None) -> None:
     """Link the current span to the span whose effect it undoes (`link.type=compensates`), if one was captured."""
     undone = span_context(carrier)
     if undone is not None:
-        trace.get_current_span().add_link(undone, {semconv.LINK_TYPE: semconv.COMPENSATES})
+        trace.get_current_span().add_link(undone, {LINK_TYPE: semconv.COMPENSATES})

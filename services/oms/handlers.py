@@ -7,13 +7,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message
 from services.contracts.replies import Answer, Refusal
+from services.messaging import semconv
 from services.messaging.crash_points import Write
 from services.messaging.storage import Database, Inbox
 from services.oms import store, summary
 from services.oms.records import LockedSaga, Saga
 from services.oms.saga import IllegalMove, Input
 from services.oms.transitions import APPLIED, Transitions
-from tracing import semconv
+from tracing.semconv import MESSAGES
 
 DUPLICATE = "duplicate"
 STALE = "stale"
@@ -32,9 +33,9 @@ class ReplyHandler:
         self._database = database
         self._inbox = inbox
         self._transitions = transitions
-        self._replies = metrics.get_meter(__name__).create_counter(
-            "sagatrace.saga.replies",
-            unit="{message}",
+        self._replies = metrics.get_meter(semconv.SCOPE_OMS).create_counter(
+            semconv.SAGA_REPLIES,
+            unit=MESSAGES,
             description="Answers of participants, by what the orchestrator made of them.",
         )
 

@@ -9,21 +9,20 @@ from __future__ import annotations
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Span
 
+from services.messaging import semconv
 from services.messaging.loop import Loop
 from services.messaging.storage import Database
 from services.oms import store
 from services.oms.records import Saga
 from services.oms.saga import DEFINITIONS, ENDS, SagaState, Status, is_back, status_of
-from tracing import semconv
-
-_SCOPE = "sagatrace.oms"
+from tracing.semconv import SECONDS
 
 
 class SagaMetrics:
     """Counts moves, and measures how long sagas take."""
 
     def __init__(self) -> None:
-        meter = metrics.get_meter(_SCOPE)
+        meter = metrics.get_meter(semconv.SCOPE_OMS)
         self._moves = meter.create_counter(
             semconv.SAGA_MOVES,
             unit=semconv.MOVES,
@@ -31,7 +30,7 @@ class SagaMetrics:
         )
         self._duration = meter.create_histogram(
             semconv.SAGA_DURATION,
-            unit=semconv.SECONDS,
+            unit=SECONDS,
             description="Time from the start of a saga, or of its refund, to its end, by outcome",
             explicit_bucket_boundaries_advisory=semconv.SAGA_BUCKETS,
         )
@@ -52,9 +51,9 @@ def open_saga_gauges(database: Database, *, interval_s: float = 5.0) -> Loop:
 
     The count reads every open saga. With very many of them it runs less often: it may take a hundredth of the time.
     """
-    meter = metrics.get_meter(_SCOPE)
+    meter = metrics.get_meter(semconv.SCOPE_OMS)
     count = meter.create_gauge(semconv.SAGAS_OPEN, unit=semconv.SAGAS, description="Sagas that have not ended")
-    age = meter.create_gauge(semconv.SAGA_OLDEST_OPEN, unit=semconv.SECONDS, description="Age of the oldest of them")
+    age = meter.create_gauge(semconv.SAGA_OLDEST_OPEN, unit=SECONDS, description="Age of the oldest of them")
 
     async def turn() -> bool:
         async with database.reading() as connection:

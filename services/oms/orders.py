@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import tracing
 from services.contracts import Item, new_id
+from services.messaging import semconv
 from services.messaging.crash_points import Write
 from services.messaging.storage import Database
-from services.messaging.trace_context import capture, restore, span_context
+from services.messaging.trace_context import bind_saga, capture, restore, span_context
 from services.oms import order as rules
 from services.oms import store
 from services.oms.problems import Conflict, NotFound, Problem
@@ -23,7 +24,6 @@ from services.oms.records import Order, Saga, SagaFilter, new_saga
 from services.oms.saga import IllegalMove, Input, step
 from services.oms.transitions import Transitions
 from services.oms.views import HistoryEntry, OrderView, Placed, SagaHistoryView, SagaView
-from tracing import semconv
 
 
 class Orders:
@@ -181,18 +181,18 @@ def _in_saga_trace(saga: Saga, request: Input) -> Iterator[None]:
     """Continue the saga's trace with a span that links to the request, which keeps a trace of its own."""
     asking = trace.get_current_span().get_span_context()
     links = [Link(asking)] if asking.is_valid else []
-    tracer = trace.get_tracer(__name__)
+    tracer = trace.get_tracer(semconv.SCOPE_OMS)
     with (
         tracing.use_context(restore(saga.trace_context)),
         _bind_ids(saga),
-        tracer.start_as_current_span(f"request {request}", links=links),
+        tracer.start_as_current_span(semconv.request_span(request), links=links),
     ):
         yield
 
 
 def _bind_ids(saga: Saga) -> AbstractContextManager[object]:
     """Put the saga's ids on the current span and on every span that starts under it."""
-    return tracing.bind(**{semconv.SAGA_ID: saga.saga_id, semconv.ORDER_ID: saga.order_id})
+    return bind_saga(saga.saga_id, saga.order_id)
 
 
 def _placed(saga: Saga) -> Placed:

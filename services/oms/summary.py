@@ -8,10 +8,11 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, StatusCode
 
 import tracing
+from services.messaging import semconv
 from services.messaging.trace_context import restore
 from services.oms.records import Saga
 from services.oms.saga import SagaState
-from tracing import semconv
+from tracing.semconv import ERROR_TYPE
 
 
 def write_span(saga: Saga) -> Span:
@@ -29,9 +30,9 @@ def write_span(saga: Saga) -> Span:
     }
     failure = saga.reason if saga.state is SagaState.FAILED else None
     if failure:
-        attributes[semconv.ERROR_TYPE] = failure
+        attributes[ERROR_TYPE] = failure
     name = semconv.SPAN_REFUND_ORDER if saga.state is SagaState.REFUNDED else semconv.SPAN_SAGA_ORDER
-    tracer = trace.get_tracer(__name__)
+    tracer = trace.get_tracer(semconv.SCOPE_OMS)
     with tracing.known_as(saga.saga_id, name):
         span = tracer.start_span(name, context=restore(saga.trace_context), start_time=began, attributes=attributes)
     if failure:

@@ -15,17 +15,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import tracing
 from services.contracts.topics import COMMAND_TOPICS, PARTITIONS, SAGA_REPLIES
+from services.messaging import semconv
 from services.messaging.crash_points import Write
 from services.messaging.loop import Loop
 from services.messaging.outbox import OutboxRow
 from services.messaging.storage import Database
-from services.messaging.trace_context import restore
+from services.messaging.trace_context import bind_saga, restore
 from services.oms import store
 from services.oms.records import Saga
 from services.oms.saga import Input, is_back
 from services.oms.settings import TimeoutSettings
 from services.oms.transitions import Transitions
-from tracing import semconv
 
 CaughtUp = Callable[[], Mapping[tuple[str, int], datetime]]
 
@@ -86,12 +86,11 @@ class Timeouts:
             if held is None or held.saga.deadline is None or held.saga.deadline > held.at:
                 return
             saga = held.saga
-            ids = {semconv.SAGA_ID: saga.saga_id, semconv.ORDER_ID: saga.order_id}
-            tracer = trace.get_tracer(__name__)
+            tracer = trace.get_tracer(semconv.SCOPE_OMS)
             with (
                 tracing.use_context(restore(saga.trace_context)),
-                tracing.bind(**ids),
-                tracer.start_as_current_span(f"timeout {saga.state}"),
+                bind_saga(saga.saga_id, saga.order_id),
+                tracer.start_as_current_span(semconv.timeout_span(saga.state)),
             ):
                 await self._transitions.move(connection, held, self._verdict(saga))
 

@@ -7,6 +7,7 @@ from opentelemetry import trace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts.topics import topic_of
+from services.messaging import semconv
 from services.messaging.errors import Unavailable
 from services.messaging.outbox import Outbox
 from services.messaging.storage import Database
@@ -15,7 +16,6 @@ from services.oms.effects import Facts, message_for
 from services.oms.metrics import SagaMetrics
 from services.oms.records import LockedSaga, Saga, facts_of
 from services.oms.saga import Effect, Input, MissingDefinition, step
-from tracing import semconv
 
 APPLIED = "applied"
 

@@ -11,7 +11,7 @@ from services.cli.jaeger import Jaeger
 from services.cli.traces.check import Finding, check
 from services.cli.traces.model import Span
 from services.cli.traces.story import group, is_duplicate, operation
-from tracing import semconv
+from tracing.semconv import MESSAGING_MESSAGE_ID, PROCESS
 
 _INTERVAL_S = 0.5
 
@@ -63,7 +63,5 @@ def read(jaeger: Jaeger, trace_ids: Mapping[str, str], wait_s: float) -> Traces:
 
 def _redeliveries(spans: Iterable[Span]) -> int:
     """Count the process spans of a group beyond the first one of each message."""
-    times = Counter(
-        (span.text(semconv.MESSAGING_MESSAGE_ID), group(span)) for span in spans if operation(span) == semconv.PROCESS
-    )
+    times = Counter((span.text(MESSAGING_MESSAGE_ID), group(span)) for span in spans if operation(span) == PROCESS)
     return sum(times.values()) - len(times)

@@ -17,6 +17,7 @@ from services.cli.scenarios import Scenario
 from services.cli.traces.check import Finding, check
 from services.cli.traces.model import Span
 from services.cli.traces.recording import Recording
+from services.messaging import semconv
 from services.messaging.topology import create_topics
 from tests.servers.pool import Servers
 from tests.support.books import Books, out_of_order
@@ -25,7 +26,6 @@ from tests.support.customers import Customers, ordering
 from tests.support.databases import postgresql_database
 from tests.support.eventually import eventually
 from tests.support.running import Runner, runner
-from tracing import semconv
 
 # The budgets of the services: their parts, and the export of the last spans.
 _BUDGET_S = 8.0 + 5.0

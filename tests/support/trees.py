@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from services.cli.traces.model import Kind, Span, once
 from services.cli.traces.story import is_duplicate, message_type
 from services.cli.traces.tree import rows
-from tracing import semconv
+from services.messaging import semconv
+from tracing.semconv import ERROR_TYPE, LINK_TYPE
 
 _INDENT = "  "
 
@@ -58,7 +59,7 @@ def _name(span: Span) -> str:
 
 def _marks(span: Span) -> Iterator[str]:
     if span.is_error:
-        yield f"ERROR {span.status or span.text(semconv.ERROR_TYPE) or ''}".rstrip()
+        yield f"ERROR {span.status or span.text(ERROR_TYPE) or ''}".rstrip()
     if span.is_interrupted:
         yield "interrupted"
     if is_duplicate(span):
@@ -75,5 +76,5 @@ def _links(span: Span, known: dict[str, Span]) -> Iterator[str]:
         yield "not linked to its send"
     for link in others:
         to = known.get(link.span_id)
-        kind = link.attributes.get(semconv.LINK_TYPE, "linked")
+        kind = link.attributes.get(LINK_TYPE, "linked")
         yield f"{kind} ({_name(to) if to else 'of another trace'})"

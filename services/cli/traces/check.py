@@ -26,7 +26,8 @@ from services.cli.traces.model import Kind, Span, once
 from services.cli.traces.story import Story, claim, group, message_type, serves_many
 from services.contracts.commands import UNDOES
 from services.contracts.topics import ORCHESTRATOR_GROUP, READERS, retry_topic
-from tracing import semconv
+from services.messaging import semconv
+from tracing.semconv import MESSAGING_MESSAGE_ID
 
 
 class Rule(StrEnum):
@@ -143,7 +144,7 @@ def _sends(story: Story) -> Iterator[Finding]:
         processed = story.processes.get((topic, message_id), ())
         some = (*attempts, *processed)[0]
         if not message_id:
-            yield Finding(Rule.SEND, f"names no message ({semconv.MESSAGING_MESSAGE_ID})", some)
+            yield Finding(Rule.SEND, f"names no message ({MESSAGING_MESSAGE_ID})", some)
             continue
         acknowledged = [span for span in attempts if not span.is_error and not span.is_interrupted]
         if not acknowledged:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from tracing import semconv
+from tracing.semconv import SAGATRACE_INTERRUPTED
 
 AttributeValue = str | bool | int | float | tuple["AttributeValue", ...] | Mapping[str, "AttributeValue"] | None
 """A value of OTLP's `AnyValue`; bytes are kept in base64, as OTLP/JSON has them."""
@@ -74,7 +74,7 @@ class Span:
     @property
     def is_interrupted(self) -> bool:
         """Tell whether its process did not live to end it."""
-        return bool(self.attributes.get(semconv.SAGATRACE_INTERRUPTED))
+        return bool(self.attributes.get(SAGATRACE_INTERRUPTED))
 
 
 def once(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -13,7 +13,7 @@ from json import dumps
 
 from services.cli.traces.model import Attributes, AttributeValue, Link, Span
 from services.cli.traces.tree import Row, duration, length_ns, rows
-from tracing import semconv
+from tracing.semconv import LINK_TYPE
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _HUES = (205, 140, 275, 20, 330, 60, 180, 245)
@@ -116,7 +116,7 @@ def _about(row: Row, here: Collection[str]) -> Iterator[str]:
 
 
 def _link(link: Link, span: Span, here: Collection[str]) -> str:
-    reason = link.attributes.get(semconv.LINK_TYPE)
+    reason = link.attributes.get(LINK_TYPE)
     elsewhere = f" in trace {link.trace_id}" if link.trace_id != span.trace_id else ""
     return _reference(link.span_id, elsewhere, here) + (f" ({escape(str(reason))})" if reason else "")
 

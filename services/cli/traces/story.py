@@ -17,17 +17,27 @@ from functools import cached_property
 
 from services.cli.traces.model import Kind, Span
 from services.contracts.topics import dead_letter_topic
-from tracing import semconv
+from services.messaging import semconv
+from tracing.semconv import (
+    COMMIT,
+    MESSAGING_CONSUMER_GROUP_NAME,
+    MESSAGING_DESTINATION_NAME,
+    MESSAGING_MESSAGE_ID,
+    MESSAGING_OPERATION_NAME,
+    POLL,
+    PROCESS,
+    SEND,
+)
 
 MessageKey = tuple[str, str]
 """A topic and a message id."""
 
-_SERVES_MANY = {semconv.POLL, semconv.COMMIT}
+_SERVES_MANY = {POLL, COMMIT}
 
 
 def operation(span: Span) -> str | None:
     """Name the messaging operation of a span, if it is one."""
-    return span.text(semconv.MESSAGING_OPERATION_NAME)
+    return span.text(MESSAGING_OPERATION_NAME)
 
 
 def serves_many(span: Span) -> bool:
@@ -42,7 +52,7 @@ def message_type(span: Span) -> str | None:
 
 def group(span: Span) -> str | None:
     """Name the consumer group that a span processes for."""
-    return span.text(semconv.MESSAGING_CONSUMER_GROUP_NAME)
+    return span.text(MESSAGING_CONSUMER_GROUP_NAME)
 
 
 def claim(span: Span) -> int:
@@ -93,12 +103,12 @@ class Story:
     @cached_property
     def sends(self) -> Mapping[MessageKey, Sequence[Span]]:
         """The send spans by topic and message id; a span that names no message is under an empty id."""
-        return self._by_message(semconv.SEND)
+        return self._by_message(SEND)
 
     @cached_property
     def processes(self) -> Mapping[MessageKey, Sequence[Span]]:
         """The process spans by topic and message id."""
-        return self._by_message(semconv.PROCESS)
+        return self._by_message(PROCESS)
 
     @cached_property
     def effects(self) -> Mapping[tuple[str, str], Sequence[Span]]:
@@ -130,7 +140,7 @@ class Story:
     def buried(self) -> frozenset[tuple[str, str]]:
         """The messages, by id and group, that the group has written to its dead letters."""
         return frozenset(
-            (failed.text(semconv.MESSAGING_MESSAGE_ID) or "", group(failed) or "")
+            (failed.text(MESSAGING_MESSAGE_ID) or "", group(failed) or "")
             for (topic, _), spans in self.sends.items()
             for span in spans
             if not span.is_error and (failed := self.by_id.get(span.parent_id or "")) is not None
@@ -160,8 +170,8 @@ class Story:
         found: dict[MessageKey, list[Span]] = defaultdict(list)
         for span in self.spans:
             if operation(span) == wanted:
-                topic = span.text(semconv.MESSAGING_DESTINATION_NAME) or ""
-                found[topic, span.text(semconv.MESSAGING_MESSAGE_ID) or ""].append(span)
+                topic = span.text(MESSAGING_DESTINATION_NAME) or ""
+                found[topic, span.text(MESSAGING_MESSAGE_ID) or ""].append(span)
         return dict(found)
 
     def _members(self) -> set[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.cli.traces.model import Kind, Span
 from services.contracts.commands import UNDOES
-from tracing import semconv
+from services.messaging import semconv
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,10 @@ from typing import Protocol
 import structlog
 from opentelemetry import metrics
 
+from services.messaging import semconv
 from services.messaging.breaker.tally import Cooldown, Limits, Tally
 from services.messaging.errors import Held, Unavailable
-from tracing import semconv
+from tracing.semconv import MESSAGING_CONSUMER_GROUP_NAME
 
 # How long another member's trip, or an operator's word, may go unnoticed.
 _LOOK_EVERY_S = 1.0
@@ -109,7 +110,7 @@ class Breaker:
         self._unsaved: BreakerState | None = None
         self._looked_at: float | None = None
         self._log = structlog.get_logger(__name__)
-        meter = metrics.get_meter("sagatrace.messaging")
+        meter = metrics.get_meter(semconv.SCOPE_MESSAGING)
         self._trips = meter.create_counter(semconv.BREAKER_TRIPS, unit=semconv.TRIPS)
         self._is_open = meter.create_gauge(semconv.BREAKER_OPEN, unit=semconv.BREAKERS)
 
@@ -162,7 +163,7 @@ class Breaker:
         if reason is not None:
             self._reason = f"{reason}, the last for {kind}"
             self._unsaved = BreakerState.OPEN
-            self._trips.add(1, {semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group})
+            self._trips.add(1, {MESSAGING_CONSUMER_GROUP_NAME: self._group})
             self._become(BreakerState.OPEN)
 
     async def sync(self) -> None:
@@ -207,7 +208,7 @@ class Breaker:
         self._become(BreakerState.PROBING if trip.probe_in_s <= 0 else BreakerState.OPEN)
 
     def _become(self, state: BreakerState) -> None:
-        self._is_open.set(int(state is not BreakerState.CLOSED), {semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group})
+        self._is_open.set(int(state is not BreakerState.CLOSED), {MESSAGING_CONSUMER_GROUP_NAME: self._group})
         if state is self._state:
             return
         self._state = state

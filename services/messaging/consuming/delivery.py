@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -33,7 +34,7 @@ import tracing
 from services.contracts import Message, UnknownType, parse_saga_event
 from services.contracts.commands import UNDOES
 from services.contracts.topics import EVENT_TOPICS
-from services.messaging import crash_points
+from services.messaging import crash_points, semconv
 from services.messaging.breaker import Breaker
 from services.messaging.crash_points import Write
 from services.messaging.dead_letters import (
@@ -51,7 +52,16 @@ from services.messaging.dead_letters import (
 from services.messaging.errors import Held, MessagingError, ParkedBehind, Transient, is_away, is_fatal
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
-from tracing import semconv
+from services.messaging.trace_context import bind_saga
+from tracing.semconv import (
+    ERROR_TYPE,
+    MESSAGES,
+    MESSAGING_CONSUMER_GROUP_NAME,
+    MESSAGING_DESTINATION_NAME,
+    MESSAGING_MESSAGE_CONVERSATION_ID,
+    MESSAGING_MESSAGE_ID,
+    SAGATRACE_INTERRUPTED,
+)
 
 Handler = Callable[[Message], Awaitable[None]]
 OnUnknown = Callable[[ConsumedRecord], Awaitable[None]]
@@ -113,11 +123,11 @@ class Delivery:
         self._breaker = breaker
         self._ledger = ledger or NoLedger()
         self._log = structlog.get_logger(__name__)
-        meter = metrics.get_meter("sagatrace.messaging")
+        meter = metrics.get_meter(semconv.SCOPE_MESSAGING)
         self._failed = meter.create_counter(semconv.HANDLER_FAILURES, unit=semconv.ATTEMPTS)
         self._retried = meter.create_counter(semconv.RETRIES, unit=semconv.ATTEMPTS)
-        self._buried = meter.create_counter(semconv.DEAD_LETTERS, unit=semconv.MESSAGES)
-        self._skipped = meter.create_counter(semconv.UNKNOWN_MESSAGES, unit=semconv.MESSAGES)
+        self._buried = meter.create_counter(semconv.DEAD_LETTERS, unit=MESSAGES)
+        self._skipped = meter.create_counter(semconv.UNKNOWN_MESSAGES, unit=MESSAGES)
 
     async def deliver(self, record: ConsumedRecord) -> None:
         """Process one record, whatever that takes.
@@ -135,7 +145,7 @@ class Delivery:
                 await self._process(received, span)
             except (asyncio.CancelledError, Held) as error:
                 # Not a failure: the record comes again, here or elsewhere.
-                span.set_attribute(semconv.SAGATRACE_INTERRUPTED, True)  # noqa: FBT003  the attribute's value
+                span.set_attribute(SAGATRACE_INTERRUPTED, True)  # noqa: FBT003  the attribute's value
                 interruption = error
             finally:
                 # A partition that is taken away while it waits is no reason to be unready any more.
@@ -150,7 +160,7 @@ class Delivery:
         message, failure = self._read(received.original)
         if message is not None:
             span.set_attributes(_about(message))
-        with tracing.bind(**_ids(message)):
+        with _bound(message):
             standing = await self._insist(record, span, lambda: ledger.standing(key, origin, redriven=redriven))
             if standing.is_done:
                 span.set_attribute(semconv.SAGATRACE_DUPLICATE, True)  # noqa: FBT003  the attribute's value
@@ -190,7 +200,7 @@ class Delivery:
         """Give what is to be called for a message, or for a record whose type is not known."""
         if message is not None:
             return lambda: self._handler(message)
-        self._skipped.add(1, {semconv.MESSAGING_DESTINATION_NAME: record.topic})
+        self._skipped.add(1, {MESSAGING_DESTINATION_NAME: record.topic})
         return lambda: self._on_unknown(record)
 
     async def _handle(self, record: ConsumedRecord, span: Span, call: Callable[[], Awaitable[None]]) -> Failure | None:
@@ -231,7 +241,7 @@ class Delivery:
     async def _retry(self, record: ConsumedRecord, span: Span, error: Exception, failed: int, delay_s: float) -> None:
         span.add_event(
             semconv.EVENT_RETRY,
-            {semconv.ERROR_TYPE: _kind(error), semconv.RETRY_ATTEMPT: failed, semconv.RETRY_DELAY: delay_s},
+            {ERROR_TYPE: _kind(error), semconv.RETRY_ATTEMPT: failed, semconv.RETRY_DELAY: delay_s},
         )
         self._retried.add(1, self._counted(record, error))
         self._log.warning("delivery.retry", **_where(record), error_type=_kind(error), attempt=failed)
@@ -241,7 +251,7 @@ class Delivery:
         reason = str(error) if isinstance(error, MessagingError) else _kind(error)
         self._readiness.unready(self._part(record), reason)
         if times == 1:
-            span.add_event(semconv.EVENT_UNAVAILABLE, {semconv.ERROR_TYPE: _kind(error)})
+            span.add_event(semconv.EVENT_UNAVAILABLE, {ERROR_TYPE: _kind(error)})
             self._log.error("delivery.unavailable", **_where(record), error_type=_kind(error), reason=reason)
         delay_s = self._ladder.waits.delay_s(times)
         await asyncio.sleep(delay_s or self._ladder.waits.longest_s)
@@ -278,20 +288,20 @@ class Delivery:
 
     def _counted(self, record: ConsumedRecord, error: BaseException) -> dict[str, str]:
         return {
-            semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group,
-            semconv.MESSAGING_DESTINATION_NAME: record.topic,
-            semconv.ERROR_TYPE: _kind(error),
+            MESSAGING_CONSUMER_GROUP_NAME: self._group,
+            MESSAGING_DESTINATION_NAME: record.topic,
+            ERROR_TYPE: _kind(error),
         }
 
 
-def _ids(message: Message | None) -> dict[str, str]:
-    return {} if message is None else {semconv.SAGA_ID: message.saga_id, semconv.ORDER_ID: message.order_id}
+def _bound(message: Message | None) -> AbstractContextManager[object]:
+    return nullcontext() if message is None else bind_saga(message.saga_id, message.order_id)
 
 
 def _about(message: Message) -> dict[str, str]:
     return {
-        semconv.MESSAGING_MESSAGE_ID: str(message.event_id),
-        semconv.MESSAGING_MESSAGE_CONVERSATION_ID: message.saga_id,
+        MESSAGING_MESSAGE_ID: str(message.event_id),
+        MESSAGING_MESSAGE_CONVERSATION_ID: message.saga_id,
         semconv.SAGATRACE_MESSAGE_TYPE: message.event_type,
     }
 

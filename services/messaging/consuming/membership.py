@@ -26,7 +26,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import IllegalStateError, KafkaError
 from opentelemetry import metrics
 
-from services.messaging import crash_points
+from services.messaging import crash_points, semconv
 from services.messaging.breaker import Breaker, BreakerState
 from services.messaging.closing import close_consumer
 from services.messaging.consuming.intake import Intake
@@ -36,7 +36,7 @@ from services.messaging.crash_points import Write
 from services.messaging.errors import Unavailable
 from services.messaging.security import KafkaSecurity
 from services.messaging.settings import ConsumerSettings
-from tracing import semconv
+from tracing.semconv import MESSAGING_CONSUMER_GROUP_NAME
 
 # How soon a topic is found that was created after its consumer; the client's own 5 minutes are long to wait.
 _METADATA_AGE_MS = 30_000
@@ -88,7 +88,7 @@ class Membership:
         self._committed_at = time.monotonic()
         self._answered_at = time.time()
         self._log = structlog.get_logger(__name__)
-        self._assignments = metrics.get_meter("sagatrace.messaging").create_counter(
+        self._assignments = metrics.get_meter(semconv.SCOPE_MESSAGING).create_counter(
             semconv.ASSIGNMENTS,
             unit=semconv.ASSIGNED,
             description="Assignments of partitions to this member; each rebalance is one",
@@ -173,7 +173,7 @@ class Membership:
             self._progress[topic_partition] = PartitionProgress()
         self._answered_at = time.time()
         self._assigned.set()
-        self._assignments.add(1, {semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group})
+        self._assignments.add(1, {MESSAGING_CONSUMER_GROUP_NAME: self._group})
         self._log.info("consumer.assigned", group=self._group, partitions=len(assigned))
 
     async def revoke(self, revoked: Iterable[TopicPartition]) -> None:

@@ -22,11 +22,12 @@ from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message
+from services.messaging import semconv
 from services.messaging.crash_points import Write
 from services.messaging.dead_letters.headers import Place
 from services.messaging.dead_letters.parking import FREE, Burial, Standing
 from services.messaging.storage import DEAD_LETTERS, Database, database_now, insert_once
-from tracing import semconv
+from tracing.semconv import MESSAGING_CONSUMER_GROUP_NAME
 
 Answer = Callable[[AsyncConnection, Message], Awaitable[None]]
 """Answers a message that became a dead letter, in the transaction of its row."""
@@ -52,7 +53,7 @@ class DeadLetterLedger:
         self._open: set[bytes] | None = None
         self._read_at = 0.0
         self._reading = asyncio.Lock()
-        self._parked = metrics.get_meter("sagatrace.messaging").create_gauge(semconv.PARKED_KEYS, unit=semconv.KEYS)
+        self._parked = metrics.get_meter(semconv.SCOPE_MESSAGING).create_gauge(semconv.PARKED_KEYS, unit=semconv.KEYS)
 
     def forget(self) -> None:
         """Read the open keys anew before the next record: other partitions were assigned."""
@@ -128,7 +129,7 @@ class DeadLetterLedger:
                 self._read_at = time.monotonic()
                 async with self._database.reading() as connection:
                     self._open = set((await connection.execute(query)).scalars())
-                self._parked.set(len(self._open), {semconv.MESSAGING_CONSUMER_GROUP_NAME: self._group})
+                self._parked.set(len(self._open), {MESSAGING_CONSUMER_GROUP_NAME: self._group})
             return digest in self._open
 
     async def _row(self, connection: AsyncConnection, which: ColumnElement[bool]) -> Row[Any] | None:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from opentelemetry.trace import Link
 
+from services.messaging import semconv
 from services.messaging.dead_letters.headers import (
     FAILED_SPAN,
     ORIGINAL,
@@ -20,7 +21,7 @@ from services.messaging.dead_letters.headers import (
 )
 from services.messaging.dead_letters.topic import ConsumedRecord
 from services.messaging.trace_context import span_context
-from tracing import semconv
+from tracing.semconv import LINK_TYPE
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Received:
     def links(self) -> tuple[Link, ...]:
         """The link of a re-driven record's process span to the one that failed (`link.type=retry_of`)."""
         failed = span_context({"traceparent": text_of(self.record, FAILED_SPAN) or ""}) if self.is_redriven else None
-        return (Link(failed, {semconv.LINK_TYPE: semconv.LINK_RETRY_OF}),) if failed is not None else ()
+        return (Link(failed, {LINK_TYPE: semconv.LINK_RETRY_OF}),) if failed is not None else ()
 
     @property
     def attributes(self) -> dict[str, object] | None:

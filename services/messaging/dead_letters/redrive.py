@@ -15,6 +15,7 @@ to the dead letters, and the next process span links to the one that failed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -22,6 +23,7 @@ from uuid import UUID
 import tracing
 from services.contracts import ContractError, parse_message
 from services.contracts.topics import retry_topic
+from services.messaging import semconv
 from services.messaging.dead_letters.headers import (
     FAILED_SPAN,
     ORIGINAL,
@@ -36,8 +38,8 @@ from services.messaging.dead_letters.headers import (
 )
 from services.messaging.dead_letters.operator import DeadLetterRow
 from services.messaging.dead_letters.topic import DeadLetterPublisher
-from services.messaging.trace_context import restore
-from tracing import semconv
+from services.messaging.trace_context import bind_saga, restore
+from tracing.semconv import MESSAGING_MESSAGE_CONVERSATION_ID, MESSAGING_MESSAGE_ID
 
 
 class SkipReason(StrEnum):
@@ -127,7 +129,7 @@ async def send_redrive(producer: DeadLetterPublisher, group: str, letter: DeadLe
     context = {
         name: value.decode(errors="replace") for name, value in letter.headers if name in TRACE_HEADERS and value
     }
-    with tracing.use_context(restore(context)), tracing.bind(**_about(letter)):
+    with tracing.use_context(restore(context)), _about(letter):
         headers = retried_headers(letter, run_id)
         await producer.publish(retry_topic(group), key=letter.key, value=letter.value, headers=headers)
 
@@ -144,17 +146,16 @@ def retried_headers(letter: DeadLetter, run_id: UUID) -> list[Header]:
     return [*kept, *failed, count, (REDRIVE_ID, str(run_id).encode())]
 
 
-def _about(letter: DeadLetter) -> dict[str, str | int]:
-    """Say what the send span is about; a letter that can't be read is about nothing that is known."""
-    told: dict[str, str | int] = {semconv.SAGATRACE_REDRIVES: letter.redrive_count + 1}
+def _about(dead_letter: DeadLetter) -> AbstractContextManager[object]:
+    """Bind what the send span is about: of a dead letter that can't be read, only the number of its re-drives."""
+    redrives = {semconv.SAGATRACE_REDRIVES: dead_letter.redrive_count + 1}
     try:
-        message = parse_message(letter.value)
+        message = parse_message(dead_letter.value)
     except ContractError:
-        return told
-    return told | {
-        semconv.SAGA_ID: message.saga_id,
-        semconv.ORDER_ID: message.order_id,
-        semconv.MESSAGING_MESSAGE_ID: str(message.event_id),
-        semconv.MESSAGING_MESSAGE_CONVERSATION_ID: message.saga_id,
+        return tracing.bind(**redrives)
+    known = {
+        MESSAGING_MESSAGE_ID: str(message.event_id),
+        MESSAGING_MESSAGE_CONVERSATION_ID: message.saga_id,
         semconv.SAGATRACE_MESSAGE_TYPE: message.event_type,
     }
+    return bind_saga(message.saga_id, message.order_id, **redrives, **known)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from opentelemetry import metrics
 
+from services.messaging import semconv
 from services.messaging.loop import Loop
 from services.messaging.outbox.outbox import Outbox
 from services.messaging.storage import Database
-from tracing import semconv
+from tracing.semconv import MESSAGES, SECONDS
 
 
 def backlog_gauges(database: Database, outbox: Outbox, *, interval_s: float = 10.0) -> Loop:
     """Make the loop that reads the outbox's backlog into two gauges, every `interval_s` seconds."""
-    meter = metrics.get_meter("sagatrace.messaging")
-    unsent = meter.create_gauge(semconv.OUTBOX_UNSENT, unit=semconv.MESSAGES, description="Messages not sent yet")
-    age = meter.create_gauge(semconv.OUTBOX_AGE, unit=semconv.SECONDS, description="Wait of the oldest of them")
+    meter = metrics.get_meter(semconv.SCOPE_MESSAGING)
+    unsent = meter.create_gauge(semconv.OUTBOX_UNSENT, unit=MESSAGES, description="Messages not sent yet")
+    age = meter.create_gauge(semconv.OUTBOX_AGE, unit=SECONDS, description="Wait of the oldest of them")
 
     async def turn() -> bool:
         async with database.reading() as connection:

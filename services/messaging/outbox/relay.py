@@ -21,7 +21,7 @@ from opentelemetry import metrics
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import tracing
-from services.messaging import crash_points
+from services.messaging import crash_points, semconv
 from services.messaging.crash_points import Write
 from services.messaging.errors import MessagingError, Unavailable
 from services.messaging.loop import Loop
@@ -31,8 +31,8 @@ from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
 from services.messaging.settings import RelaySettings
 from services.messaging.storage import Database
-from services.messaging.trace_context import restore
-from tracing import semconv
+from services.messaging.trace_context import bind_saga, restore
+from tracing.semconv import MESSAGING_DESTINATION_NAME, MESSAGING_MESSAGE_CONVERSATION_ID, MESSAGING_MESSAGE_ID
 
 OnSent = Callable[[AsyncConnection, Sequence[OutboxRow]], Awaitable[None]]
 
@@ -114,7 +114,7 @@ class Relay:
         self._sends: set[asyncio.Task[None]] = set()
         self._outcomes: asyncio.Queue[_Outcome] = asyncio.Queue()
         self._log = structlog.get_logger(__name__)
-        self._failures = metrics.get_meter("sagatrace.messaging").create_counter(
+        self._failures = metrics.get_meter(semconv.SCOPE_MESSAGING).create_counter(
             semconv.OUTBOX_FAILURES,
             unit=semconv.ATTEMPTS,
             description="Attempts to send an outbox row that failed; its key waits for the next one",
@@ -175,7 +175,8 @@ class Relay:
             self._outcomes.put_nowait((replace(row, partition=sent.partition, offset=sent.offset), None))
 
     async def _publish(self, row: OutboxRow) -> Sent:
-        with tracing.use_context(restore(row.trace_context)), tracing.bind(**_attributes(row)):
+        about = bind_saga(row.saga_id, row.order_id, **_attributes(row))
+        with tracing.use_context(restore(row.trace_context)), about:
             crash_points.before(Write.OUTBOX_SEND)
             sent = await self._producer.publish(row.topic, key=row.key.encode(), value=row.value)
             crash_points.after(Write.OUTBOX_SEND)
@@ -233,7 +234,7 @@ class Relay:
         """Raise the alert for each row that could not be sent, once that is on record."""
         for row, failed in written:
             if failed is not None:
-                self._failures.add(1, {semconv.MESSAGING_DESTINATION_NAME: row.topic})
+                self._failures.add(1, {MESSAGING_DESTINATION_NAME: row.topic})
                 known = {"topic": row.topic, "event_id": str(row.event_id), "order_id": row.order_id}
                 self._log.error("outbox.blocked", **known, attempts=row.attempts, reason=failed.reason)
 
@@ -262,10 +263,8 @@ class Relay:
 def _attributes(row: OutboxRow) -> dict[str, str | float]:
     again: dict[str, str | float] = {semconv.SAGATRACE_OUTBOX_ATTEMPT: row.attempts} if row.attempts > 1 else {}
     return again | {
-        semconv.SAGA_ID: row.saga_id,
-        semconv.ORDER_ID: row.order_id,
-        semconv.MESSAGING_MESSAGE_CONVERSATION_ID: row.saga_id,
+        MESSAGING_MESSAGE_CONVERSATION_ID: row.saga_id,
         semconv.SAGATRACE_OUTBOX_WAIT: row.waited_s,
-        semconv.MESSAGING_MESSAGE_ID: str(row.event_id),
+        MESSAGING_MESSAGE_ID: str(row.event_id),
         semconv.SAGATRACE_MESSAGE_TYPE: row.event_type,
     }

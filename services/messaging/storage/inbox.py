@@ -13,10 +13,10 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import tracing
+from services.messaging import semconv
 from services.messaging.storage.clock import database_now, database_time
 from services.messaging.storage.database import insert_once
 from services.messaging.storage.tables import INBOX
-from tracing import semconv
 
 
 class Inbox:

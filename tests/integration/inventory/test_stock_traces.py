@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
-import tracing
 from services.contracts import Message, topics
 from services.inventory.delayed import DelayedReservations
 from services.inventory.handlers import StockHandler
 from services.inventory.stock import FailurePlan
+from services.messaging import semconv
 from services.messaging.outbox.outbox import Outbox
 from services.messaging.storage.database import Database
 from services.messaging.storage.inbox import Inbox
@@ -88,9 +88,9 @@ async def test_a_late_decision_continues_the_trace_of_its_reserve(traced: Traced
     decided = traced.spans.one("reserve stock")
     assert traced.spans.children(traced.spans.one("process reserve")) == [decided]
     assert dict(decided.attributes or {}) == {
-        tracing.semconv.SAGA_ID: "saga-1",
-        tracing.semconv.ORDER_ID: "order-of-saga-1",
-        tracing.semconv.SAGA_STEP: "reserve",
+        semconv.SAGA_ID: "saga-1",
+        semconv.ORDER_ID: "order-of-saga-1",
+        semconv.SAGA_STEP: "reserve",
     }
     assert await traced.writers() == [traced.span_id("reserve stock")]
 

@@ -9,12 +9,12 @@ import httpx2
 import pytest
 from opentelemetry import baggage
 
+from services.messaging import semconv
 from services.messaging.errors import Unavailable
 from services.messaging.readiness import Readiness
 from services.oms.api import MAX_BODY_BYTES, create_app
 from tests.support.orders import OrderService
 from tests.support.spans import attributes_of
-from tracing import semconv
 from tracing.testing import RecordedSpans
 
 LINE = {"sku": "sku_ok", "quantity": 2, "unit_price": {"amount": 150, "currency": "EUR"}}

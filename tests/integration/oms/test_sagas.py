@@ -7,13 +7,13 @@ from opentelemetry import trace
 
 from services.contracts.events import Reason
 from services.contracts.topics import ORCHESTRATOR_GROUP, retry_topic
+from services.messaging import semconv
 from services.oms.problems import Conflict
 from services.oms.records import SagaFilter
 from services.oms.saga import Status
 from services.oms.settings import TimeoutSettings
 from tests.support.orders import OrderService, order_service, reply
 from tests.support.spans import attributes_of
-from tracing import semconv
 from tracing.testing import RecordedSpans, is_child
 
 OUT_OF_STOCK = {"reason": "out_of_stock"}

@@ -22,7 +22,10 @@ async def test_a_send_has_everything_the_convention_asks_for(
     spans: RecordedSpans, producer: AIOKafkaProducer, broker: str, topic: str
 ) -> None:
     """Name, kind, parent and every attribute, and neither key type nor value anywhere."""
-    with get_tracer("program").start_as_current_span("request"), tracing.bind(**{"saga.id": "s-1"}):
+    with (
+        get_tracer("program").start_as_current_span("request"),
+        tracing.bind("saga.id", **{"saga.id": "s-1"}),
+    ):
         metadata = await producer.send_and_wait(topic, b"secret", b"o-1")
     send = spans.one(f"send {topic}")
     host, _, port = broker.rpartition(":")

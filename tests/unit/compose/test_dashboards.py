@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from services.messaging import semconv
 from tests.support.deployment import Query, base_name, documented, load, metrics, panel_queries, rules, selectors
 from tests.support.sources import ROOT
-from tracing import semconv
+from tracing import semconv as library
+from tracing.semconv import CONSUMED_MESSAGES, OPERATION_DURATION, PROCESS_DURATION, QUEUE_TIME, SENT_MESSAGES
 
 _DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "deploy/grafana/dashboards").glob("*.json")}
 _SUFFIX = {"s": "_seconds"}
@@ -22,15 +24,16 @@ _PANELS = {
 
 def _ours() -> set[str]:
     """Every metric that the code has a name for."""
-    names = [value for name, value in vars(semconv).items() if name.isupper() and isinstance(value, str)]
+    constants = [*vars(library).items(), *vars(semconv).items()]
+    names = [value for name, value in constants if name.isupper() and isinstance(value, str)]
     of_ours = ("sagatrace.consumer.", "sagatrace.saga.", "sagatrace.outbox.", "sagatrace.journal.")
     counted = {name for name in names if name.startswith(of_ours)}
     return counted - {semconv.SAGATRACE_OUTBOX_WAIT, semconv.SAGATRACE_OUTBOX_ATTEMPT} | {
-        semconv.OPERATION_DURATION,
-        semconv.SENT_MESSAGES,
-        semconv.CONSUMED_MESSAGES,
-        semconv.PROCESS_DURATION,
-        semconv.QUEUE_TIME,
+        OPERATION_DURATION,
+        SENT_MESSAGES,
+        CONSUMED_MESSAGES,
+        PROCESS_DURATION,
+        QUEUE_TIME,
     }
 
 

@@ -84,17 +84,32 @@ def test_nothing_bound_travels() -> None:
         assert baggage.get_all() == {}
 
 
-def test_a_span_of_a_message_takes_the_saga_as_conversation(spans: RecordedSpans) -> None:
-    """On our own spans the saga id is the conversation id too, whether bound before or inside; on others it is not."""
+def test_a_span_of_a_message_has_the_conversation(spans: RecordedSpans) -> None:
+    """Our own spans repeat the attribute that is the conversation, bound before or inside; others do not."""
     record = RecordStub()
-    with tracing.process(record), tracing.bind(**SAGA):
+    with tracing.process(record), tracing.bind("saga.id", **SAGA):
         pass
-    with tracing.bind(**SAGA), tracing.process(record), get_tracer("program").start_as_current_span("query"):
+    with (
+        tracing.bind("saga.id", **SAGA),
+        tracing.process(record),
+        get_tracer("program").start_as_current_span("query"),
+    ):
         pass
     conversation = [
         (span.name, (span.attributes or {}).get("messaging.message.conversation_id")) for span in spans.finished
     ]
     assert conversation == [("process t", "s-1"), ("process t", "s-1"), ("query", None)]
+
+
+def test_inner_bindings_keep_the_conversation(spans: RecordedSpans) -> None:
+    """The conversation stays the attribute that an outer binding named, with its inner value; an absent one is none."""
+    record = RecordStub()
+    with tracing.bind("saga.id", **SAGA), tracing.bind(**{"saga.id": "s-2"}), tracing.process(record):
+        pass
+    with tracing.bind("order.id", **{"order.id": None, "saga.id": "s-3"}), tracing.process(record):
+        pass
+    conversation = [(span.attributes or {}).get("messaging.message.conversation_id") for span in spans.finished]
+    assert conversation == ["s-2", None]
 
 
 class RecordStub:

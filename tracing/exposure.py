@@ -1,8 +1,8 @@
-"""The moment in which a span's context leaves the process, told to whoever has to act before it.
+"""Announce that a span's context is about to leave the process, to a listener that has to act before it does.
 
-From that moment on somebody else's span may be the child of this one. `inject` tells it by itself, and so does the
-propagator that `configure()` sets; a program that writes contexts down in another way, such as into a row, says
-`tracing.expose()` first.
+From that moment on, another process may start a child of this span. `inject` announces it by itself, and so does the
+propagator that `configure()` sets; a program that writes contexts in another way, such as into a database row, calls
+`expose()` first.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _listener: Listener | None = None
 
 
 def listen(listener: Listener | None) -> None:
-    """Tell this listener from now on, and nobody else; nobody at all if it is None."""
+    """Call this listener from now on, in place of any other; none if it is None."""
     global _listener  # noqa: PLW0603 - one journal at a time
     _listener = listener
 
 
 def exposed(span_context: SpanContext) -> None:
-    """Tell the listener, if there is one, that a context is about to leave."""
+    """Call the listener, if there is one, with a context that is about to leave."""
     if _listener is not None:
         try:
             _listener(span_context)
@@ -38,9 +38,9 @@ def exposed(span_context: SpanContext) -> None:
 
 
 def expose(context: Context | None = None) -> None:
-    """Say that the span of a context, the current one by default, is about to become known outside of the process.
+    """Announce that the span of a context, the current one by default, is about to become known outside the process.
 
-    To be called before its context is committed or sent by other means than `inject`. Without a span journal it does
+    Call it before the context is committed, or sent by other means than `inject`. Without a span journal it does
     nothing.
     """
     if _listener is not None:
@@ -48,15 +48,15 @@ def expose(context: Context | None = None) -> None:
 
 
 class ExposingPropagator(textmap.TextMapPropagator):
-    """Writes nothing, and tells that the others of its composite do: for clients that are not this package's."""
+    """Writes nothing, and announces that the others of its composite do: for clients that are not this package's."""
 
     def extract(
         self,
-        carrier: textmap.CarrierT,  # noqa: ARG002 - nothing of ours is in there
+        carrier: textmap.CarrierT,  # noqa: ARG002 - it carries nothing of ours
         context: Context | None = None,
         getter: textmap.Getter[textmap.CarrierT] = textmap.default_getter,  # noqa: ARG002
     ) -> Context:
-        """Return the context as it is."""
+        """Return the context unchanged."""
         return Context() if context is None else context
 
     def inject(
@@ -65,12 +65,12 @@ class ExposingPropagator(textmap.TextMapPropagator):
         context: Context | None = None,
         setter: textmap.Setter[textmap.CarrierT] = textmap.default_setter,  # noqa: ARG002
     ) -> None:
-        """Tell that the context leaves."""
+        """Announce that the context leaves."""
         expose(context)
 
     @property
     def fields(self) -> set[str]:
-        """None."""
+        """Return no names: it writes no fields."""
         return set()
 
 

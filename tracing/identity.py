@@ -1,9 +1,9 @@
-"""Span ids that follow from what a span shows.
+"""Span ids that are derived from the fact that a span shows.
 
-A span that shows something committed is written after the commit, and is lost if the process ends in between. Whoever
-takes over writes it again, and can't know whether it was lost. If the id follows from what is shown, both are one span.
-The ids are given by `FactIdGenerator`, which `configure()` and `RecordedSpans` set; with another generator an id is
-random, and a span that is written twice is two.
+A span that shows a committed fact is written after the commit, and is lost if the process ends in between. The process
+that takes over writes it again, because it can't know whether it was lost. If the id is derived from the fact, both are
+one span. `FactIdGenerator`, which `configure()` and `RecordedSpans` set, assigns these ids; with another generator ids
+are random, and a span that is written twice is two spans.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _wanted: ContextVar[int | None] = ContextVar("sagatrace_span_id", default=None)
 
 @contextmanager
 def known_as(*fact: str) -> Iterator[None]:
-    """Give the span that is started in the block the id that follows from a fact: the same, whoever starts it."""
+    """Give the span that is started in the block an id derived from a fact: the same in every process."""
     digest = blake2b("\0".join(fact).encode(), digest_size=_BYTES).digest()
     # Zero is no id.
     token = _wanted.set(int.from_bytes(digest, "big") or 1)
@@ -32,5 +32,5 @@ def known_as(*fact: str) -> Iterator[None]:
 
 
 def wanted() -> int | None:
-    """Give the id that the next span is to have, if there is one."""
+    """Return the id that the next span is to have, or None."""
     return _wanted.get()

@@ -1,13 +1,13 @@
 """Spans of Kafka operations that are leaner than the SDK's, under the SDK's own provider.
 
-A `KafkaSpan` is an SDK span to whoever meets it: span processors, exporters, hooks, `isinstance`. What it leaves out is
-what no span of ours needs: a lock of its own, containers that check every value again, a copy at its end. As soon as a
-caller does something out of the ordinary (an event, a list as attribute, more attributes than the limit) it takes the
-SDK's containers and the SDK's way.
+A `KafkaSpan` is an SDK span to everything that meets it: span processors, exporters, hooks, `isinstance`. It leaves out
+what our spans do not need: a lock of its own, containers that check every value again, a copy when it ends. As soon as
+a caller does something unusual (adds an event, sets a list, exceeds the limit of attributes) it changes to the SDK's
+containers and the SDK's code.
 
-The provider stays the user's: its resource, sampler, limits, id generator and span processors hold. A tracer is served
-here only if it is built as the SDK's is known to be, and a span only if its sampler is certain to sample it and it is
-within the limits; for any other the official `Tracer.start_span` is the answer.
+The provider stays the user's: its resource, sampler, limits, id generator and span processors apply. Lean spans are
+started only for a tracer with the private names of the SDK's, and only if the sampler is certain to sample the span and
+the span is within the limits; any other span is started by the official `Tracer.start_span`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _NO_ATTRIBUTES: Final = BoundedAttributes(immutable=True)
 #: Types of attribute values that need no check and no copy, where strings are of any length.
 _PLAIN: Final = frozenset({str, int, bool, float})
 _FLAGS: Final = tuple(TraceFlags(octet) for octet in range(4))
-#: What is read of the SDK's tracer besides its public attributes.
+#: The private attributes of the SDK's tracer that are read here.
 PRIVATE: tuple[str, ...] = ("_instrumentation_scope", "_span_limits", "_tracer_config", "_tracer_metrics")
 
 
 class KafkaSpan(Span):
-    """A span that is made by `Starter` only, already started."""
+    """A started span; only `Starter` makes one."""
 
     __slots__ = (
         "_attributes",
@@ -64,7 +64,7 @@ class KafkaSpan(Span):
     )
 
     _ending: bool
-    #: One for all of them: it is held for the length of an assignment, on the SDK's way alone.
+    #: One lock for all: only the SDK's code takes it, for the length of an assignment.
     _lock = threading.Lock()
     _sampler = _trace_config = _record_end_metrics = None
     _dropped = 0
@@ -72,10 +72,10 @@ class KafkaSpan(Span):
 
     def get_span_context(self) -> SpanContext:
         """Return the span's context."""
-        return self._context  # type: ignore[return-value]  # of a span that was started it is never None
+        return self._context  # type: ignore[return-value]  # a started span has one
 
     def set_attribute(self, key: str, value: Any) -> None:  # noqa: ANN401 - the SDK's signature
-        """Set an attribute, as the last one."""
+        """Set an attribute; it becomes the last one."""
         held = self._attributes
         if type(held) is dict and type(value) in _PLAIN and key and self._end_time is None and self._fits(held):
             held.pop(key, None)
@@ -102,7 +102,7 @@ class KafkaSpan(Span):
         super()._add_link(link)
 
     def _take_containers(self) -> None:
-        """Go the SDK's way from here on."""
+        """Change to the SDK's containers."""
         if type(self._attributes) is dict:
             self._attributes = BoundedAttributes(
                 self._limits.max_span_attributes, self._attributes, immutable=self._end_time is not None
@@ -111,7 +111,7 @@ class KafkaSpan(Span):
             self._links = self._new_links(self._links)
 
     def end(self, end_time: int | None = None) -> None:
-        """End the span and hand it to the span processors: itself, for nothing can change it any more."""
+        """End the span and hand it to the span processors: itself, because nothing can change it any more."""
         if self._end_time is not None:
             super().end(end_time)
             return
@@ -129,13 +129,14 @@ class KafkaSpan(Span):
         return copy.deepcopy(self.__copy__(), copied)
 
 
-# What only hands out a slot is the slot: a property of the SDK's is a call, and each processor asks an ended span.
+# Each of the SDK's properties that only returns a slot becomes the slot, because a property is a call, and every
+# processor reads these of an ended span.
 for _name in ("context", "parent", "resource", "instrumentation_scope"):
     setattr(KafkaSpan, _name, getattr(KafkaSpan, f"_{_name}"))
 
 
 def _new_lock() -> None:
-    """Give the child of a fork a lock that no thread of its parent holds."""
+    """Make a lock for the child of a fork that no thread of its parent holds."""
     KafkaSpan._lock = threading.Lock()
 
 
@@ -148,11 +149,11 @@ class Starter:
 
     __slots__ = ("_certain", "_ending", "_listening", "_random_ids", "_starting", "_tracer")
 
-    def __init__(self, tracer: Any) -> None:  # noqa: ANN401 - its private names are read, too
+    def __init__(self, tracer: Any) -> None:  # noqa: ANN401 - its private names are read too
         self._tracer = tracer
         self._certain: Certain = certain(tracer.sampler)
-        #: The span processors, and whether any of them does anything when a span starts, and when it is about to end.
-        self._listening: Any = self  # as good as any that is neither a tuple nor None
+        #: The span processors, and whether any of them acts when a span starts, and when it is about to end.
+        self._listening: Any = self  # stands for none yet: anything but a tuple or None
         self._starting = self._ending = False
         self._random_ids = type(tracer.id_generator) is RandomIdGenerator
 
@@ -166,9 +167,9 @@ class Starter:
         start_time: int | None = None,
         parent: SpanContext | None = None,
     ) -> trace.Span:
-        """Start a span, the official one where ours is not certain to be like it.
+        """Start a span; the official one if ours is not certain to be equal to it.
 
-        What the context has as current may be given as `parent`, by whom it is known.
+        A caller that knows the current span context of `context` may pass it as `parent`.
         """
         tracer = self._tracer
         if parent is None:
@@ -179,7 +180,7 @@ class Starter:
             return official
         span: Any = object.__new__(KafkaSpan)
         span._context = span_context
-        span._parent = parent if parent[5] else None  # whether it is valid
+        span._parent = parent if parent[5] else None  # [5] is its validity
         span._name = name
         span._kind = kind
         span._attributes = attributes
@@ -201,14 +202,14 @@ class Starter:
         return span  # type: ignore[no-any-return]  # it is a KafkaSpan
 
     def _listen(self, processor: SpanProcessor) -> None:
-        """Look which of the processors' methods are more than the base class's, which do nothing."""
+        """Find out which processors override the base class's methods, which do nothing."""
         self._listening = getattr(processor, "_span_processors", None)
         asked = self._listening if type(processor) is SynchronousMultiSpanProcessor else (processor,)
         self._starting = any(_does(each.on_start, SpanProcessor.on_start) for each in asked)
         self._ending = any(_does(each._on_ending, SpanProcessor._on_ending) for each in asked)
 
     def _context(self, parent: SpanContext) -> SpanContext | None:
-        """Return the context of a child; None if it is not certain to be sampled."""
+        """Return the context of a child; None if the child is not certain to be sampled."""
         trace_id, _, is_remote, flags, state, is_valid = parent
         ids = self._tracer.id_generator
         if is_valid:
@@ -223,11 +224,11 @@ class Starter:
         span_id = ids.generate_span_id()
         if not 0 < span_id < 1 << 64:
             return None
-        # What its constructor does, without asking again whether the ids are valid.
+        # As the constructor does it, without checking again whether the ids are valid.
         return tuple.__new__(SpanContext, (trace_id, span_id, False, _FLAGS[1 | random], state, True))
 
     def _ordinary(self, attributes: dict[str, AttributeValue], links: Sequence[Link]) -> bool:
-        """Tell whether the SDK would keep everything as it is."""
+        """Return whether the SDK would keep all attributes and links as they are."""
         limits = self._tracer._span_limits
         for link in links:
             if not link._context[5]:
@@ -250,7 +251,7 @@ def _does(method: object, nothing: object) -> bool:
 
 
 def starter(tracer: object) -> Starter | None:
-    """Return what starts lean spans for a tracer; None where it, or the SDK's span, is not built as it is known."""
+    """Return what starts lean spans for a tracer; None if the tracer or the SDK's span is not built as expected."""
     if type(tracer) is not Tracer or not all(hasattr(tracer, name) for name in PRIVATE):
         return None
     inside: Any = tracer
@@ -263,7 +264,7 @@ def starter(tracer: object) -> Starter | None:
 
 
 def _same_span() -> bool:
-    """Tell whether the SDK's span, and its context, hold what ours hold, and nothing else."""
+    """Return whether the SDK's span and its context hold what ours hold, and nothing else."""
     if SpanContext(1, 2, is_remote=False) != (1, 2, False, 0, DEFAULT_TRACE_STATE, True):
         return False
     return vars(ReadableSpan("", resource=Resource({}))).keys() <= set(KafkaSpan.__slots__)

@@ -1,7 +1,7 @@
-"""What the SDK's samplers are certain to decide, found out once for each tracer instead of asked for each span.
+"""Find out, once for each tracer, what the SDK's samplers are certain to decide, instead of asking for each span.
 
-Known are the SDK's always-on and always-off samplers and its ParentBased with such delegates. Any other sampler, or one
-that is built otherwise than known, is certain of nothing and is asked each time.
+This covers the SDK's always-on and always-off samplers, and its ParentBased with such delegates. Of any other sampler
+nothing is certain, and it is asked each time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MODULE: Final = "opentelemetry.sdk.trace.sampling"
 
 @dataclass(frozen=True, slots=True)
 class Certain:
-    """What is decided without a look at the span: for a root, and by the parent's place for its children."""
+    """What a sampler decides without looking at the span: for a root, and for the child of a remote or local parent."""
 
     #: Every root is sampled.
     root: bool = False
@@ -27,7 +27,7 @@ class Certain:
 
 
 def certain(sampler: object) -> Certain:
-    """Return what is certain of a sampler."""
+    """Return what a sampler is certain to decide."""
     if _is_static(sampler, "RECORD_AND_SAMPLE"):
         return Certain(root=True, keeps_remote=True, keeps_local=True)
     if _rule(sampler) != "ParentBased.should_sample":
@@ -51,13 +51,13 @@ def certain(sampler: object) -> Certain:
     )
 
 
-def _is_static(sampler: Any, decision: str) -> bool:  # noqa: ANN401 - the SDK's samplers are not known here
+def _is_static(sampler: Any, decision: str) -> bool:  # noqa: ANN401 - the SDK's samplers are not imported here
     decided = getattr(sampler, "_decision", None)
-    # Not by its description: one that only records calls itself always-on.
+    # Not by its description: a sampler that only records also calls itself always-on.
     return _rule(sampler) == "StaticSampler.should_sample" and getattr(decided, "name", "") == decision
 
 
 def _rule(sampler: object) -> str:
-    """Name the SDK's method that decides for a sampler; empty if it is not the SDK's."""
+    """Return the name of the SDK's method that decides for a sampler; empty if the method is not the SDK's."""
     rule: Any = getattr(type(sampler), "should_sample", None)
     return str(rule.__qualname__) if rule is not None and rule.__module__ == _MODULE else ""

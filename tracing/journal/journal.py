@@ -1,19 +1,19 @@
-"""The span journal: a write-ahead log that keeps the spans of a process which dies before it has exported them.
+"""The span journal: a write-ahead log that keeps the spans of a process that dies before it has exported them.
 
-A span whose context is known elsewhere has children there, and without it those are orphans. So
+A span whose context is known elsewhere may have children there, which would be orphans without it. So
 
-- before a context leaves the process (`exposure`), the span, as it is then, is appended with the open spans above it;
-  once more when it leaves again and has changed since;
-- a finished span is appended before it is queued for the export, after what is still open above it;
-- what was exported is marked as dropped, in one entry a batch.
+- before a context leaves the process (`exposure`), its span is appended as it is then, with the open spans above it,
+  and appended again when the context leaves again and the span has changed since;
+- a finished span is appended before it is queued for export, after what is still open above it;
+- exported spans are marked as dropped, in one entry a batch.
 
-A span that nobody outside can know and that never ended is not kept: it is as if it had not been. The order of an
-append and what follows it is all that this needs: the page cache outlives a process that is killed.
+A span that never ended and that nobody outside can know is not kept: its loss shows nowhere. An append has to come
+before what it protects; it needs no more than that, because the page cache outlives a killed process.
 
-`_live` holds the entry of each span that is kept, by its span id and in the order in which they were written. When the
-segment is full, a new one starts with these and takes its place; what is kept may fill half a segment, and the oldest
-goes first. So disk and memory are bounded, and a receiver that is away costs a rewrite each time as much as that was
-appended. If the disk refuses, the file is deleted, because it would become untrue, and written anew a while later.
+`_live` holds the entry of each span that is kept, by span id and in the order of writing. When a segment is full, a new
+one starts with these entries and takes its place. They may fill half a segment, and the oldest go first. So disk and
+memory are bounded, and while the receiver is away, a segment is rewritten each time as much again has been appended. If
+the disk refuses, the file is deleted, because it would become untrue, and written again a while later.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ from tracing.otlp import encode_span
 from tracing.semconv import ERROR_TYPE, JOURNAL_EVICTED, JOURNAL_FAILURES, JOURNAL_RECOVERED, SCHEMA_URL, SCOPE
 from tracing.telemetry import version
 
-#: Bytes of a journal on disk, at most; while a segment takes the place of another, both are there.
+#: Bytes of a journal on disk, at most; while one segment takes the place of another, both are there.
 MAX_BYTES: Final = 32 * 1024 * 1024
-#: Seconds after which a dead process's spans are of no use any more: past the retention of most trace stores.
+#: Seconds after which a dead process's spans are of no further use: past the retention of most trace stores.
 MAX_AGE_S: Final = 7 * 86_400.0
-#: Seconds until a disk that refused is asked again.
+#: Seconds until the journal tries a disk again that refused.
 RETRY_S: Final = 30.0
-#: Spans that are open at the same time; what a program has begun and forgotten must not fill the memory.
+#: Spans that are open at the same time; spans that a program has begun and forgotten must not fill the memory.
 _OPEN_LIMIT: Final = 65_536
 
 _log: Final = logging.getLogger("tracing")
 
 
 class Journal(SpanProcessor):
-    """Keeps the spans of this process in a folder, until they are exported.
+    """Keeps the spans of this process in a folder until they are exported.
 
-    It comes before the processor that exports, and `exporting` around that one's exporter. No error leaves it.
+    It comes before the processor that exports, whose exporter `exporting` wraps. No error leaves it.
 
     Args:
-        folder: of the segments; made if it is not there. Several processes may share it.
-        max_bytes: of the files of this process; what of a dead process is shipped is kept here, too.
-        retry_s: seconds until a disk that refused is asked again.
-        is_fed: whether `ended` is called with the bytes of each finished span, so that they are made only once.
+        folder: where the segments are; created if missing. Several processes may share it.
+        max_bytes: the most that the files of this process take, including the spans of dead processes that it ships.
+        retry_s: seconds until it tries a disk again that refused.
+        is_fed: whether `ended` is called with the bytes of each finished span, so that a span is encoded only once.
     """
 
     def __init__(
@@ -82,36 +82,36 @@ class Journal(SpanProcessor):
         self._recovered = meter.create_counter(
             JOURNAL_RECOVERED, unit="{span}", description="Spans that a dead process left in its journal."
         )
-        # Known from the start, so that the first one is an increase.
+        # There from the start, so that the first one is an increase.
         for counter in (self._failures, self._evicted, self._recovered):
             counter.add(0)
         self._warned = False
         self._is_fed = is_fed
-        self._begin_anew()
+        self._restart()
         os.register_at_fork(after_in_child=_weakly(self._forked))
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         self._lock = threading.Lock()
         self._name = f"{time_ns():020d}-{os.getpid()}"
         self._numbers = count()
         self._segment: Segment | None = None
         self._retry_at = 0.0
         self._closed = False
-        #: By span id: what is open, with the number of its attributes, events and links when it was last written.
+        #: By span id: the open spans, each with its extent when it was last written, or -1.
         self._open: dict[int, tuple[Span, int]] = {}
-        #: By span id: the entries of what is kept.
+        #: By span id: the entries of the spans that are kept.
         self._live: dict[int, bytes] = {}
         self._live_bytes = 0
-        #: What the numbers of origins stand for. The objects are kept, so that their ids stay theirs.
+        #: The origins by the ids of resource and scope. The objects are kept, so that no other gets their ids.
         self._origins: dict[tuple[int, int], tuple[int, bytes, object, object]] = {}
 
     def _forked(self) -> None:
         """Leave the parent's spans, and its file, to the parent."""
         if self._segment is not None:
             self._segment.close()
-        self._begin_anew()
+        self._restart()
 
-    # --- what happens to a span -------------------------------------------------------------------------------------
+    # --- a span's life ----------------------------------------------------------------------------------------------
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's signature
         """Remember that a span is open."""
@@ -121,13 +121,13 @@ class Journal(SpanProcessor):
         opened[span.context.span_id] = (span, -1)
 
     def expose(self, span_context: SpanContext) -> None:
-        """Write a span, and what is open above it, before its context leaves the process."""
+        """Write a span, and the open spans above it, before its context leaves the process."""
         if span_context.span_id in self._open:
             with self._lock:
                 self._expose(span_context.span_id)
 
     def _expose(self, span_id: int) -> None:
-        """Write the open spans from this one up, as far as they have changed, the uppermost first."""
+        """Write the open spans from this one upwards that have changed, the topmost first."""
         due: list[Span] = []
         found = self._open.get(span_id)
         while found is not None and found[1] < 0:
@@ -142,7 +142,7 @@ class Journal(SpanProcessor):
             self._open[span.context.span_id] = (span, _extent(span))
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Write a finished span, after what is open above it; one whose bytes are to come is left to `ended`."""
+        """Write a finished span, after the open spans above it, unless `ended` is called with its bytes."""
         context = span.context
         if context is None:
             return
@@ -156,7 +156,7 @@ class Journal(SpanProcessor):
                 faults.report("journalling a finished span", error)
 
     def ended(self, span: ReadableSpan, body: bytes) -> None:
-        """Write a finished span by its bytes."""
+        """Write a finished span, given its bytes."""
         context = span.context
         if context is None:
             return
@@ -171,7 +171,7 @@ class Journal(SpanProcessor):
         self.arrived([span.context.span_id for span in spans if span.context is not None])
 
     def arrived(self, span_ids: Sequence[int]) -> None:
-        """Drop spans that have arrived, by their ids."""
+        """Drop spans that have arrived, given their ids."""
         try:
             with self._lock:
                 self._drop(span_ids)
@@ -192,7 +192,7 @@ class Journal(SpanProcessor):
             self._fail(error)
 
     def exporting(self, exporter: SpanExporter) -> SpanExporter:
-        """Return the exporter with the journal told of each batch that has arrived."""
+        """Wrap an exporter so that the journal drops each batch that has arrived."""
         return JournalledExporter(exporter, self)
 
     # --- the file ---------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ class Journal(SpanProcessor):
         self._write(entry)
 
     def _write(self, entry: bytes) -> None:
-        """Append an entry of what is kept; a new segment has it already."""
+        """Append an entry of a span that is kept; a new segment contains it already."""
         try:
             if self._segment is None:
                 self._start()
@@ -243,7 +243,7 @@ class Journal(SpanProcessor):
         return Segment.create(path, self._content())
 
     def _content(self) -> Iterator[bytes]:
-        """Give what a segment needs to stand alone: the origins, and what is kept."""
+        """Yield what a segment needs to stand alone: the origins, and the spans that are kept."""
         for number, payload, _, _ in self._origins.values():
             yield frame(EntryKind.ORIGIN, number, 0, 0, payload)
         yield from self._live.values()
@@ -260,7 +260,7 @@ class Journal(SpanProcessor):
         return known[0]
 
     def _fail(self, error: OSError) -> None:
-        """Go on without a file for a while."""
+        """Continue without a file for a while."""
         if self._segment is not None:
             self._segment.discard()
             self._segment = None
@@ -275,10 +275,10 @@ class Journal(SpanProcessor):
         )
         self._warned = True
 
-    # --- the process's begin and end --------------------------------------------------------------------------------
+    # --- the start and end of the process ---------------------------------------------------------------------------
 
     def recover(self, ship: Callable[[ReadableSpan], None]) -> int:
-        """Take over what dead processes left in the folder: keep it here, and ship it; return how many spans."""
+        """Keep and ship the spans that dead processes left in the folder; return how many there were."""
         shipped = 0
         for left in recovery.claim(self._folder, MAX_AGE_S):
             for span in left.spans():
@@ -295,14 +295,14 @@ class Journal(SpanProcessor):
         return shipped
 
     def shutdown(self) -> None:
-        """Do nothing: what is queued is still to be exported; `close` comes after that."""
+        """Do nothing: queued spans are still to be exported; `close` comes after that."""
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the SDK's signature
         """Return at once: every entry is written when it is made."""
         return True
 
     def close(self) -> None:
-        """End the journal after the last export; what was not exported stays, for the next process to ship."""
+        """Close the journal after the last export; spans that were not exported stay for the next process to ship."""
         with self._lock:
             self._closed = True
             segment, self._segment = self._segment, None
@@ -314,14 +314,14 @@ class Journal(SpanProcessor):
 
 
 class JournalledExporter(SpanExporter):
-    """An exporter that tells the journal what has arrived."""
+    """An exporter that reports to the journal which spans have arrived."""
 
     def __init__(self, exporter: SpanExporter, journal: Journal) -> None:
         self._exporter = exporter
         self._journal = journal
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export, and drop from the journal what has arrived."""
+        """Export, and drop the spans that have arrived from the journal."""
         result = self._exporter.export(spans)
         if result is SpanExportResult.SUCCESS:
             self._journal.exported(spans)
@@ -337,13 +337,13 @@ class JournalledExporter(SpanExporter):
 
 
 def _extent(span: Span) -> int:
-    """Count what a span holds: it grows with each attribute, event and link, a changed value alone does not show."""
+    """Return the number of a span's attributes, events and links; it does not show a value that was replaced."""
     inside: Any = span
     return len(inside._attributes) + len(inside._events) + len(inside._links)  # noqa: SLF001 - copies cost ten times as much
 
 
 def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    """Return a function that calls the method as long as its object is there."""
+    """Return a function that calls the method as long as its object lives."""
     reference = WeakMethod(method)
 
     def call() -> None:

@@ -1,8 +1,8 @@
-"""What a dead process left in its journal, as spans that any exporter takes.
+"""Read what a dead process left in its journal, as spans that any exporter takes.
 
-An entry replaces the earlier one of its span, and a drop removes it; what remains was not exported. A finished span is
-as it was. One that was still open ends at the last moment in which its process is known to have lived, the latest of
-its journal, and carries `sagatrace.interrupted`.
+An entry replaces the earlier one of its span, and a drop removes it; what remains was not exported. A finished span
+comes back as it was. A span that was still open ends at the last moment at which its process is known to have lived,
+the latest time in its journal, and carries `sagatrace.interrupted`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tracing import faults
 from tracing.journal.segment import EntryKind, JournalEntry, Segment, left_behind, read
 from tracing.semconv import SAGATRACE_INTERRUPTED
 
-#: Seconds after which a segment that never got its name is waste.
+#: Seconds after which a segment that never got its name is deleted.
 _UNNAMED_S: Final = 60.0
 _NS: Final = 1e9
 #: SpanFlags: the other span is remote (opentelemetry/proto/trace/v1/trace.proto).
@@ -54,7 +54,7 @@ class Left:
         self._oldest_ns = time.time_ns() - int(max_age_s * _NS)
 
     def spans(self) -> Iterator[ReadableSpan]:
-        """Give the spans that were not exported, in the order in which they were written."""
+        """Yield the spans that were not exported, in the order in which they were written."""
         remains = Remains()
         for segment in self._segments:
             with suppress(OSError):
@@ -65,13 +65,13 @@ class Left:
         yield from remains.spans()
 
     def discard(self) -> None:
-        """Delete them."""
+        """Delete the segments."""
         for segment in self._segments:
             segment.discard()
 
 
 def claim(folder: Path, max_age_s: float) -> Iterator[Left]:
-    """Take over what dead processes left in a folder, process by process; nobody else gets the same."""
+    """Take over what dead processes left in a folder, and yield it process by process; nobody else gets the same."""
     _sweep(folder)
     for _, paths in groupby(left_behind(folder), key=lambda path: path.name.rpartition("-")[0]):
         segments = [segment for path in paths if (segment := Segment.claim(path)) is not None]
@@ -80,7 +80,7 @@ def claim(folder: Path, max_age_s: float) -> Iterator[Left]:
 
 
 def _sweep(folder: Path) -> None:
-    """Delete what a process that died at the wrong moment had not given its name yet."""
+    """Delete segments of processes that died before they could name them."""
     for path in folder.glob("*.new"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _UNNAMED_S:
@@ -88,10 +88,10 @@ def _sweep(folder: Path) -> None:
 
 
 class Remains:
-    """What is left when the entries of a process are played back."""
+    """The spans that are left after the entries of a process are played back."""
 
     def __init__(self) -> None:
-        #: The last moment in which the process is known to have lived.
+        #: The last moment at which the process is known to have lived.
         self.last_ns = 0
         self._origins: dict[int, bytes] = {}
         self._kept: dict[int, tuple[JournalEntry, bytes]] = {}
@@ -110,7 +110,7 @@ class Remains:
                 self._kept[entry.span_id] = (entry, self._origins.get(entry.origin, b""))
 
     def spans(self) -> Iterator[ReadableSpan]:
-        """Give what is left, as finished spans."""
+        """Yield what is left, as finished spans."""
         for entry, made_by in self._kept.values():
             try:
                 yield self._span(entry, made_by)
@@ -178,7 +178,7 @@ def _values(pairs: Iterable[Any]) -> dict[str, Any]:
     return {pair.key: _value(pair.value) for pair in pairs}
 
 
-def _value(value: Any) -> Any:  # noqa: ANN401 - an AnyValue, and what it holds
+def _value(value: Any) -> Any:  # noqa: ANN401 - an AnyValue, and its content
     kind = value.WhichOneof("value")
     if kind == "array_value":
         return tuple(_value(item) for item in value.array_value.values)

@@ -1,15 +1,15 @@
 """A segment: one file of the span journal, appended to by one process, readable by its successor.
 
-It starts with `MAGIC`; then come entries, each framed so that a torn one is known:
+It starts with `MAGIC`, followed by entries, each framed so that a torn one is recognised:
 
     length u32 | crc32 u32 | kind u8 | origin u16 | span id u64 | time u64 (ns since the epoch) | payload
 
-little-endian; length and checksum are those of what follows them. Reading ends at the first entry that is cut off or
-not what its checksum says: everything before it is good. An append is one `write`: what it has taken survives the end
-of the process, if not that of the machine, and needs no fsync.
+All numbers are little-endian; length and checksum are those of what follows them. Reading ends at the first entry that
+is cut off or does not match its checksum: everything before it is good. An append is one `write`: what that has taken
+survives the end of the process, though not of the machine, and needs no fsync.
 
-A segment belongs to who holds its `flock`, which ends with its process however that ends. It is locked before it has
-its name, so a segment that can be locked was left by a process that is dead.
+A segment belongs to the process that holds its `flock`, which the system releases however that process ends. It is
+locked before it gets its name, so a segment that can be locked was left by a dead process.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _UNNAMED: Final = ".new"
 
 
 class EntryKind(IntEnum):
-    """What an entry says."""
+    """The kinds of entries."""
 
-    #: A resource and a scope, by the number that later entries name as their origin.
+    #: A resource and a scope, under the number that later entries name as their origin.
     ORIGIN = 1
-    #: A span as it is while it is open; a later entry of the span replaces it.
+    #: An open span as it is at the time; a later entry of the span replaces it.
     BEGIN = 2
     #: A finished span.
     END = 3
-    #: Spans that need no keeping any more, by their ids.
+    #: Spans that need not be kept any more, by their ids.
     DROP = 4
 
 
@@ -62,7 +62,7 @@ def frame(kind: EntryKind, origin: int, span_id: int, time_ns: int, payload: byt
 
 
 def read(content: bytes) -> Iterator[JournalEntry]:
-    """Give the entries of a segment, up to the first that is not whole; none if it is no segment of this format."""
+    """Yield the entries of a segment, up to the first that is not whole; none if it is not a segment of this format."""
     if not content.startswith(MAGIC):
         return
     position, end = len(MAGIC), len(content)
@@ -74,7 +74,7 @@ def read(content: bytes) -> Iterator[JournalEntry]:
             return
         position += length
         kind, origin, span_id, time_ns = _HEAD.unpack_from(body)
-        if kind not in _KINDS:  # of a later version, which may add some
+        if kind not in _KINDS:  # a later version may add some
             continue
         yield JournalEntry(EntryKind(kind), origin, span_id, time_ns, body[_HEAD.size :])
 
@@ -83,7 +83,7 @@ _KINDS: Final = frozenset(EntryKind)
 
 
 class Segment:
-    """An open segment. Errors are those of the system: `OSError`."""
+    """An open segment; errors are those of the system, `OSError`."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -93,10 +93,10 @@ class Segment:
 
     @classmethod
     def create(cls, path: Path, content: Iterable[bytes] = ()) -> Self:
-        """Make a segment with this content, which nobody sees before it is complete.
+        """Create a segment with this content; nobody sees it before it is complete.
 
         Raises:
-            OSError: the folder or the disk does not allow it; then nothing is left behind.
+            OSError: the folder or the disk does not allow it; nothing is left behind.
         """
         unnamed = path.with_suffix(_UNNAMED)
         descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -113,7 +113,7 @@ class Segment:
 
     @classmethod
     def claim(cls, path: Path) -> Self | None:
-        """Take over a segment that a dead process left; None if its process lives, or another successor was first."""
+        """Take over a segment of a dead process; return None if its process lives, or another successor was first."""
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
             try:
@@ -129,22 +129,22 @@ class Segment:
         """Write at the end.
 
         Raises:
-            OSError: not all of it was taken; the segment is then of no use any more.
+            OSError: not all of it was written; the segment is of no further use.
         """
         written = os.write(self._descriptor, content)
         self.size += written
         if written < len(content):
-            # The system says why when it is asked for the rest.
+            # Writing the rest makes the system say why.
             self.append(content[written:])
 
     def content(self) -> bytes:
-        """Read all of it."""
+        """Read the whole file."""
         with open(self._descriptor, "rb", closefd=False) as file:
             file.seek(0)
             return file.read()
 
     def empty(self, content: Iterable[bytes] = ()) -> None:
-        """Begin anew in the same file."""
+        """Start again with this content in the same file."""
         os.ftruncate(self._descriptor, 0)
         self.size = 0
         self.append(b"".join((MAGIC, *content)))
@@ -156,11 +156,11 @@ class Segment:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file, which stays; and of its lock, unless a fork has it too."""
+        """Close the file, which stays, and release its lock, unless a fork holds it too."""
         with suppress(OSError):
             os.close(self._descriptor)
 
 
 def left_behind(folder: Path) -> list[Path]:
-    """List the segments in a folder, of the living and the dead, the oldest first."""
+    """Return the segments in a folder, of living and dead processes, the oldest first."""
     return sorted(folder.glob(f"*{SUFFIX}"))

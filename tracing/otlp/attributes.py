@@ -1,9 +1,9 @@
-"""The attributes of a span, which are most of it: what repeats is remembered.
+"""Write the attributes of a span, which are most of its bytes; what repeats is remembered.
 
-Remembered of each key are the bytes of its strings as a whole, because a process says the same few again and again, and
-of its numbers what stands before them. A key that has ever new strings, like that of a message, is soon found out, and
-no more of it is remembered than of a number: the memory is bounded. Only strings are looked up by value, because
-`True == 1 == 1.0` and `0.0 == -0.0`, and their bytes differ.
+For each key this remembers the bytes of whole attributes with string values, because a process uses the same few
+strings again and again, and for numbers the bytes that stand before the number. When a key turns out to have ever new
+strings, such as a message key, its strings are no longer remembered, so memory is bounded. Only strings are looked up
+by value, because `True == 1 == 1.0` and `0.0 == -0.0`, and their bytes differ.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any, Final
 from tracing import faults
 from tracing.otlp.protobuf import DOUBLE, INT64, any_value, before_value, key_value, varint
 
-#: How many keys are remembered, how many strings of each, and the longest of these in bytes.
+#: The most keys that are remembered, the most strings of one key, and the longest such string in bytes.
 _KEYS: Final = 256
 _STRINGS: Final = 64
 _LONGEST: Final = 256
 
 
 class _Heads(dict[int, bytes]):
-    """What stands before a value of one key and one type, by the value's size in bytes."""
+    """The bytes before a value of one key and one type, by the value's size in bytes."""
 
     __slots__ = ("_key", "_tag")
 
@@ -38,7 +38,7 @@ class _Heads(dict[int, bytes]):
 
 
 class _Strings(dict[str, bytes]):
-    """The strings of one key, each as a KeyValue; none any more once there were too many."""
+    """The strings of one key, each as a KeyValue; once there were too many, nothing is kept any more."""
 
     __slots__ = ("_heads", "_repeat")
 
@@ -59,7 +59,7 @@ class _Strings(dict[str, bytes]):
 
 
 class _Key:
-    """What is remembered of one key. Its values are written as KeyValues without their tag, but with their length."""
+    """What is remembered of one key, to write a KeyValue with its length and without its tag."""
 
     __slots__ = ("floats", "integers", "name", "strings")
 
@@ -71,7 +71,7 @@ class _Key:
 
 
 class _Keys(dict[str, _Key]):
-    """What is remembered of each key; when there are too many, all of it starts anew."""
+    """The keys by name; when there are too many, all are forgotten."""
 
     __slots__ = ()
 
@@ -86,9 +86,9 @@ _keys: Final = _Keys()
 
 
 def attributes(tag: bytes, held: Mapping[str, Any]) -> bytes:
-    """Write attributes, each a KeyValue under the tag of the field that holds them.
+    """Write attributes, each as a KeyValue under the tag of the field that holds them.
 
-    One that cannot be written is left out and reported once; the official encoder leaves it out too.
+    An attribute that cannot be written is left out and reported once; the official encoder leaves it out too.
     """
     written = [b""]
     for name, value in held.items():
@@ -104,6 +104,6 @@ def attributes(tag: bytes, held: Mapping[str, Any]) -> bytes:
                 written.append(key.floats + DOUBLE.pack(value))
             else:
                 written.append(key_value(name, any_value(value)))
-        except Exception as error:  # noqa: BLE001 - any object can stand in for a value
+        except Exception as error:  # noqa: BLE001 - a value may be any object
             faults.report("encoding an attribute", error)
     return tag.join(written)

@@ -1,13 +1,13 @@
-"""OTLP for spans without the official encoder: the same bytes, at a fraction of its cost.
+"""Encode spans for OTLP without the official encoder: the same bytes, at a fraction of its cost.
 
-`encode_span` writes one Span; `encode_request` puts such bytes under their resource and scope, into the request that an
-exporter posts. What comes out is what `opentelemetry-exporter-otlp-proto-common` writes, byte for byte, and what that
-leaves out (the trace state of a link) is left out: a property test holds one against the other.
+`encode_span` writes one Span; `encode_request` groups such bytes by resource and scope into the request that an
+exporter posts. The result is byte for byte what `opentelemetry-exporter-otlp-proto-common` writes, and leaves out what
+that leaves out (the trace state of a link); a property test compares the two.
 
 The tags below are the fields of opentelemetry/proto/trace/v1/trace.proto, in their order.
 
-The SDK keeps a span's attributes, events and links in containers whose every look inside takes a lock and a copy. Of a
-finished span that is exactly the SDK's, what is inside is read directly; any other is asked through its properties.
+The SDK keeps a span's attributes, events and links in containers that take a lock and a copy for every read. A finished
+span of exactly the SDK's class, or of ours, is read from the inside; any other span is read through its properties.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _BARE_LINK: Final = Struct(">4s16s2sQ5s")
 #: kind = 6, start_time_unix_nano = 7, end_time_unix_nano = 8.
 _TIMES: Final = Struct("<BBBQBQ")
 _FIXED64: Final = Struct("<cQ")
-#: SpanFlags, a fixed32: it is known whether the other span is remote (bit 8), and it is (bit 9).
+#: SpanFlags, a fixed32: bit 8 says that it is known whether the other span is remote, bit 9 that it is.
 _LOCAL_PARENT, _REMOTE_PARENT = b"\x85\x01\x00\x01\x00\x00", b"\x85\x01\x00\x03\x00\x00"
 _UNSET_LOCAL, _UNSET_REMOTE = b"\x7a\x00" + _LOCAL_PARENT, b"\x7a\x00" + _REMOTE_PARENT
 _LOCAL_LINK, _REMOTE_LINK = b"\x35\x00\x01\x00\x00", b"\x35\x00\x03\x00\x00"
 
-#: What `encode_span` reads of a span: through its properties; of a finished span of the SDK's from inside; of a lean
+#: What `encode_span` reads: the properties of any span; the inside of a finished span of the SDK; the inside of a lean
 #: span, which has no containers, and so drops nothing.
 _OUTSIDE: Final = attrgetter(
     *("context", "parent", "name", "kind", "start_time", "end_time", "status"),
@@ -55,34 +55,34 @@ _INSIDE: Final = attrgetter(
     *("_attributes._dict", "_attributes.dropped", "_events._dq", "_events.dropped", "_links._dq", "_links.dropped"),
 )
 _LEAN: Final = attrgetter(*_PLAIN, "_attributes", "_dropped", "_events", "_dropped", "_links", "_dropped")
-#: The same of a link.
+#: The same for a link.
 _OUTSIDE_LINK: Final = attrgetter("context", "attributes", "dropped_attributes")
 _INSIDE_LINK: Final = attrgetter("_context", "_attributes._dict", "_attributes.dropped")
 
-#: The status of a span until it gets another: one object for all spans of the SDK, as of ours.
+#: The status of a span until it gets another: one object for all spans, the SDK's and ours.
 _UNSET: Final = ReadableSpan("", resource=Resource({})).status
 
 _names: Final = Remembered()
 _before_span: Final = BeforeField(b"\x12")
 
 
-#: The bytes of a span, and what they belong under.
+#: The resource and scope that a span belongs under, and the span's bytes.
 EncodedSpan = tuple[Resource, InstrumentationScope | None, bytes]
 
 
 def encode_span(span: ReadableSpan) -> bytes:  # noqa: C901, PLR0912 - a call for each field would cost as much as the field
-    """Return a finished span as one `opentelemetry.proto.trace.v1.Span`, without the tag and the length of its field.
+    """Return a finished span as an `opentelemetry.proto.trace.v1.Span`, without the tag and the length of its field.
 
     Raises:
-        Exception: the span holds what the official encoder fails on as well, such as a name that is no Unicode.
+        Exception: the span holds something on which the official encoder fails too, such as a lone surrogate.
     """
     try:
         if type(span) not in KNOWN:
-            fields = _asked(span)
+            fields = _properties_of(span)
         else:
             fields = _LEAN(span) if type(span._attributes) is dict else _INSIDE(span)  # noqa: SLF001 - checked by `_as_known`
-    except AttributeError:  # the SDK's class, made by hand without the SDK's containers
-        fields = _asked(span)
+    except AttributeError:  # a span of the SDK's class that was made by hand, without the SDK's containers
+        fields = _properties_of(span)
     context, parent, name, kind, start, end, status, described, lost, events, lost_events, links, lost_links = fields
     trace_id, span_id, _, _, state, _ = context
     if parent is None:
@@ -115,14 +115,14 @@ def encode_span(span: ReadableSpan) -> bytes:  # noqa: C901, PLR0912 - a call fo
     return b"".join(written)
 
 
-def _asked(span: ReadableSpan) -> tuple[Any, ...]:
-    """Read a span through its properties, any of which may have nothing to say."""
+def _properties_of(span: ReadableSpan) -> tuple[Any, ...]:
+    """Read a span through its properties, some of which may be None."""
     *fields, described, lost, events, lost_events, links, lost_links = _OUTSIDE(span)
     return *fields, described or {}, lost, events or (), lost_events, links or (), lost_links
 
 
 def span_id_of(body: bytes) -> int:
-    """Read the id of an encoded span, which is at a fixed place behind that of the trace."""
+    """Read the span id from an encoded span, where it stands at a fixed place after the trace id."""
     return int.from_bytes(body[20:28])
 
 
@@ -158,12 +158,12 @@ def _link(link: Link) -> bytes:
 
 
 def _described(tag: bytes, held: Mapping[str, object], count_tag: bytes, lost: int) -> bytes:
-    """Write attributes, and how many were dropped."""
+    """Write attributes and the number of those that were dropped."""
     return (attributes(tag, held) if held else b"") + _count(count_tag, lost)
 
 
 def _status(status: Status | None) -> bytes:
-    """Write status = 15, a message that is there also when nothing is set: message = 2, code = 3."""
+    """Write status = 15, which is written even if nothing is set: message = 2, code = 3."""
     if status is None:
         return b""
     code, description = status.status_code, status.description
@@ -173,12 +173,12 @@ def _status(status: Status | None) -> bytes:
 
 
 def encode_request(spans: Iterable[EncodedSpan]) -> bytes:
-    """Return an `ExportTraceServiceRequest` of encoded spans, by resource and scope in the order in which they come."""
+    """Return an `ExportTraceServiceRequest` of encoded spans, grouped by resource and scope in the order of arrival."""
     groups: dict[Resource, dict[InstrumentationScope | None, list[bytes]]] = {}
     group: list[bytes] = []
-    last: tuple[Any, Any] = (groups, groups)  # nothing that a span has
+    last: tuple[Any, Any] = (groups, groups)  # equal to nothing that a span has
     for resource, scope, body in spans:
-        # Mostly the same as before; to look for a resource in a mapping is to write it as JSON.
+        # Mostly the same as for the span before; a look-up by resource writes the whole resource as JSON to hash it.
         if resource is not last[0] or scope is not last[1]:
             group = groups.setdefault(resource, {}).setdefault(scope or None, [])
             last = resource, scope
@@ -190,7 +190,7 @@ def encode_request(spans: Iterable[EncodedSpan]) -> bytes:
 
 
 def _nested(tag: bytes, content: list[bytes]) -> list[bytes]:
-    """Write a message in front of which its length belongs; its parts are joined once, at the very end."""
+    """Write a message after its length, as parts that are joined once, at the very end."""
     return [tag, varint(sum(map(len, content))), *content]
 
 
@@ -212,7 +212,7 @@ def _scope_spans(scope: InstrumentationScope | None, spans: list[bytes]) -> list
 
 
 def _as_known() -> bool:
-    """Tell whether the SDK's finished spans are built as they are read here."""
+    """Return whether the SDK's finished spans have the private names that are read here."""
     described = BoundedAttributes(attributes={"b": "c"})
     span = ReadableSpan("a", attributes=described, events=BoundedList(1), links=BoundedList(1), resource=Resource({}))
     try:
@@ -222,5 +222,5 @@ def _as_known() -> bool:
     return (name, dict(held), lost, lost_events, lost_links) == ("a", {"b": "c"}, 0, 0, 0)
 
 
-#: The classes of spans whose inside `encode_span` reads.
+#: The classes of spans that `encode_span` reads from the inside.
 KNOWN: Final[frozenset[type]] = frozenset({KafkaSpan, ReadableSpan} if _as_known() else {KafkaSpan})

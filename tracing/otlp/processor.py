@@ -1,12 +1,12 @@
-"""Spans to a receiver over OTLP, encoded when they end: for any program with the OpenTelemetry SDK.
+"""Export spans over OTLP, encoded when they end, for any program with the OpenTelemetry SDK.
 
-`EncodingSpanProcessor` goes where the SDK's BatchSpanProcessor with an OTLP exporter would go. Spans become bytes as
-they end, a few at a time, and bytes wait for the export. `EncodingSpanExporter` is for set-ups that only let an
-exporter be named (`OTEL_TRACES_EXPORTER=sagatrace`): spans wait as ever, and are encoded faster.
+`EncodingSpanProcessor` takes the place of the SDK's BatchSpanProcessor with an OTLP exporter. Spans become bytes when
+they end, a few at a time, and the bytes wait for the export. `EncodingSpanExporter` is for set-ups in which only an
+exporter can be named (`OTEL_TRACES_EXPORTER=sagatrace`): spans wait as usual, and are encoded faster.
 
-Nothing is lost while the receiver is slow: what it did not take is sent again, with pauses, until it does or newer
-spans need the room. What it refuses for good, and what had no room, is counted, and logged in one line a second at
-most.
+Nothing is lost while the receiver is slow: what it did not take is sent again, with pauses, until it takes it or newer
+spans need the room. Spans that it refuses for good, and those that had no room, are counted, and logged in at most one
+line a second.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from tracing.settings import ExportSettings
 
 _log: Final = logging.getLogger("tracing")
 
-#: Spans that are encoded one after the other. The encoder's code is in the processor's caches from the second one on: a
-#: span that is encoded alone, between two messages, takes two to ten times as long.
+#: Spans that are encoded one after the other. From the second one on the encoder's code is in the CPU's caches: a span
+#: that is encoded alone, between two messages, takes two to ten times as long.
 _TOGETHER: Final = 32
-#: Bytes of spans in a request; a gRPC server takes 4 MiB unless it is told otherwise.
+#: Bytes of spans in a request; a gRPC server takes 4 MiB by default.
 _REQUEST_BYTES: Final = 3 << 20
-#: Seconds between two attempts when nobody takes anything: the first pause, and the longest.
+#: Seconds between two attempts while the receiver takes nothing: the first pause, and the longest.
 _PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
 #: Seconds between two lines of the log about lost spans.
@@ -47,17 +47,17 @@ _SHUTDOWN_S: Final = 30.0
 
 
 class UnknownExporter(TypeError):
-    """The exporter is not one of the official OTLP exporters as they are known here."""
+    """The exporter is not an official OTLP exporter, or lacks a private name that is needed here."""
 
 
 class EncodingSpanProcessor(SpanProcessor):
-    """Exports spans over OTLP in batches; the OTEL_BSP_* and OTEL_EXPORTER_OTLP_* variables are obeyed.
+    """Exports spans over OTLP in batches; obeys the OTEL_BSP_* and OTEL_EXPORTER_OTLP_* variables.
 
     Args:
-        exporter: an official OTLP span exporter for the processor's own use; one built from the environment if None.
-        settings: those of the environment if None.
+        exporter: an official OTLP span exporter for this processor alone; built from the environment if None.
+        settings: read from the environment if None.
         exported: called with the ids of spans that have arrived, in the thread that exports.
-        ended: called with a span that has ended and its bytes, before these are queued.
+        ended: called with each span that has ended and its bytes, before these are queued.
 
     Raises:
         UnknownExporter: the exporter cannot be given bytes; use the SDK's BatchSpanProcessor for it.
@@ -76,7 +76,7 @@ class EncodingSpanProcessor(SpanProcessor):
         exporter = exporter or official_exporter("traces", "otlp", settings.traces_protocol)
         transport = transport_of(exporter)
         if transport is None:
-            raise UnknownExporter(f"{type(exporter).__qualname__} is no OTLP exporter that takes bytes")
+            raise UnknownExporter(f"{type(exporter).__qualname__} is not an OTLP exporter that takes bytes")
         self._transport: Transport = transport
         self._exported = exported
         self._ended = ended
@@ -86,12 +86,12 @@ class EncodingSpanProcessor(SpanProcessor):
         self._losses = _Losses(self._queue)
         self._take_none()
         self._start()
-        # A method of a dead processor must not be called, and the hook must not keep it alive.
-        reborn = weakref.WeakMethod(self._begin_anew)
-        os.register_at_fork(after_in_child=lambda: begin() if (begin := reborn()) is not None else None)
+        # The hook must neither keep the processor alive nor call it when it is gone.
+        restart = weakref.WeakMethod(self._restart)
+        os.register_at_fork(after_in_child=lambda: method() if (method := restart()) is not None else None)
 
     def _take_none(self) -> None:
-        """Begin without a span that waits to be encoded."""
+        """Start without spans that wait to be encoded."""
         self._fresh: deque[ReadableSpan] = deque()
         self._encoding = threading.Lock()
 
@@ -103,8 +103,8 @@ class EncodingSpanProcessor(SpanProcessor):
         self._thread = threading.Thread(target=self._work, name="EncodingSpanProcessor", daemon=True)
         self._thread.start()
 
-    def _begin_anew(self) -> None:
-        """Live on in the child of a fork, which has no thread, and whose locks may be held for ever."""
+    def _restart(self) -> None:
+        """Start again in the child of a fork, which has no thread, and whose locks may be held for ever."""
         closed = self._closed
         self._queue.forget()
         self._take_none()
@@ -115,11 +115,11 @@ class EncodingSpanProcessor(SpanProcessor):
     @property
     def dropped(self) -> int:
         """Spans lost since the start."""
-        self._encode_fresh()  # for which others may have to leave
+        self._encode_fresh()  # others may have to leave for these
         return self._queue.lost
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Take a sampled span, to be encoded with the next ones or, for who is told of it by `ended`, at once."""
+        """Take a sampled span, to be encoded together with the next ones; at once if there is a callback `ended`."""
         context = span.get_span_context()
         if context is None or not context[3] & 1:  # its flags; the property would be a call
             return
@@ -133,7 +133,7 @@ class EncodingSpanProcessor(SpanProcessor):
                 self._encode_fresh(wait=False)
 
     def _encode_fresh(self, *, wait: bool = True) -> None:
-        """Encode what has ended since the last time, in its order: one thread at a time, which goes on to the last."""
+        """Encode the spans that have ended since the last time, in order, in one thread at a time."""
         if self._encoding.acquire(blocking=wait):
             try:
                 while self._fresh:
@@ -147,7 +147,7 @@ class EncodingSpanProcessor(SpanProcessor):
             body = encode_span(span)
             if self._ended is not None:
                 self._ended(span, body)
-        except Exception as error:  # noqa: BLE001 - whoever ends a span must not pay for what is in it
+        except Exception as error:  # noqa: BLE001 - the caller who ends a span must not pay for its content
             faults.report("encoding a span", error)
             self._queue.lose(1)
             return
@@ -156,7 +156,7 @@ class EncodingSpanProcessor(SpanProcessor):
             self._awake.set()
 
     def _work(self) -> None:
-        """Export full batches as they come, and what there is after a delay."""
+        """Export full batches as they come, and smaller ones after a delay."""
         pause_s = _PAUSE_S
         while not self._closed:
             full = self._awake.wait(self._delay_s)
@@ -171,7 +171,7 @@ class EncodingSpanProcessor(SpanProcessor):
         self._losses.report(last=True)
 
     def _export(self, least: int, deadline: float | None = None) -> bool:
-        """Send batches as long as so many spans wait; tell whether all were taken."""
+        """Send batches while at least `least` spans wait; return whether all were taken."""
         self._encode_fresh()
         patience = -1.0 if deadline is None else max(0.0, deadline - monotonic())
         if not self._sending.acquire(timeout=patience):
@@ -206,14 +206,14 @@ class EncodingSpanProcessor(SpanProcessor):
         return outcome is not ExportOutcome.AGAIN
 
     def force_flush(self, timeout_millis: int | None = 30_000) -> bool:
-        """Export what waits, in this thread; False if the receiver or the time does not allow it."""
+        """Export the waiting spans in this thread; return False if the receiver or the time does not allow it."""
         if self._closed:
             return False
         deadline = monotonic() + (_SHUTDOWN_S if timeout_millis is None else timeout_millis / 1000)
         return self._export(1, deadline)
 
     def shutdown(self, timeout_s: float = _SHUTDOWN_S) -> None:
-        """Export what waits, as far as the time allows, and close; the rest is lost and counted.
+        """Export the waiting spans, as far as the time allows, and close; the rest is lost and counted.
 
         Args:
             timeout_s: seconds after which it returns whether or not the receiver has taken everything.
@@ -225,7 +225,7 @@ class EncodingSpanProcessor(SpanProcessor):
         self._closing.set()
         self._awake.set()
         self._thread.join(max(0.0, deadline - monotonic()))
-        # From here on an attempt that still runs is the last one of its spans, and its thread dies with the process.
+        # An attempt that still runs is the last one for its spans, and its thread dies with the process.
         self._given_up = True
         self._transport.shutdown()
         self._encode_fresh()
@@ -234,7 +234,7 @@ class EncodingSpanProcessor(SpanProcessor):
 
 
 class _Losses:
-    """Tells of lost spans: a metric and a line of the log, both for many spans at once."""
+    """Reports lost spans, many at once, by a metric and a log line."""
 
     def __init__(self, queue: SpanQueue) -> None:
         self._queue = queue
@@ -244,7 +244,7 @@ class _Losses:
             semconv.SPANS_PROCESSED, unit="{span}", description="Spans that the processor could not keep."
         )
         self._labels = {"otel.component.type": "batching_span_processor", semconv.ERROR_TYPE: "queue_full"}
-        # Known from the start, so that the first loss is an increase.
+        # There from the start, so that the first loss is an increase.
         self._counter.add(0, self._labels)
 
     def report(self, *, last: bool = False) -> None:
@@ -260,10 +260,10 @@ class _Losses:
 
 
 class EncodingSpanExporter(SpanExporter):
-    """An OTLP exporter for the SDK's own processors, faster by its encoder; an exporter that is not known goes its way.
+    """An OTLP exporter with our encoder for the SDK's own processors; one without the names we need encodes by itself.
 
     Args:
-        **options: of the official exporter.
+        **options: arguments of the official exporter.
     """
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the official exporter's
@@ -272,14 +272,14 @@ class EncodingSpanExporter(SpanExporter):
         self._transport = transport_of(self._official)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Encode and send; a span that cannot be encoded costs itself alone."""
+        """Encode and send; a span that cannot be encoded is left out alone."""
         if self._transport is None:
             return self._official.export(spans)
         encoded: list[EncodedSpan] = []
         for span in spans:
             try:
                 encoded.append((span.resource, span.instrumentation_scope, encode_span(span)))
-            except Exception as error:  # noqa: BLE001 - anything may be in a span
+            except Exception as error:  # noqa: BLE001 - a span may hold anything
                 faults.report("encoding a span", error)
         outcome = self._transport.send(encode_request(encoded), len(encoded))
         return SpanExportResult.SUCCESS if outcome is ExportOutcome.ACCEPTED else SpanExportResult.FAILURE
@@ -289,6 +289,6 @@ class EncodingSpanExporter(SpanExporter):
         self._official.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing waits here."""
+        """Return at once: nothing waits here."""
         del timeout_millis
         return True

@@ -1,7 +1,7 @@
-"""Protocol Buffers by hand: the wire format, and the values of OTLP's attributes in it.
+"""Write Protocol Buffers by hand: the wire format, and the values of OTLP's attributes in it.
 
-A message is a sequence of fields, each a tag (number and wire type, one varint) and its content; a field that has its
-default value is not written, unless it is a message or one of a `oneof`. Source: protobuf.dev, "Encoding";
+A message is a sequence of fields, each a tag (number and wire type, one varint) and its content. A field with its
+default value is not written, unless it is a message or part of a `oneof`. Source: protobuf.dev, "Encoding";
 opentelemetry/proto/common/v1/common.proto.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import Any, Final
 
-#: How many are remembered.
+#: The most entries that a table remembers.
 _REMEMBERED: Final = 4096
 INT64: Final = 1 << 63
 DOUBLE: Final = Struct("<d")
-#: Seven bits that more follow, and the varints that lengths usually are.
+#: Seven bits that are not the last, and the varints of usual lengths.
 _FOLLOWED: Final = tuple(bytes((bits | 0x80,)) for bits in range(0x80))
 _VARINTS: Final = tuple(_FOLLOWED[n & 0x7F] + bytes((n >> 7,)) if n > 0x7F else bytes((n,)) for n in range(1024))  # noqa: PLR2004
 _TABLED: Final = len(_VARINTS)
@@ -44,7 +44,7 @@ def text(tag: bytes, value: str | None) -> bytes:
 
 
 class BeforeField(dict[int, bytes]):
-    """What stands before a string or a message in a field, its tag and length, by its size in bytes."""
+    """The bytes before a string or a message in a field, its tag and length, by its size in bytes."""
 
     __slots__ = ("_tag",)
 
@@ -60,7 +60,7 @@ class BeforeField(dict[int, bytes]):
 
 
 class Remembered(dict[Any, bytes]):
-    """Bytes by what they say; when it is full it starts anew."""
+    """Bytes by what they encode; when there are too many, all are forgotten."""
 
     __slots__ = ()
 
@@ -73,22 +73,22 @@ class Remembered(dict[Any, bytes]):
 
 
 def before_value(key: str, head: bytes, size: int) -> bytes:
-    """Write what stands before the last bytes of a KeyValue, so many, and its value's own head."""
+    """Write the beginning of a KeyValue, up to its value's own head; `size` bytes of the value follow."""
     beginning = text(b"\x0a", key) + b"\x12" + varint(len(head) + size) + head
     return varint(len(beginning) + size) + beginning
 
 
 def key_value(key: str, value: bytes) -> bytes:
-    """Write a KeyValue without its tag, but with its length."""
+    """Write a KeyValue with its length and without its tag."""
     return before_value(key, b"", len(value)) + value
 
 
 def any_value(value: object) -> bytes:
-    """Write an AnyValue: in it a value is there also when it is zero, empty or false; None is none.
+    """Write an AnyValue, in which zero, empty and false are written too; None is an AnyValue without a value.
 
     Raises:
-        ValueError: an integer has more than 64 bits, or a string is no Unicode.
-        TypeError: the value is of none of OTLP's types.
+        ValueError: an integer has more than 64 bits, or a string cannot be encoded as UTF-8.
+        TypeError: OTLP has no type for the value.
     """
     return (_BY_TYPE.get(type(value)) or _by_inheritance(value))(value)
 
@@ -97,12 +97,12 @@ def _by_inheritance(value: object) -> Callable[[Any], bytes]:
     for kind, write in _BY_TYPE.items():
         if isinstance(value, kind):
             return write
-    raise TypeError(f"{type(value).__qualname__} is no type of an attribute")
+    raise TypeError(f"{type(value).__qualname__} is not a type of an attribute")
 
 
 def _integer(value: int) -> bytes:
     if not -INT64 <= value < INT64:
-        raise ValueError("an integer past 64 bits")
+        raise ValueError("an integer of more than 64 bits")
     return b"\x18" + varint(value if value >= 0 else value + 2 * INT64)  # two's complement
 
 
@@ -114,8 +114,8 @@ def _map(values: Mapping[object, object]) -> bytes:
     return b"\x32" + sized(b"".join([b"\x0a" + key_value(str(key), any_value(value)) for key, value in values.items()]))
 
 
-#: How each type is written. The order is that in which the official encoder asks for what is of a type by inheritance:
-#: a boolean is an integer too, a string a sequence.
+#: How each type is written. A subclass takes the first of these types that it inherits from, in the official encoder's
+#: order: a boolean is also an integer, a string also a sequence.
 _BY_TYPE: Final[dict[type, Callable[[Any], bytes]]] = {
     type(None): lambda _: b"",
     bool: lambda value: b"\x10\x01" if value else b"\x10\x00",

@@ -1,7 +1,7 @@
-"""Encoded spans that wait for their export: bounded by bytes and by number, the oldest leave for the newest.
+"""Queue encoded spans until their export, bounded in bytes and in number; the oldest give way to the newest.
 
-A queue of bytes is what keeps a program's memory: it says how much there can be, which a number of spans does not, and
-the garbage collector does not walk it, as it does a queue of spans.
+A queue of bytes has a known size, which a number of spans has not, and the garbage collector does not walk it, as it
+walks a queue of spans.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tracing.otlp.encoding import EncodedSpan
 
 Origin = tuple[Resource, InstrumentationScope | None]
 
-#: Bytes that a waiting span takes besides its own.
+#: Bytes that a waiting span takes in addition to its own.
 OVERHEAD: Final = 64
 #: Pairs of resource and scope whose spans may wait at the same time.
 _ORIGINS: Final = 4096
 
 
 class SpanQueue:
-    """Who is first in is first out; what had to leave without an export is counted.
+    """A first-in, first-out queue that counts the spans that leave without an export.
 
-    Kept are bytes, and beside them the number of what they belong under: a tuple for each span would be walked by the
-    garbage collector for as long as it waits.
+    It holds bytes, and beside them the number of the resource and scope that they belong under: a tuple for each span
+    would be walked by the garbage collector for as long as it waits.
     """
 
     __slots__ = ("_bodies", "_bytes", "_lock", "_most", "_most_bytes", "_numbers", "_of", "_origins", "lost")
@@ -49,11 +49,11 @@ class SpanQueue:
 
     @property
     def size(self) -> int:
-        """The memory that is taken, in bytes."""
+        """Memory in use, in bytes."""
         return self._bytes
 
     def put(self, resource: Resource, scope: InstrumentationScope | None, body: bytes) -> int:
-        """Add a span at the end and return how many wait."""
+        """Add a span at the end and return the number of spans that wait."""
         with self._lock:
             number = self._numbers.get((id(resource), id(scope)))
             self._of.append(self._number(resource, scope) if number is None else number)
@@ -65,7 +65,7 @@ class SpanQueue:
             return waiting
 
     def _number(self, resource: Resource, scope: InstrumentationScope | None) -> int:
-        """Give a number to an origin, which is kept with it, so that no other gets its id."""
+        """Number a pair of resource and scope, and keep the objects, so that no other object gets their id."""
         if len(self._origins) >= _ORIGINS:
             self.lost += len(self._bodies)
             self._empty()
@@ -74,7 +74,7 @@ class SpanQueue:
         return number
 
     def take(self, most: int, most_bytes: int) -> list[EncodedSpan]:
-        """Remove the first spans, at most so many, and no more once they have so many bytes."""
+        """Remove and return the first spans: at most `most`, and none after they have reached `most_bytes`."""
         taken: list[EncodedSpan] = []
         size = 0
         with self._lock:
@@ -86,7 +86,7 @@ class SpanQueue:
         return taken
 
     def put_back(self, spans: list[EncodedSpan]) -> None:
-        """Return what was taken to its place at the front; the oldest leave if there is no room any more."""
+        """Put spans that were taken back at the front; the oldest leave if there is no longer room."""
         with self._lock:
             for resource, scope, body in reversed(spans):
                 number = self._numbers.get((id(resource), id(scope)))
@@ -107,7 +107,7 @@ class SpanQueue:
             self.lost += count
 
     def forget(self) -> None:
-        """Begin anew in the child of a fork: what waits is its parent's, and so may be the lock."""
+        """Start empty in the child of a fork: the waiting spans, and perhaps the lock, belong to its parent."""
         self._lock = Lock()
         self.lost = 0
         self._empty()

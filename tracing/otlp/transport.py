@@ -1,8 +1,7 @@
-"""The official OTLP exporters, and the seam behind which they take bytes instead of spans.
+"""Build the official OTLP exporters, and make them take bytes instead of spans.
 
-Endpoints, headers, TLS, compression, timeouts and repeats are theirs. What is used of them is private, so each name is
-looked for first: `transport_of` returns None for an exporter that is built otherwise than known, and then spans go its
-own way.
+Endpoints, headers, TLS, compression, timeouts and retries are theirs. The names used for this are private, so each is
+checked first: `transport_of` returns None for an exporter that lacks one, and then that exporter gets spans as usual.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
 from tracing.settings import InvalidSetting
 
-#: Where they are; imported when they are chosen, because gRPC alone takes a tenth of a second.
+#: Where the exporters are. Each is imported when it is chosen, because importing gRPC takes a tenth of a second.
 _OTLP: Final = {
     ("traces", "http/protobuf"): "opentelemetry.exporter.otlp.proto.http.trace_exporter:OTLPSpanExporter",
     ("traces", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter",
@@ -26,8 +25,8 @@ _OTLP: Final = {
     ("metrics", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.metric_exporter:OTLPMetricExporter",
 }
 _GRPC_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-#: Answers after which a receiver wants the same again: it is slow, or busy, or what is before it is (OTLP, "Retryable
-#: Response Codes"); None is no answer at all.
+#: Answers after which the same request is to be sent again: the receiver, or something in front of it, is slow or busy
+#: (OTLP, "Retryable Response Codes"). None stands for no answer at all.
 _HTTP_AGAIN: Final = frozenset({None, 408, 429, 502, 503, 504})
 _GRPC_AGAIN: Final = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
@@ -35,13 +34,13 @@ _GRPC_AGAIN: Final = frozenset(
 
 
 def official_exporter(signal: str, name: str, protocol: str, **options: Any) -> Any:  # noqa: ANN401 - of either signal
-    """Build an exporter of the SDK's.
+    """Return an official exporter.
 
     Args:
         signal: `traces` or `metrics`.
         name: `otlp` or `console`.
         protocol: `http/protobuf` or `grpc`.
-        **options: of an OTLP exporter.
+        **options: arguments of an OTLP exporter.
 
     Raises:
         InvalidSetting: the protocol's libraries are not installed.
@@ -61,29 +60,29 @@ class ExportOutcome(Enum):
     """What became of a request."""
 
     ACCEPTED = "accepted"
-    #: Nobody answered, or the answer was to come back later.
+    #: There was no answer, or the answer was to try again later.
     AGAIN = "again"
     #: The same request would be refused again.
     REFUSED = "refused"
 
 
 class Transport(Protocol):
-    """What brings the bytes of a request to the receiver."""
+    """A way to bring the bytes of a request to the receiver."""
 
     def send(self, body: bytes, spans: int) -> ExportOutcome:
-        """Post an ExportTraceServiceRequest of so many spans; blocks for at most the exporter's timeout."""
+        """Post an ExportTraceServiceRequest with this number of spans; block for at most the exporter's timeout."""
 
     def shutdown(self) -> None:
-        """Close; a repeat that waits for its turn gives up."""
+        """Close; a retry that is waiting gives up."""
 
 
 def takes_bytes(exporter: object) -> bool:
-    """Tell whether an exporter is an official one with the private names that a transport needs."""
+    """Return whether an exporter is an official one with the private names that a transport needs."""
     return _kind_of(exporter) is not None
 
 
 def transport_of(exporter: object) -> Transport | None:
-    """Return the transport of an official exporter, which must not be used otherwise from then on."""
+    """Return the transport of an official exporter, which must not be used in any other way afterwards."""
     kind = _kind_of(exporter)
     return None if kind is None else kind(exporter)
 
@@ -113,7 +112,7 @@ class _Http:
 
 
 class _Request:
-    """What goes through the gRPC exporter in the place of a list of spans."""
+    """A request that passes through the gRPC exporter in place of a list of spans."""
 
     def __init__(self, body: bytes, spans: int) -> None:
         self.body = body
@@ -121,7 +120,7 @@ class _Request:
 
 
 class _Grpc:
-    """The exporter's own repeats and reconnection around a stub that takes bytes."""
+    """The exporter's own retries and reconnection around a stub that takes bytes."""
 
     def __init__(self, exporter: Any) -> None:  # noqa: ANN401 - private names
         self._exporter = exporter

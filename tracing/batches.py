@@ -1,11 +1,11 @@
 """`create_batch` and `send_batch`: a context for each record, one send for all.
 
-A batch is bytes as soon as a record is appended, so that is where its context goes in. Each record gets a `create`
-PRODUCER span, a child of what is current at the append: one batch may carry messages of many traces. The topic is
-known only when the batch is sent; until then the spans stay open, and then they take its name and end, with the time
-at which they were made. `send TOPIC` is a CLIENT span that links to them (messaging-spans.md, "Batch sending").
+A record becomes bytes when it is appended to a batch, so its context goes in there. Each gets a `create` PRODUCER span,
+a child of the span that is current at the append: one batch may carry messages of many traces. The topic is known only
+when the batch is sent. Until then the spans stay open; then they take the topic's name and end, with the time at which
+they were created. `send TOPIC` is a CLIENT span that links to them (messaging-spans.md, "Batch sending").
 
-A batch that is never sent leaves its create spans unended: nothing was sent, so nothing is exported.
+The create spans of a batch that is never sent do not end: nothing was sent, so nothing is exported.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Creation:
 
     @staticmethod
     def _reject(span: Span | None) -> None:
-        """End the span of a record that found no room: it has started, but no message carries its context."""
+        """End the span of a record that did not fit: it has started, but no message carries its context."""
         if span is not None:
             span.set_attribute(semconv.SAGATRACE_BATCH_FULL, True)  # noqa: FBT003 - the value of an attribute
             span.end()
@@ -88,7 +88,7 @@ class Creation:
         route = self._routes.get(semconv.CREATE, topic)
         created, self._created = self._created, []
         for span, ended in created:
-            # Also for a topic that is left out: the message carries the span's context, and shall find it.
+            # Also for a topic that is left out: the message carries the span's context, so the span must exist.
             span.update_name(route.name)
             span.set_attribute(semconv.MESSAGING_DESTINATION_NAME, topic)
             span.end(ended)
@@ -99,7 +99,7 @@ def _as_given(headers: Any) -> Any:  # noqa: ANN401 - unchecked
     return list(headers) if isinstance(headers, tuple) else headers
 
 
-#: The creations of the builders that are not sent yet.
+#: The creations of builders that were not sent yet.
 _creations: Final[WeakKeyDictionary[BatchBuilder, Creation]] = WeakKeyDictionary()
 
 
@@ -127,7 +127,7 @@ def _begin(
     try:
         creation = _creations.pop(batch, None)
         if creation is not None:
-            # From here on `send` may add messages of its own to the batch: those have a context already.
+            # From now on `send` may add messages of its own to the batch, which already have a context.
             del batch.append
         context = get_current()
         if not telemetry.active or suppressed(context):
@@ -157,7 +157,7 @@ def _begin(
 
 
 def wrap_send_batch(original: SendBatch, telemetry: Telemetry) -> SendBatch:
-    """Return `send_batch` with a span until the acknowledgement."""
+    """Return `send_batch` with a span that lasts until the acknowledgement."""
 
     @functools.wraps(original)
     async def send_batch(self: AIOKafkaProducer, batch: BatchBuilder, topic: str, *, partition: int) -> Acknowledgement:

@@ -1,12 +1,12 @@
 """`AIOKafkaConsumer.getone` and `getmany`: a `poll` CLIENT span with a link to each message, and the real wait.
 
-The span is started after the fact, with the time at which the call began: only then are the messages known, and links
-that are there at start are seen by samplers. `async for` calls `getone`. Rules:
+The span is started after the call has returned, with the time at which it began: the messages are known only then, and
+samplers see only the links that a span starts with. `async for` calls `getone`. Rules:
 
-- a poll that brought nothing, was cancelled or ended by `stop()` leaves no trace; one that raised leaves an error;
+- a poll that brought nothing, was cancelled or ended by `stop()` has no span; one that raised has one with the error;
 - the SDK keeps 128 links a span and drops the rest, so a larger poll is several spans side by side;
-- a poll of unsampled messages outside of any span is not recorded: it would be a trace of nothing;
-- between the client's return and the caller's there is no await: a cancellation there would lose records. An
+- a poll of unsampled messages outside any span is not recorded: its trace would contain nothing else;
+- nothing is awaited between the client's return and the caller's, because a cancellation there would lose records. An
   asynchronous hook therefore runs as a task, and the span ends when it is done, with the time of the return.
 """
 
@@ -39,14 +39,14 @@ Received = ConsumerRecord[Any, Any]
 GetOne = Callable[..., Awaitable[Received]]
 GetMany = Callable[..., Awaitable[dict[TopicPartition, list[Received]]]]
 
-#: Nanoseconds; a receive that took less found its message prefetched.
+#: Nanoseconds; a receive that took less time found its message prefetched.
 WAITED: Final = 100_000
 #: Seconds that the asynchronous hooks of one poll may take before its span ends without them.
 _HOOK_TIMEOUT_S: Final = 10.0
 
 
 class Poll:
-    """One call that receives: for whom, with which arguments, since when."""
+    """One call that receives: its consumer, its arguments and its start."""
 
     __slots__ = ("_args", "_consumer", "_ended", "_kwargs", "_started", "_telemetry")
 
@@ -82,7 +82,7 @@ class Poll:
                 metrics.consumed(labels, 1)
             span = self._start_single(route, record) if wanted else trace.INVALID_SPAN
             self._finish(span, (record,))
-        except Exception as error:  # noqa: BLE001 - the record is with the caller, whatever became of its span
+        except Exception as error:  # noqa: BLE001 - the caller gets the record, whatever became of its span
             faults.report("tracing a poll", error)
 
     def received_many(self, records: Mapping[TopicPartition, Sequence[Record]]) -> None:
@@ -116,7 +116,7 @@ class Poll:
                 span.end(self._ended)
             if self._telemetry.metrics.enabled:
                 self._telemetry.metrics.operation(route.labels_of(None), self._ended - self._started, error_type(error))
-        except Exception as fault:  # noqa: BLE001 - the caller shall see its own error and no other
+        except Exception as fault:  # noqa: BLE001 - the caller must see its own error and no other
             faults.report("tracing a failed poll", fault)
 
     @property
@@ -161,10 +161,10 @@ class Poll:
         return self._telemetry.spans.start(name, None, SpanKind.CLIENT, attributes, links, self._started)
 
     def _wanted(self, *, spared: bool) -> bool:
-        """Tell whether there may be a span, as far as that is known before any header is read.
+        """Return whether there may be a span, as far as that is known before any header is read.
 
         Args:
-            spared: whether a receive that found its messages prefetched has none.
+            spared: whether a receive that found its messages prefetched has no span.
         """
         if spared and self._ended - self._started < WAITED:
             return False
@@ -196,7 +196,7 @@ class Poll:
 
 
 def _worth_a_span(contexts: Sequence[SpanContext | None]) -> bool:
-    """Tell whether a poll of these messages is part of any trace: of one of theirs, or of the caller's."""
+    """Return whether a poll of these messages belongs to any trace: to one of theirs, or to the caller's."""
     for context in contexts:
         if context is not None and context.trace_flags & 1:
             return True
@@ -204,7 +204,7 @@ def _worth_a_span(contexts: Sequence[SpanContext | None]) -> bool:
 
 
 async def _end_after(hooks: list[Awaitable[None]], span: Span, ended: int) -> None:
-    """Run the hooks of one poll one after the other, within one bound, and end its span."""
+    """Run the hooks of one poll one after the other, within one time limit, and end its span."""
     try:
         async with asyncio.timeout(_HOOK_TIMEOUT_S):
             for hook in hooks:
@@ -227,7 +227,7 @@ def _watched(telemetry: Telemetry) -> bool:
 
 
 def _unnoticed(telemetry: Telemetry, started: int) -> bool:
-    """Tell whether a `getone` that has returned leaves nothing: it waited for nothing, and nobody counts or listens."""
+    """Return whether a `getone` that has returned needs no span, metric or hook: its record was prefetched."""
     try:
         return (
             telemetry.spares_getone
@@ -235,7 +235,7 @@ def _unnoticed(telemetry: Telemetry, started: int) -> bool:
             and not telemetry.metrics.enabled
             and telemetry.options.consume_hook is None
         )
-    except Exception as error:  # noqa: BLE001 - the record has left the client, and would be lost
+    except Exception as error:  # noqa: BLE001 - the record has left the client and would be lost
         faults.report("tracing a poll", error)
         return True
 
@@ -269,7 +269,7 @@ def wrap_getmany(original: GetMany, telemetry: Telemetry) -> GetMany:
     async def getmany(
         self: AIOKafkaConsumer,
         *partitions: TopicPartition,
-        **kwargs: Any,  # noqa: ANN401 - handed on
+        **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> dict[TopicPartition, list[Received]]:
         if not _watched(telemetry):
             return await original(self, *partitions, **kwargs)

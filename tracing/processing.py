@@ -4,11 +4,11 @@ Parent and links (messaging-spans.md, "Consumer spans"; the choice is the one th
 
 - one record: the parent is the context in its headers, and the span also links to it; a recording span that was
   current becomes a further link (`link.type=ambient`). Without a context in the headers the current span is the parent.
-  With the option `process_parent="ambient"` it always is, and the message is a link alone.
+  With the option `process_parent="ambient"` the current span is always the parent, and the message only a link.
 - a list of records: the parent is the current span, each message is a link; no message's trace is continued.
 
-A handler that raises sets status and `error.type` and the exception goes on. Nothing is attached across calls: the
-former context is back on exit.
+A handler that raises sets status and `error.type`, and the exception propagates. Nothing stays attached between calls:
+the former context is back on exit.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Processing:
         self._telemetry = current()
         self._span: Span = trace.INVALID_SPAN
         self._token: Token[Context] | None = None
-        #: Set if a span or a metric is to be ended; `_enter` sets what that needs.
+        #: Set if a span or a metric is to be ended; `_enter` sets everything that this needs.
         self._route: Route | None = None
 
     def __enter__(self) -> Span:
@@ -86,7 +86,7 @@ class Processing:
         return self._span
 
     def _enter(self, context: Context) -> None:
-        # A record may be a named tuple, so being a sequence alone does not tell.
+        # A record may be a named tuple, which is a sequence too.
         self._single = hasattr(self._record, "topic") or not isinstance(self._record, Sequence)
         self._records: Sequence[Record] = (self._record,) if self._single else self._record  # type: ignore[assignment]
         self._error: str | None = None
@@ -112,7 +112,7 @@ class Processing:
     def _inside(
         self, route: Route, ambient: Context, parent: Context, above: SpanContext, message: SpanContext | None
     ) -> Context:
-        """Return the context to work in: with a span of ours where one is recorded, else that of the parent."""
+        """Return the context to work in: with our span if one is recorded, or that of the parent."""
         telemetry = self._telemetry
         if not route.traced:
             self._span = trace.get_current_span(parent)
@@ -172,7 +172,7 @@ class Processing:
                 yield Link(context, link_attributes(record))
 
     def _queue_time(self, record: Record) -> float | None:
-        """Return seconds since the record's timestamp; 0 where the producer's clock is ahead of ours."""
+        """Return seconds since the record's timestamp; 0 if the producer's clock is ahead of ours."""
         timestamp: object = record.timestamp
         if not isinstance(timestamp, int) or timestamp <= 0:
             return None
@@ -194,12 +194,12 @@ class Processing:
     ) -> None:
         try:
             if self._route is not None:
-                # Closing a generator that has a handler in it is no failure of the handler.
+                # Closing a generator in which a handler runs is not a failure of the handler.
                 if error is not None and not isinstance(error, GeneratorExit):
                     self._error = record_error(self._span, error)
                     record_frames(self._span, error)
                 self._end(self._route)
-        except Exception as fault:  # noqa: BLE001 - the caller shall see the handler's error and no other
+        except Exception as fault:  # noqa: BLE001 - the caller must see the handler's error and no other
             faults.report("ending a process span", fault)
         finally:
             if self._token is not None:
@@ -215,11 +215,11 @@ class Processing:
             self._telemetry.metrics.process(route.labels_of(partition), ended - self._started, self._error)
 
     def serves(self, span: Span) -> bool:
-        """Tell whether a span is that of this processing; without a span of its own, the sender's as it is current."""
+        """Return whether a span is the one that is current in this processing, its own or the sender's."""
         return self._span.get_span_context() == span.get_span_context()
 
     def failed(self, kind: str) -> None:
-        """Remember for the metric that the handler dealt with an error that is final."""
+        """Remember, for the metric, a final error that the handler has dealt with."""
         self._error = kind
 
 
@@ -233,7 +233,7 @@ def process(
     """Trace the processing of one record, or of a list of them, as a context manager that yields the span.
 
     Args:
-        record: what `getone` returned, or a list of such; anything with the attributes of `tracing.Record` will do.
+        record: what `getone` returned, or a list of such; any object with the attributes of `tracing.Record` will do.
         group: the consumer group that processes it.
         links: further links of the span, known at start.
         attributes: further attributes, known at start.
@@ -244,13 +244,13 @@ def process(
 def fail(span: Span, error: BaseException) -> None:
     """Mark a span as failed for good by an error that the caller has handled: status ERROR and `error.type`.
 
-    The status description is the error's class, or Kafka's own words, and never its message. Attempts that will be
-    repeated are not failures: the convention wants only the final outcome recorded (recording-errors.md).
+    The status description is the error's class or Kafka's own description, never the error's message. An attempt that
+    will be repeated is not a failure: the convention wants only the final outcome recorded (recording-errors.md).
     """
     try:
         kind = record_error(span, error)
         processing = get_current().get(_PROCESSING)
         if isinstance(processing, Processing) and processing.serves(span):
             processing.failed(kind)
-    except Exception as fault:  # noqa: BLE001 - telling of a failure must not be one
+    except Exception as fault:  # noqa: BLE001 - reporting a failure must not be one
         faults.report("marking a span as failed", fault)

@@ -1,8 +1,8 @@
 """`AIOKafkaProducer.send`: one PRODUCER span for each message, open until the broker has answered.
 
 The span starts before the client does anything, its context goes into a copy of the headers, and it ends when the
-future that `send` returned is done: acknowledged, failed or cancelled. `send_and_wait` calls `send`, so wrapping one
-covers both. Serialisers and the partitioner run in the client alone; the partition is known from the acknowledgement.
+future that `send` returned is done: acknowledged, failed or cancelled. `send_and_wait` calls `send`, so wrapping `send`
+covers both. Serialisers and the partitioner run only in the client; the partition is known from the acknowledgement.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BEFORE_HEADERS: Final = 5
 
 
 class SendArguments(NamedTuple):
-    """What `send` was called with, under its own names and with its own defaults."""
+    """The arguments of a call of `send`, with its own names and defaults."""
 
     topic: str
     value: object = None
@@ -49,11 +49,11 @@ class SendArguments(NamedTuple):
 
 
 class Sending:
-    """A message, or a batch of `count`, on its way to the broker; called with the future of its acknowledgement."""
+    """A message, or a batch of `count`, on its way to the broker; it is called with the acknowledgement's future."""
 
     __slots__ = ("_count", "_partition", "_route", "_started", "_telemetry", "span")
 
-    def __init__(  # noqa: PLR0913 - what its end needs, and no more
+    def __init__(  # noqa: PLR0913 - all of it is needed at the end
         self, telemetry: Telemetry, route: Route, span: Span, *, started: int, partition: int | None, count: int = 1
     ) -> None:
         self._telemetry = telemetry
@@ -64,7 +64,7 @@ class Sending:
         self._count = count
 
     def watch(self, future: Acknowledgement) -> None:
-        """End the span when the future is done; a callback added now runs before the caller goes on."""
+        """End the span when the future is done; a callback added now runs before the caller continues."""
         try:
             future.add_done_callback(self)
         except Exception as error:  # noqa: BLE001 - a stand-in for a producer may return anything
@@ -72,27 +72,27 @@ class Sending:
             self._end(None)
 
     def __call__(self, future: Acknowledgement) -> None:
-        """End the span with what became of the message."""
+        """End the span with the message's outcome."""
         try:
             if future.cancelled():
                 self.fail(CancelledError())
                 return
-            # Not future.exception(): that would tell asyncio that somebody has seen the error.
+            # Not future.exception(): asyncio would then take the error as handled.
             error: BaseException | None = getattr(future, "_exception", None)
             if error is None:
                 self._succeed(future.result())
             else:
                 self.fail(error)
-        except Exception as fault:  # noqa: BLE001 - a callback's error would land in the caller's loop handler
+        except Exception as fault:  # noqa: BLE001 - an error here would reach the exception handler of the caller's loop
             faults.report("ending a send span", fault)
             if self.span.is_recording():
                 self.span.end()
 
     def _succeed(self, metadata: RecordMetadata | None) -> None:
-        if metadata is not None:  # acks=0 brings no answer
+        if metadata is not None:  # with acks=0 there is no answer
             span = self.span
             if span.is_recording():
-                # One by one: for so few the SDK is quicker than with a mapping.
+                # One by one, which for so few is faster in the SDK than a mapping.
                 span.set_attribute(semconv.MESSAGING_KAFKA_OFFSET, metadata.offset)
                 if metadata.partition != self._partition:
                     span.set_attribute(semconv.MESSAGING_DESTINATION_PARTITION_ID, str(metadata.partition))
@@ -103,7 +103,7 @@ class Sending:
         """End the span with an error."""
         try:
             self._end(record_error(self.span, error))
-        except Exception as fault:  # noqa: BLE001 - the caller shall see its own error and no other
+        except Exception as fault:  # noqa: BLE001 - the caller must see its own error and no other
             faults.report("ending a send span", fault)
 
     def _end(self, error: str | None) -> None:
@@ -119,7 +119,7 @@ class Sending:
 def begin(
     telemetry: Telemetry, producer: AIOKafkaProducer, message: SendArguments
 ) -> tuple[list[Header] | None, Sending | None]:
-    """Start a send: return the headers to send with, and who must hear of its end, if anybody must."""
+    """Start a send: return the headers to send, and the `Sending` to end, or None if there is nothing to record."""
     try:
         context = get_current()
         if not telemetry.active or suppressed(context):
@@ -157,7 +157,7 @@ def _begin(
 
 
 def _inject(telemetry: Telemetry, headers: Any, context: Context, span: Span) -> list[Header]:  # noqa: ANN401 - unchecked
-    """Write the span's context; what is no header list goes on as it is, for the client to refuse."""
+    """Write the span's context; anything but a list of headers is left for the client to refuse."""
     try:
         return telemetry.propagation.inject(headers, context, span.get_span_context())
     except Exception as error:  # noqa: BLE001 - the span is open and must see the client's own error
@@ -173,7 +173,7 @@ def _attributes(
         attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(message.partition)
     if message.key is not None and (key := telemetry.render_key(message.key)) is not None:
         attributes[semconv.MESSAGING_KAFKA_MESSAGE_KEY] = key
-    # A serialiser may well make bytes of None, and it is not ours to call.
+    # A serialiser may turn None into bytes, and only the client may call it.
     if message.value is None and getattr(producer, "_value_serializer", None) is None:
         attributes[semconv.MESSAGING_KAFKA_MESSAGE_TOMBSTONE] = True
     if telemetry.captured_headers:
@@ -212,9 +212,9 @@ def wrap_send(original: Send, telemetry: Telemetry) -> Send:
 
 
 def _wrap_send_with_hook(original: Send, telemetry: Telemetry, hook: ProduceHook) -> Send:
-    """Return `send` that shows each call to a hook, in the shape in which contrib shows it.
+    """Return `send` that passes each call to a hook, as contrib does.
 
-    The headers come by name in a list of the call's own, to which the hook may add.
+    The headers are a keyword argument, a list of this call's own, to which the hook may add.
     """
 
     @functools.wraps(original)
@@ -238,7 +238,7 @@ def _wrap_send_with_hook(original: Send, telemetry: Telemetry, hook: ProduceHook
 
 
 def _message(args: tuple[Any, ...], kwargs: dict[str, Any]) -> SendArguments | None:
-    """Return what a call sends; None if the client will refuse the call itself."""
+    """Return the arguments of a call; None if they do not fit, for the client to refuse them."""
     try:
         return SendArguments(*args, **kwargs)
     except TypeError:

@@ -1,9 +1,9 @@
 """Settling: `commit`, transactions and the offsets in them.
 
-`commit TOPIC` is a CLIENT span of type settle, a child of what is current. A transaction is one CLIENT span from its
-begin to its commit or abort. It is never made current, because begin and commit may run in different tasks: a send
-inside takes it as parent if it is called under the same span as the begin, and links to it otherwise, so that a send
-in a handler stays in its message's trace.
+`commit TOPIC` is a CLIENT span of type settle, a child of the current span. A transaction is one CLIENT span from its
+begin to its commit or abort. It is never made current, because begin and commit may run in different tasks. A send in
+the transaction has it as parent if it is called under the same span as the begin, and links to it otherwise, so that a
+send in a handler stays in its message's trace.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class Settlement:
             self._span.end(ended)
             if self._telemetry.metrics.enabled:
                 self._telemetry.metrics.operation(self._route.labels_of(None), ended - self._started, kind)
-        except Exception as fault:  # noqa: BLE001 - the caller shall see its own error and no other
+        except Exception as fault:  # noqa: BLE001 - the caller must see its own error and no other
             faults.report("ending a commit span", fault)
 
 
 def begin(
     telemetry: Telemetry, client: object, partitions: Callable[[], Iterable[TopicPartition]], group: str | None = None
 ) -> Settlement | None:
-    """Start the span of a commit; None if there is nothing to do."""
+    """Start the span of a commit; return None if there is nothing to record."""
     try:
         context = get_current()
         if not telemetry.active or suppressed(context):
@@ -158,7 +158,7 @@ def _open(telemetry: Telemetry, producer: AIOKafkaProducer, started: int) -> Tra
 
 
 def wrap_begin_transaction(original: Call, telemetry: Telemetry) -> Call:
-    """Return `begin_transaction` with a span that stays open."""
+    """Return `begin_transaction` starting a span that stays open."""
 
     @functools.wraps(original)
     async def begin_transaction(self: AIOKafkaProducer) -> None:
@@ -193,5 +193,5 @@ def _close(telemetry: Telemetry, producer: AIOKafkaProducer, outcome: str, error
         transaction, client.transaction = client.transaction, None
         if transaction is not None:
             transaction.end(outcome, error)
-    except Exception as fault:  # noqa: BLE001 - the caller shall see its own error and no other
+    except Exception as fault:  # noqa: BLE001 - the caller must see its own error and no other
         faults.report("ending a transaction span", fault)

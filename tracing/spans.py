@@ -1,9 +1,9 @@
-"""Starting and failing spans: what every operation on messages does alike.
+"""Start and fail spans: what all operations on messages have in common.
 
-A span that no sampler would record is not started at all: the context of its parent goes on instead. That is known
-without asking when the sampler is the SDK's ParentBased with its default delegates and the parent is not sampled, and
-when there is no SDK. Any other sampler is asked each time. Spans that are recorded are lean ones where the tracer
-allows it (see `kafka_span`).
+A span that no sampler would record is not started at all: its parent's context is used instead. That is known without
+asking when the sampler is the SDK's ParentBased with its default delegates and the parent is not sampled, and without
+an SDK. Any other sampler is asked each time. Recorded spans are lean ones where the tracer allows it (see
+`kafka_span`).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from tracing import semconv
 from tracing.kafka_span import Starter, starter
 from tracing.sampling import Certain, certain
 
-#: The key that opentelemetry-instrumentation kept from before the API had one; it honours both.
+#: The key that opentelemetry-instrumentation used before the API had one; it still honours both.
 _SUPPRESS_PLAIN: Final = "suppress_instrumentation"
-#: Frames of a handler's exception that go into its event, the innermost ones.
+#: The innermost frames of a handler's exception that go into its event.
 _FRAMES: Final = 32
 
 
 def suppressed(context: Context) -> bool:
-    """Tell whether instrumentation is switched off in a context, by either of the two keys in use."""
+    """Return whether instrumentation is switched off in a context, by either of the two keys in use."""
     return bool(context) and bool(context.get(_SUPPRESS_INSTRUMENTATION_KEY) or context.get(_SUPPRESS_PLAIN))
 
 
@@ -56,7 +56,7 @@ class Spans:
         self._certain = Certain()
 
     def _look(self) -> Tracer:
-        """Return the tracer to start spans with, once the provider is there the real one."""
+        """Return the tracer to start spans with: the real one as soon as there is a provider."""
         tracer: Tracer = getattr(self._tracer, "_tracer", self._tracer)
         if not isinstance(tracer, NoOpTracer):
             self._known = tracer
@@ -74,9 +74,9 @@ class Spans:
         start_time: int | None = None,
         parent: SpanContext | None = None,
     ) -> Span:
-        """Start a span. The attributes become the span's own: do not touch them afterwards.
+        """Start a span. The attributes become the span's own: do not change them afterwards.
 
-        What the context has as current may be given as `parent`, by whom it is known.
+        A caller that knows the current span context of `context` may pass it as `parent`.
         """
         tracer = self._known or self._look()
         if self._starter is not None:
@@ -84,7 +84,7 @@ class Spans:
         return tracer.start_span(name, context, kind, attributes, links, start_time)
 
     def drops(self, parent: SpanContext) -> bool:
-        """Tell whether a child of this parent is certainly not recorded, so that it need not be started."""
+        """Return whether a child of this parent is certain not to be recorded, so that it need not be started."""
         if self._known is None and isinstance(self._look(), NoOpTracer):
             return True
         if parent[3] & 1 or not parent.is_valid:  # its flags; the property would be a call
@@ -93,7 +93,7 @@ class Spans:
 
 
 def error_type(error: BaseException) -> str:
-    """Return the `error.type` of an exception: Kafka's own code if a broker sent one, else the qualified class name.
+    """Return the `error.type` of an exception: Kafka's own code if a broker sent one, or the qualified class name.
 
     Source: kafka.md, "error.type"; recording-errors.md.
     """
@@ -104,9 +104,9 @@ def error_type(error: BaseException) -> str:
 
 
 def record_error(span: Span, error: BaseException) -> str:
-    """Set status and `error.type` on a span and return the type.
+    """Set status and `error.type` on a span, and return the type.
 
-    The description is what the class says, never the exception's message, which may quote a payload.
+    The description comes from the exception's class, never from its message, which may quote a payload.
     """
     kind = error_type(error)
     if span.is_recording():
@@ -122,9 +122,9 @@ def _description(error: BaseException) -> str:
 
 
 def record_frames(span: Span, error: BaseException) -> None:
-    """Add an `exception` event with the type and the lines passed through, without the message.
+    """Add an `exception` event with the type and the stack trace, without the message.
 
-    A cancellation is no mistake in the lines that it passed through, so it gets none.
+    A cancellation gets none, because it is not a fault of the lines that it passed through.
     """
     if span.is_recording() and isinstance(error, Exception):
         frames = "".join(traceback.format_tb(error.__traceback__)[-_FRAMES:])

@@ -1,14 +1,14 @@
-"""How trace context is written to Kafka headers and read from them, by whichever propagator is in use.
+"""Write trace context to Kafka headers and read it from them, with any propagator.
 
-Rules, whatever the propagator is:
+Rules for every propagator:
 
-- inject replaces: each propagator that writes something first loses all its own fields, so a forwarded message never
-  keeps a stale `traceparent`, nor a `tracestate` that belongs to another one. One that writes nothing leaves them.
-- inject returns a new list, the shape that aiokafka's record builder demands, and never touches its argument.
-- extract never raises and takes the last valid value: a broken header is as good as none.
+- inject replaces: before a propagator writes anything, all its fields are removed, so a forwarded message never keeps a
+  stale `traceparent`, nor a `tracestate` that belongs to another one. If it writes nothing, its fields stay.
+- inject returns a new list, as aiokafka's record builder requires, and never changes its argument.
+- extract never raises and takes the last valid value: a broken header counts as none.
 
-W3C Trace Context with or without Baggage, the default of OTEL_PROPAGATORS, takes a short cut that parses bytes and
-remembers the last contexts: a poll and the processing of its records read the same header.
+W3C Trace Context with or without Baggage, the default of OTEL_PROPAGATORS, has a short cut that parses bytes and
+remembers the last contexts, because a poll and the processing of its records read the same header.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from tracing.headers import TRACEPARENT, Header, HeaderGetter, Headers, HeaderSe
 
 _GETTER: Final = HeaderGetter()
 _SETTER: Final = HeaderSetter()
-#: W3C Trace Context, section 3.3.1.5: what is longer may be dropped, and the API drops it.
+#: W3C Trace Context, section 3.3.1.5: a longer one may be dropped, and the API drops it.
 _TRACESTATE_LIMIT: Final = 512
-#: A `traceparent` of version 00 has 55 bytes; a later version may add to it.
+#: A `traceparent` of version 00 has 55 bytes; later versions may add to it.
 _TRACEPARENT_LIMIT: Final = 128
-#: W3C Trace Context level 2, section 3.3.2: a member, and how many there may be.
+#: W3C Trace Context level 2, section 3.3.2: a member, and the most members that there may be.
 _TRACESTATE_MEMBER: Final = re.compile(
     r"(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
     r"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
@@ -44,7 +44,7 @@ _TRACESTATE_MEMBER: Final = re.compile(
 _TRACESTATE_MEMBERS: Final = 32
 _REMEMBERED: Final = 4096
 _FLAGS: Final = {b"%02x" % octet: TraceFlags(octet) for octet in range(256)}
-#: The keys under which a context holds its span, and baggage.
+#: The keys under which a context holds its span and its baggage.
 _SPAN: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 _BAGGAGE: Final = next(iter(baggage.set_baggage("a", "b", Context())))
 #: Whether a span context is a tuple of what its constructor takes, and whether it is valid.
@@ -52,13 +52,13 @@ _PLAIN: Final = SpanContext(1, 2, is_remote=True) == (1, 2, True, 0, DEFAULT_TRA
 
 
 def with_span(span: Span, context: Context) -> Context:
-    """Return a context with the span as current, as `set_span_in_context` does, without its second call."""
+    """Return a context with the span as the current one, as `set_span_in_context` does, in one call fewer."""
     return Context({**context, _SPAN: span})
 
 
 def parse(traceparent: bytes, tracestate: bytes | None = None) -> SpanContext | None:
     """Read a span context as the W3C recommendation writes it; None if it is malformed or all zero."""
-    # Before anything is remembered: what a stranger sends must not fill the memory.
+    # Before anything is remembered: what others send must not fill the memory.
     if len(traceparent) > _TRACEPARENT_LIMIT:
         return None
     if tracestate is not None and len(tracestate) > _TRACESTATE_LIMIT:
@@ -78,12 +78,12 @@ def _parsed(traceparent: bytes, tracestate: bytes | None) -> SpanContext | None:
     context = (int(trace_id, 16), int(span_id, 16), True, _FLAGS[flags], state)
     if not (context[0] and context[1]):
         return None
-    # What the constructor does, without asking again whether the ids are valid: it is a third of the time of all this.
+    # As the constructor does it, without checking again whether the ids are valid, which takes a third of the time.
     return tuple.__new__(SpanContext, (*context, True)) if _PLAIN else SpanContext(*context)
 
 
 def _trace_state(value: bytes | None) -> TraceState | None:
-    """Read a `tracestate`, all of it or nothing. The API's parser would do, but it logs what it does not understand."""
+    """Read a `tracestate`, all of it or nothing. The API's own parser would log what it does not understand."""
     found = text(value)
     if not found or len(found) > _TRACESTATE_LIMIT:
         return None
@@ -112,7 +112,7 @@ def _leaves(propagator: TextMapPropagator) -> Iterator[TextMapPropagator]:
 class Propagation:
     """A propagator bound to Kafka headers.
 
-    Without one it follows the global propagator, also one that is set later.
+    Without one it uses the global propagator, even if that is set later.
     """
 
     __slots__ = ("_baggage", "_configured", "_leaves", "_resolved", "_scanned", "_w3c")
@@ -123,7 +123,7 @@ class Propagation:
         self._leaves: tuple[TextMapPropagator, ...] = ()
         self._baggage: W3CBaggagePropagator | None = None
         self._w3c = False
-        #: The headers scanned last, and what was found: `getone` and the processing of its record ask the same.
+        #: The headers that were scanned last, and the result: `getone` and the processing of its record ask the same.
         self._scanned: tuple[Headers, tuple[SpanContext | None, bool]] = ((), (None, False))
 
     def _resolve(self) -> None:
@@ -144,7 +144,7 @@ class Propagation:
     ) -> list[Header]:
         """Return the headers with the context in them.
 
-        `span_context` is that of a span that is not current in `context` but shall be the message's.
+        `span_context` is that of the message's own span, if that span is not the current one in `context`.
         """
         self._resolve()
         if span_context is None:
@@ -184,7 +184,7 @@ class Propagation:
         return drop(headers, {*leaf.fields, *(name for name, _ in written)}) + written if written else headers
 
     def extract(self, headers: Headers | None, context: Context) -> tuple[Context, SpanContext | None]:
-        """Return the context with what the headers carry on top, and the span context that they carry."""
+        """Return the context with the span and baggage of the headers added, and the span context in the headers."""
         self._resolve()
         if not headers:
             return context, None
@@ -198,7 +198,7 @@ class Propagation:
         return context, span_context
 
     def _extract_any(self, headers: Headers, context: Context) -> tuple[Context, SpanContext | None]:
-        # An INVALID_SPAN goes in first, so that what comes out is what the headers say and not the caller's own span.
+        # An INVALID_SPAN goes in first, so that the result is the headers' span and not the caller's own.
         blank = trace.set_span_in_context(trace.INVALID_SPAN, context)
         extracted = blank
         for leaf in self._leaves:
@@ -209,7 +209,7 @@ class Propagation:
         return extracted, span_context
 
     def span_context(self, headers: Headers | None) -> SpanContext | None:
-        """Return the span context that the headers carry, or None; cheaper than `extract` where only links are due."""
+        """Return the span context in the headers, or None; cheaper than `extract` where only a link is needed."""
         self._resolve()
         if not headers:
             return None
@@ -246,7 +246,7 @@ def _scan(headers: Headers) -> tuple[SpanContext | None, bool]:
 
 
 def _last_valid(headers: Headers, state: bytes | None) -> SpanContext | None:
-    """Look further back, past a `traceparent` that is no good."""
+    """Look further back, past a `traceparent` that is not valid."""
     for name, value in reversed(headers):
         if name == "traceparent" and type(value) is bytes and (span_context := parse(value, state)) is not None:
             return span_context

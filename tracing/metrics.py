@@ -12,7 +12,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import Counter, Histogram, MeterProvider, NoOpHistogram
 
 from tracing import semconv
-from tracing.series import Labels
+from tracing.labels import Labels
 
 _NANOSECONDS: Final = 1e9
 

@@ -12,10 +12,16 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Span, TracerProvider
 
+from tracing.errors import InvalidOption
+
 #: `hook(span, args, kwargs)`, called before a send; contrib's signature, but a plain function is as welcome.
 ProduceHook = Callable[[Span, tuple[Any, ...], dict[str, Any]], Awaitable[None] | None]
 #: `hook(span, record, args, kwargs)`, called for every received record with the span of its poll.
 ConsumeHook = Callable[[Span, Any, tuple[Any, ...], dict[str, Any]], Awaitable[None] | None]
+
+MessageKey = Literal["plain", "hash", "off"]
+PollSpans = bool | Literal["waited", "waited_getone"]
+ProcessParent = Literal["message", "ambient"]
 
 MESSAGE_KEYS: Final = ("plain", "hash", "off")
 POLL_SPANS: Final = (True, False, "waited", "waited_getone")
@@ -25,10 +31,6 @@ PROCESS_PARENTS: Final = ("message", "ambient")
 _METHODS: Final = {"tracer_provider": "get_tracer", "meter_provider": "get_meter", "propagator": "inject"}
 #: contrib's names of the two hooks, by ours.
 _ALIASES: Final = {"async_produce_hook": "produce_hook", "async_consume_hook": "consume_hook"}
-
-
-class InvalidOption(ValueError):
-    """An option of `instrument()` is unknown or has a value it cannot have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +54,14 @@ class Options:
     #: Globs of the topics to leave out, which wins. Such a topic has no span and no metric, its context still travels.
     exclude_topics: Sequence[str] = ()
     #: The key on spans: "plain", "hash" (the start of its SHA-256, a pseudonym that can be searched) or "off".
-    message_key: Literal["plain", "hash", "off"] = "plain"
+    message_key: MessageKey = "plain"
     #: Names of headers that become `messaging.header.<name>` on send and process spans.
     captured_headers: Sequence[str] = ()
     #: A `poll` span for each receive that brought something; False: none. "waited": only if it had to wait;
     #: "waited_getone": the same of a `getone`, while each `getmany`, whose span serves many messages, has its own.
-    poll_spans: bool | Literal["waited", "waited_getone"] = True
+    poll_spans: PollSpans = True
     #: The parent of the process span of one record: its sender's span, or what is current, with a link to the sender.
-    process_parent: Literal["message", "ambient"] = "message"
+    process_parent: ProcessParent = "message"
     #: Spans of ours as objects that cost little, where the provider allows it; False: always the SDK's own.
     lean_spans: bool = True
     _include: re.Pattern[str] | None = field(init=False, repr=False, default=None)

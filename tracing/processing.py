@@ -233,7 +233,7 @@ def process(
     """Trace the processing of one record, or of a list of them, as a context manager that yields the span.
 
     Args:
-        record: what `getone` returned, or a list of such; any object with the attributes of `tracing.Record` will do.
+        record: what `getone` returned, or a list of such; any object with the attributes of `messages.Record` will do.
         group: the consumer group that processes it.
         links: further links of the span, known at start.
         attributes: further attributes, known at start.

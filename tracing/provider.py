@@ -31,9 +31,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 
 from tracing import exposure, faults, identity
 from tracing.binding import bound
+from tracing.errors import InvalidSetting
 from tracing.otlp import EncodingSpanProcessor, official_exporter, takes_bytes
 from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE, SPANS_PROCESSED
-from tracing.settings import InvalidSetting, TelemetrySettings
+from tracing.settings import SHUTDOWN_TIMEOUT_S, TelemetrySettings
 from tracing.telemetry import version
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ _QUEUE_FULL: Final = {"otel.component.type": "batching_span_processor", ERROR_TY
 #: How the SDK's own name for a service without one begins.
 _UNNAMED: Final = "unknown_service"
 
-SHUTDOWN_TIMEOUT_S: Final = 5.0
 #: How long the SDK's batch processor takes to shut down, at most.
 _SDK_SHUTDOWN_S: Final = 30.0
 
@@ -74,7 +74,7 @@ class BoundAttributesSpanProcessor(SpanProcessor):
 
 
 class FactIdGenerator(RandomIdGenerator):
-    """Random ids, and the one that `tracing.known_as` asks for."""
+    """Random ids, and the one that `identity.known_as` asks for."""
 
     def generate_span_id(self) -> int:
         """Give the id of a new span."""

@@ -11,8 +11,8 @@ from typing import Final
 from opentelemetry.util.types import AttributeValue
 
 from tracing import semconv
+from tracing.labels import Labels
 from tracing.options import Options
-from tracing.series import Labels
 
 _DEFAULT_PORT: Final = 9092
 #: Routes of one client; a program that makes up topics (one a reply, say) must not grow without bound.

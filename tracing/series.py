@@ -22,7 +22,7 @@ from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.sdk import metrics as sdk
 from opentelemetry.util.types import AttributeValue
 
-from tracing import semconv
+from tracing.api import recorder
 
 try:
     from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes as hash_attributes
@@ -36,42 +36,6 @@ Attributes = Mapping[str, AttributeValue]
 PRIVATE: tuple[str, ...] = ("_is_enabled", "_measurement_consumer")
 #: What records for an instrument, without anything of a subclass.
 _WAYS: Final = (sdk.Counter.add, sdk.Histogram.record)
-
-
-class Labels(NamedTuple):
-    """The labels of one operation on one topic, or on one partition of it.
-
-    Only the client's operation duration has the operation type (messaging-metrics.md), so there are two sets of them.
-    """
-
-    typed: LabelSet
-    untyped: LabelSet
-
-    @classmethod
-    def of(cls, labels: Attributes) -> Labels:
-        """Make both sets from the one with the operation type."""
-        untyped = {name: value for name, value in labels.items() if name != semconv.MESSAGING_OPERATION_TYPE}
-        return cls(LabelSet(labels), LabelSet(untyped))
-
-
-class LabelSet:
-    """Labels that do not change, and the series of each instrument that was recorded with them."""
-
-    __slots__ = ("_labels", "_series")
-
-    def __init__(self, labels: Attributes) -> None:
-        self._labels = labels
-        self._series: dict[Counter | Histogram, Series] = {}
-
-    def record(self, instrument: Counter | Histogram, value: float, error: str | None = None) -> None:
-        """Add a value to an instrument, for what went well or for one type of error."""
-        if error is not None:
-            _way(instrument)(value, {**self._labels, semconv.ERROR_TYPE: error})
-            return
-        series = self._series.get(instrument)
-        if series is None:
-            series = self._series[instrument] = Series(instrument, self._labels)
-        series.record(value)
 
 
 class Measurement:
@@ -104,7 +68,7 @@ class Series:
         # The API's stand-in for a provider that was not there yet keeps the real instrument.
         self._instrument: Any = getattr(instrument, "_real_instrument", None) or instrument
         self._is_known = _known(self._instrument)
-        self._record = _way(instrument)
+        self._record = recorder(instrument)
         self._labels = labels
         #: The readers that the streams are of; None while there are no streams.
         self._readers: object = None
@@ -154,15 +118,10 @@ class Series:
                 yield _Stream(match._attributes_aggregation, key, match._attributes_aggregation[key])
 
 
-def _way(instrument: Counter | Histogram) -> Callable[[float, Attributes], None]:
-    """Return the instrument's own way to take a value."""
-    return instrument.add if isinstance(instrument, Counter) else instrument.record
-
-
 def _known(instrument: Counter | Histogram) -> bool:
     """Tell whether instrument and measurement are built as a series takes them to be."""
     return (
-        getattr(_way(instrument), "__func__", None) in _WAYS
+        getattr(recorder(instrument), "__func__", None) in _WAYS
         and all(hasattr(instrument, name) for name in PRIVATE)
         and SdkMeasurement is not None
         and {field.name for field in fields(SdkMeasurement)} == set(Measurement.__slots__)

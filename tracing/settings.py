@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tracing.errors import InvalidSetting
+
 EXPORTERS: Final = ("otlp", "console", "none")
 #: The exporter that `opentelemetry-instrument` knows by this name; for `configure()` it is OTLP like any other.
 ENCODING_EXPORTER: Final = "sagatrace"
@@ -39,10 +41,8 @@ BATCH_SIZE: Final = 512
 SCHEDULE_DELAY_MS: Final = 5_000
 EXPORT_TIMEOUT_MS: Final = 30_000
 METRIC_INTERVAL_MS: Final = 60_000
-
-
-class InvalidSetting(ValueError):
-    """An environment variable has a value that it cannot have; the message names it."""
+#: A container that is stopped has 10 seconds by default.
+SHUTDOWN_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

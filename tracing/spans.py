@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import BrokerResponseError
 from opentelemetry import trace
@@ -29,8 +29,11 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AttributeValue
 
 from tracing import semconv
-from tracing.kafka_span import Starter, starter
+from tracing.api import is_of_sdk
 from tracing.sampling import Certain, certain
+
+if TYPE_CHECKING:
+    from tracing.kafka_span import Starter
 
 #: The key that opentelemetry-instrumentation used before the API had one; it still honours both.
 _SUPPRESS_PLAIN: Final = "suppress_instrumentation"
@@ -61,7 +64,7 @@ class Spans:
         if not isinstance(tracer, NoOpTracer):
             self._known = tracer
             self._certain = certain(getattr(tracer, "sampler", None))
-            self._starter = starter(tracer) if self._lean else None
+            self._starter = _starter(tracer) if self._lean else None
         return tracer
 
     def start(  # noqa: PLR0913, PLR0917 - the signature of Tracer.start_span
@@ -90,6 +93,15 @@ class Spans:
         if parent[3] & 1 or not parent.is_valid:  # its flags; the property would be a call
             return False
         return self._certain.drops_remote if parent.is_remote else self._certain.drops_local
+
+
+def _starter(tracer: Tracer) -> Starter | None:
+    """Return what starts lean spans for a tracer; None if it is not the SDK's, or one that is built otherwise."""
+    if not is_of_sdk(tracer):
+        return None
+    from tracing.kafka_span import starter  # noqa: PLC0415 - it imports the SDK, which is there if a tracer is
+
+    return starter(tracer)
 
 
 def error_type(error: BaseException) -> str:

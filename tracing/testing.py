@@ -18,18 +18,24 @@ from typing import Any, Final, Self
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 from opentelemetry.trace import SpanKind, StatusCode, format_trace_id
 
-from tracing.instrument import KafkaInstrumentor, instrument, uninstrument
-from tracing.provider import BoundAttributesSpanProcessor, FactIdGenerator
+from tracing.errors import MissingExtra
+from tracing.instrumentor import KafkaInstrumentor, instrument, uninstrument
 from tracing.semconv import ERROR_TYPE
+
+try:
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
+
+    from tracing.provider import BoundAttributesSpanProcessor, FactIdGenerator
+except ModuleNotFoundError as missing:
+    raise MissingExtra.of("tracing.testing") from missing
 
 #: How long `wait_for` looks, and how often, in seconds.
 PATIENCE_S: Final = 5.0

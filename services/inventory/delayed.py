@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from opentelemetry import trace
 
-import tracing
 from services.inventory import store
 from services.inventory.handlers import settle
 from services.inventory.stock import FailurePlan
@@ -14,6 +13,7 @@ from services.messaging.loop import Loop
 from services.messaging.outbox import Outbox
 from services.messaging.storage import Database
 from services.messaging.trace_context import bind_saga, restore
+from tracing.binding import use_context
 
 
 class DelayedReservations:
@@ -42,7 +42,7 @@ class DelayedReservations:
             if held is None:
                 return False
             with (
-                tracing.use_context(restore(held.trace_context)),
+                use_context(restore(held.trace_context)),
                 bind_saga(held.saga_id, held.order_id, **{semconv.SAGA_STEP: held.step}),
                 self._tracer.start_as_current_span(semconv.SPAN_RESERVE_STOCK),
             ):

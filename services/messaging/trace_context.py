@@ -17,6 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 import tracing
 from services.messaging import semconv
 from tracing import wire
+from tracing.exposure import expose
 from tracing.semconv import LINK_TYPE
 
 _W3C = TraceContextTextMapPropagator()
@@ -24,7 +25,7 @@ _W3C = TraceContextTextMapPropagator()
 
 def capture(context: Context | None = None) -> dict[str, str]:
     """Write down the current span's context, for a row that is about to be committed; empty without a span."""
-    tracing.expose(context)
+    expose(context)
     carrier: dict[str, str] = {}
     _W3C.inject(carrier, context)
     return carrier

@@ -11,7 +11,6 @@ from opentelemetry import trace
 from opentelemetry.trace import Link
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-import tracing
 from services.contracts import Item, new_id
 from services.messaging import semconv
 from services.messaging.crash_points import Write
@@ -24,6 +23,7 @@ from services.oms.records import Order, Saga, SagaFilter, new_saga
 from services.oms.saga import IllegalMove, Input, step
 from services.oms.transitions import Transitions
 from services.oms.views import HistoryEntry, OrderView, Placed, SagaHistoryView, SagaView
+from tracing.binding import use_context
 
 
 class Orders:
@@ -183,7 +183,7 @@ def _in_saga_trace(saga: Saga, request: Input) -> Iterator[None]:
     links = [Link(asking)] if asking.is_valid else []
     tracer = trace.get_tracer(semconv.SCOPE_OMS)
     with (
-        tracing.use_context(restore(saga.trace_context)),
+        use_context(restore(saga.trace_context)),
         _bind_ids(saga),
         tracer.start_as_current_span(semconv.request_span(request), links=links),
     ):

@@ -7,11 +7,11 @@ from datetime import datetime
 from opentelemetry import trace
 from opentelemetry.trace import Span, StatusCode
 
-import tracing
 from services.messaging import semconv
 from services.messaging.trace_context import restore
 from services.oms.records import Saga
 from services.oms.saga import SagaState
+from tracing.identity import known_as
 from tracing.semconv import ERROR_TYPE
 
 
@@ -33,7 +33,7 @@ def write_span(saga: Saga) -> Span:
         attributes[ERROR_TYPE] = failure
     name = semconv.SPAN_REFUND_ORDER if saga.state is SagaState.REFUNDED else semconv.SPAN_SAGA_ORDER
     tracer = trace.get_tracer(semconv.SCOPE_OMS)
-    with tracing.known_as(saga.saga_id, name):
+    with known_as(saga.saga_id, name):
         span = tracer.start_span(name, context=restore(saga.trace_context), start_time=began, attributes=attributes)
     if failure:
         span.set_status(StatusCode.ERROR, failure)

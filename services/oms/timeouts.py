@@ -13,7 +13,6 @@ from datetime import datetime
 from opentelemetry import trace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-import tracing
 from services.contracts.topics import COMMAND_TOPICS, PARTITIONS, SAGA_REPLIES
 from services.messaging import semconv
 from services.messaging.crash_points import Write
@@ -26,6 +25,7 @@ from services.oms.records import Saga
 from services.oms.saga import Input, is_back
 from services.oms.settings import TimeoutSettings
 from services.oms.transitions import Transitions
+from tracing.binding import use_context
 
 CaughtUp = Callable[[], Mapping[tuple[str, int], datetime]]
 
@@ -88,7 +88,7 @@ class Timeouts:
             saga = held.saga
             tracer = trace.get_tracer(semconv.SCOPE_OMS)
             with (
-                tracing.use_context(restore(saga.trace_context)),
+                use_context(restore(saga.trace_context)),
                 bind_saga(saga.saga_id, saga.order_id),
                 tracer.start_as_current_span(semconv.timeout_span(saga.state)),
             ):

@@ -4,14 +4,13 @@ Other rooms use what is named here. Importing it needs the OpenTelemetry SDK.
 """
 
 from tracing.otlp.encoding import EncodedSpan, encode_request, encode_span
-from tracing.otlp.processor import EncodingSpanExporter, EncodingSpanProcessor, UnknownExporter
+from tracing.otlp.processor import EncodingSpanExporter, EncodingSpanProcessor
 from tracing.otlp.transport import official_exporter, takes_bytes
 
 __all__ = [
     "EncodedSpan",
     "EncodingSpanExporter",
     "EncodingSpanProcessor",
-    "UnknownExporter",
     "encode_request",
     "encode_span",
     "official_exporter",

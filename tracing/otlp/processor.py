@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tracing import faults, semconv
+from tracing.errors import UnknownExporter
 from tracing.otlp.encoding import EncodedSpan, encode_request, encode_span, span_id_of
 from tracing.otlp.queue import SpanQueue
 from tracing.otlp.transport import ExportOutcome, Transport, official_exporter, transport_of
@@ -44,10 +45,6 @@ _LONGEST_PAUSE_S: Final = 30.0
 #: Seconds between two lines of the log about lost spans.
 _REPORT_S: Final = 1.0
 _SHUTDOWN_S: Final = 30.0
-
-
-class UnknownExporter(TypeError):
-    """The exporter is not an official OTLP exporter, or lacks a private name that is needed here."""
 
 
 class EncodingSpanProcessor(SpanProcessor):

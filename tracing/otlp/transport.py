@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-from tracing.settings import InvalidSetting
+from tracing.errors import InvalidSetting
 
 #: Where the exporters are. Each is imported when it is chosen, because importing gRPC takes a tenth of a second.
 _OTLP: Final = {

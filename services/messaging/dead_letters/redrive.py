@@ -39,6 +39,7 @@ from services.messaging.dead_letters.headers import (
 from services.messaging.dead_letters.operator import DeadLetterRow
 from services.messaging.dead_letters.topic import DeadLetterPublisher
 from services.messaging.trace_context import bind_saga, restore
+from tracing.binding import use_context
 from tracing.semconv import MESSAGING_MESSAGE_CONVERSATION_ID, MESSAGING_MESSAGE_ID
 
 
@@ -129,7 +130,7 @@ async def send_redrive(producer: DeadLetterPublisher, group: str, letter: DeadLe
     context = {
         name: value.decode(errors="replace") for name, value in letter.headers if name in TRACE_HEADERS and value
     }
-    with tracing.use_context(restore(context)), _about(letter):
+    with use_context(restore(context)), _about(letter):
         headers = retried_headers(letter, run_id)
         await producer.publish(retry_topic(group), key=letter.key, value=letter.value, headers=headers)
 

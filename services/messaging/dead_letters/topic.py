@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-import tracing
 from services.contracts import ContractError
 from services.contracts.topics import dead_letter_topic
 from services.messaging import trace_context
@@ -39,6 +38,7 @@ from services.messaging.dead_letters.headers import (
     origin_of,
 )
 from services.messaging.errors import MessageTooLarge, MessagingError
+from tracing.messages import Record
 
 SPRING = "kafka_dlt-original-"
 
@@ -56,7 +56,7 @@ _TIMESTAMP_TYPES = {0: "CreateTime", 1: "LogAppendTime"}
 _CARRIED = (REDRIVE_COUNT, REDRIVE_ID)
 
 
-class ConsumedRecord(tracing.Record, Protocol):
+class ConsumedRecord(Record, Protocol):
     """What a dead letter keeps of a consumed record: its bytes as they came."""
 
     @property

@@ -20,7 +20,6 @@ import structlog
 from opentelemetry import metrics
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-import tracing
 from services.messaging import crash_points, semconv
 from services.messaging.crash_points import Write
 from services.messaging.errors import MessagingError, Unavailable
@@ -32,6 +31,7 @@ from services.messaging.retry import Backoff
 from services.messaging.settings import RelaySettings
 from services.messaging.storage import Database
 from services.messaging.trace_context import bind_saga, restore
+from tracing.binding import use_context
 from tracing.semconv import MESSAGING_DESTINATION_NAME, MESSAGING_MESSAGE_CONVERSATION_ID, MESSAGING_MESSAGE_ID
 
 OnSent = Callable[[AsyncConnection, Sequence[OutboxRow]], Awaitable[None]]
@@ -176,7 +176,7 @@ class Relay:
 
     async def _publish(self, row: OutboxRow) -> Sent:
         about = bind_saga(row.saga_id, row.order_id, **_attributes(row))
-        with tracing.use_context(restore(row.trace_context)), about:
+        with use_context(restore(row.trace_context)), about:
             crash_points.before(Write.OUTBOX_SEND)
             sent = await self._producer.publish(row.topic, key=row.key.encode(), value=row.value)
             crash_points.after(Write.OUTBOX_SEND)

@@ -12,11 +12,11 @@ from opentelemetry import trace
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-import tracing
 from services.messaging import semconv
 from services.messaging.storage.clock import database_now, database_time
 from services.messaging.storage.database import insert_once
 from services.messaging.storage.tables import INBOX
+from tracing.exposure import expose
 
 
 class Inbox:
@@ -34,7 +34,7 @@ class Inbox:
         first = await insert_once(connection, INBOX, **values)
         if first:
             # Its commit says that the message has had its effect: the span in which it had it must not be lost.
-            tracing.expose()
+            expose()
         else:
             trace.get_current_span().set_attribute(semconv.SAGATRACE_DUPLICATE, value=True)
         return first

@@ -17,7 +17,7 @@ from services.oms.api import create_app
 from services.oms.settings import TimeoutSettings
 from services.oms.tables import outbox, sagas
 from tests.support.orders import OrderService, order_service
-from tracing import use_context
+from tracing.binding import use_context
 from tracing.testing import RecordedSpans
 
 LINE = {"sku": "sku_ok", "quantity": 2, "unit_price": {"amount": 150, "currency": "EUR"}}

@@ -2,7 +2,7 @@
 
 from opentelemetry.trace import Span
 
-from tracing import known_as
+from tracing.identity import known_as
 from tracing.testing import RecordedSpans
 
 

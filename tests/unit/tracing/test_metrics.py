@@ -7,8 +7,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from tracing import semconv
+from tracing.labels import Labels
 from tracing.metrics import Metrics
-from tracing.series import Labels
 
 
 def test_buckets_units_and_names_are_those_of_the_convention() -> None:

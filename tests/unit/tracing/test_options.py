@@ -1,11 +1,15 @@
 """The options of `instrument()`."""
 
+import inspect
+import re
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 import tracing
-from tracing import InvalidOption, Options
+from tracing import InvalidOption
+from tracing.options import Options
 
 
 @pytest.mark.parametrize(
@@ -55,3 +59,18 @@ def test_globs_choose_topics(include: tuple[str, ...], exclude: tuple[str, ...],
     """Globs are case-sensitive, match whole names, and exclusion wins."""
     options = Options(include_topics=include, exclude_topics=exclude)
     assert {topic for topic in ("orders", "orders.retry", "audit") if options.traces(topic)} == traced
+
+
+def test_each_option_is_a_keyword_of_instrument() -> None:
+    """`instrument()` spells out every option, and contrib's names of the hooks, and documents each of them."""
+    keywords = {
+        name
+        for name, parameter in inspect.signature(tracing.instrument).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    assert keywords == {field.name for field in fields(Options) if field.init} | {
+        "async_produce_hook",
+        "async_consume_hook",
+    }
+    documented = re.findall(r"^    (\w+): ", inspect.getdoc(tracing.instrument) or "", re.MULTILINE)
+    assert keywords <= set(documented)

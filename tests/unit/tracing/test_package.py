@@ -1,8 +1,8 @@
 """The package from outside: its names, what it needs, and what importing it does."""
 
 import ast
+import importlib
 import inspect
-import types
 from importlib import metadata
 from pathlib import Path
 
@@ -12,14 +12,37 @@ from tracing import semconv
 
 
 def test_all_is_sorted_and_names_what_is_public() -> None:
-    """`__all__` has every public name that is not a module of the package, and `semconv`, in order."""
-    public = {
-        name
-        for name, value in vars(tracing).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    """`__all__` is in order, and is what a type checker sees, and each name is loaded from the module it sees it in."""
+    (checked,) = (
+        node
+        for node in ast.parse(Path(tracing.__file__).read_text()).body
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    )
+    seen = {
+        alias.name: node.module for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    assert tracing.__all__ == sorted(tracing.__all__)
-    assert set(tracing.__all__) == public | {"semconv"}
+    assert tracing.__all__ == sorted(seen)
+    for name, module in seen.items():
+        assert getattr(tracing, name) is getattr(importlib.import_module(str(module)), name), name
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    """A module's way to say so, which `hasattr` and the import system rely on."""
+    assert not hasattr(tracing, "nonsense")
+    assert set(tracing.__all__) <= set(dir(tracing))
+
+
+def test_every_error_has_one_base() -> None:
+    """A program can catch all that the library raises by one name, or each error as what it is."""
+    errors = {
+        tracing.InvalidOption: ValueError,
+        tracing.InvalidSetting: ValueError,
+        tracing.UnknownExporter: TypeError,
+        tracing.MissingExtra: ImportError,
+    }
+    for error, kind in errors.items():
+        assert issubclass(error, tracing.TracingError)
+        assert issubclass(error, kind)
 
 
 def test_everything_public_is_documented() -> None:

@@ -10,6 +10,7 @@ from opentelemetry.propagators.textmap import TextMapPropagator, default_getter,
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
 import tracing
+from tracing.binding import use_context
 
 TRACE_ID = 0x0AF7651916CD43DD8448EB211C80319C
 SPAN_ID = 0xB7AD6B7169203331
@@ -82,7 +83,7 @@ def test_inject_writes_tracestate() -> None:
 
 def test_inject_takes_the_current_context() -> None:
     """Without a context the current one is written."""
-    with tracing.use_context(context_of()):
+    with use_context(context_of()):
         assert tracing.inject(None) == [("traceparent", TRACEPARENT)]
 
 
@@ -107,7 +108,7 @@ def test_baggage_of_the_program_travels() -> None:
 )
 def test_extract_of_nothing_is_an_empty_context(headers: object) -> None:
     """What carries no valid context extracts to nothing, not to the caller's own context."""
-    with tracing.use_context(context_of()):
+    with use_context(context_of()):
         assert not span_context(tracing.extract(headers)).is_valid
 
 
@@ -142,9 +143,9 @@ def test_a_propagator_that_raises_costs_nothing(caplog: pytest.LogCaptureFixture
 def test_use_context_restores_what_was_current() -> None:
     """The former context is back after the block, also after an exception."""
     before = context.get_current()
-    with tracing.use_context(context_of()):
+    with use_context(context_of()):
         assert trace.get_current_span().get_span_context().trace_id == TRACE_ID
     assert context.get_current() is before
-    with pytest.raises(KeyError), tracing.use_context(context_of()):
+    with pytest.raises(KeyError), use_context(context_of()):
         raise KeyError
     assert context.get_current() is before

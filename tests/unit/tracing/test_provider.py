@@ -10,8 +10,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tests.support.distributions import run_without
+from tracing import InvalidSetting
 from tracing.provider import CountingBatchSpanProcessor, _propagator, _resource
-from tracing.settings import InvalidSetting, TelemetrySettings
+from tracing.settings import TelemetrySettings
 
 W3C_FIELDS = {"traceparent", "tracestate", "baggage"}
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}

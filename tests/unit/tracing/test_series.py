@@ -22,8 +22,10 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
 from tracing import series
+from tracing.api import recorder
+from tracing.labels import Labels, LabelSet
 from tracing.metrics import Metrics
-from tracing.series import Labels, LabelSet, Series
+from tracing.series import Series
 
 LABELS: dict[str, AttributeValue] = {
     "messaging.system": "kafka",
@@ -108,7 +110,7 @@ def run(setup: Setup, steps: list[float | None], record: Callable[[LabelSet, Any
 
 def by_the_sdk(labels: LabelSet, instrument: Counter | Histogram, value: float) -> None:
     """Record as the SDK does."""
-    series._way(instrument)(value, labels._labels)
+    recorder(instrument)(value, labels._labels)
 
 
 _VALUES = st.one_of(st.none(), st.floats(0, 100), st.integers(0, 3), st.sampled_from([-1.0, math.nan, math.inf]))

@@ -3,7 +3,8 @@
 import pytest
 
 import tracing
-from tracing.settings import InvalidSetting, TelemetrySettings
+from tracing import InvalidSetting
+from tracing.settings import TelemetrySettings
 
 
 def test_the_defaults_are_those_of_the_specification_with_a_larger_queue() -> None:

@@ -20,6 +20,7 @@ from opentelemetry.util.types import AttributeValue
 
 import tracing
 from tracing import exposure
+from tracing.exposure import expose
 from tracing.journal.journal import Journal
 from tracing.journal.segment import EntryKind, frame, left_behind
 from tracing.otlp.encoding import encode_span
@@ -147,7 +148,7 @@ def test_an_open_span_is_shipped_if_its_context_left_the_process(tmp_path: Path)
     process = Process(tmp_path)
     with process.tracer.start_as_current_span("POST /orders") as entry:
         with tracing.bind(**{"saga.id": "s-1"}), process.tracer.start_as_current_span("step"):
-            tracing.expose()
+            expose()
             with process.tracer.start_as_current_span("unseen"):
                 pass
         process.tracer.start_span("unseen and open")
@@ -192,7 +193,7 @@ def test_spans_that_are_not_sampled_are_not_kept(tmp_path: Path) -> None:
     process = Process(tmp_path)
     process.provider.sampler = ALWAYS_OFF
     with process.provider.get_tracer("unsampled").start_as_current_span("off"):
-        tracing.expose()
+        expose()
     process.die()
     assert left_behind(tmp_path) == []
 
@@ -242,7 +243,7 @@ def test_a_segment_that_is_replaced_keeps_what_is_live(tmp_path: Path) -> None:
     exporter = InMemorySpanExporter()
     process = Process(tmp_path, exporter, max_bytes=16 * 1024)
     with process.tracer.start_as_current_span("long"):
-        tracing.expose()
+        expose()
         for number in range(300):
             process.tracer.start_span(f"span {number}").end()
         process.die()
@@ -268,7 +269,7 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path: Path, caplo
     with caplog.at_level(logging.WARNING):
         for number in range(10):
             with process.tracer.start_as_current_span(f"span {number}"):
-                tracing.expose()
+                expose()
     assert len(exporter.get_finished_spans()) == 10
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert str(file) in caplog.text

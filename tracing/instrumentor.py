@@ -1,4 +1,4 @@
-"""Putting the wrappers onto aiokafka, and taking them off.
+"""`instrument()` puts the wrappers onto aiokafka, `uninstrument()` takes them off.
 
 `KafkaInstrumentor` is contrib's `AIOKafkaInstrumentor` to its call sites: a singleton with `instrument()`,
 `uninstrument()` and the dependency check of the base class. Both wrap the same methods, so only one may be active:
@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from typing import Any, Final, Never
 
 import aiokafka
 from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import TracerProvider
 
 from tracing import batches, consuming, producing, settling, telemetry
-from tracing.options import Options
+from tracing.options import ConsumeHook, MessageKey, Options, PollSpans, ProcessParent, ProduceHook
 from tracing.telemetry import Telemetry
 
 _log: Final = logging.getLogger("tracing")
@@ -53,7 +56,7 @@ _WRAPPERS: Final[tuple[tuple[type, str, Wrapper], ...]] = (
 class KafkaInstrumentor(AIOKafkaInstrumentor):
     """OpenTelemetry for aiokafka; in every call site of `AIOKafkaInstrumentor` it can stand in for it.
 
-    `instrument()` takes the options of `tracing.Options` and contrib's `async_produce_hook` and `async_consume_hook`.
+    Its `instrument()` takes the options of `tracing.instrument()`.
     """
 
     # The base class keeps its singleton and its state in class attributes, which a subclass would share.
@@ -114,18 +117,71 @@ def _restore_base() -> None:
     AIOKafkaInstrumentor()._is_instrumented_by_opentelemetry = False  # noqa: SLF001 - the base class's own state
 
 
-def instrument(**options: object) -> None:
+def instrument(  # noqa: PLR0913 - the options are named one by one for whoever calls it
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    propagator: TextMapPropagator | None = None,
+    produce_hook: ProduceHook | None = None,
+    consume_hook: ConsumeHook | None = None,
+    include_topics: Collection[str] | None = None,
+    exclude_topics: Collection[str] | None = None,
+    message_key: MessageKey | None = None,
+    captured_headers: Collection[str] | None = None,
+    poll_spans: PollSpans | None = None,
+    process_parent: ProcessParent | None = None,
+    lean_spans: bool | None = None,
+    async_produce_hook: ProduceHook | None = None,
+    async_consume_hook: ConsumeHook | None = None,
+    **unknown: Never,
+) -> None:
     """Trace every aiokafka producer and consumer of this process, existing ones too.
 
-    Without options it does nothing if it was done before; with options they replace those in use. Neither providers
-    nor a broker need to be there yet.
+    An option that is None has its default. Without options a second call does nothing; with options they replace those
+    in use. Neither providers nor a broker need to be there yet.
 
     Args:
-        **options: the fields of `tracing.Options`; contrib's names of the hooks are understood too.
+        tracer_provider: where spans go; by default the global provider, also one that is set later.
+        meter_provider: where metrics go; by default the global provider, also one that is set later.
+        propagator: how context is written to headers; by default the global propagator, also one that is set later.
+        produce_hook: `hook(span, args, kwargs)`, plain or async, called before a send.
+        consume_hook: `hook(span, record, args, kwargs)`, plain or async, called for each received record with the span
+            of its poll.
+        include_topics: globs of the topics to trace, case-sensitive; by default all topics.
+        exclude_topics: globs of the topics to leave out, even if they are included. Such a topic has no spans and no
+            metrics; its context still travels.
+        message_key: how the key is shown on spans: "plain" (the default), "hash" (16 hexadecimal digits of its SHA-256:
+            a pseudonym) or "off".
+        captured_headers: names of headers that become `messaging.header.<name>` on send and process spans.
+        poll_spans: whether a receive that brought something has a `poll` span: True (the default), "waited" (if it had
+            to wait), "waited_getone" (the same for `getone`; each `getmany` has one) or False.
+        process_parent: the parent of one record's process span: "message" (its sender's span, the default) or "ambient"
+            (the current span, with a link to the sender).
+        lean_spans: whether Kafka spans are lean objects where the provider allows it (the default), or the SDK's own.
+        async_produce_hook: contrib's name for `produce_hook`.
+        async_consume_hook: contrib's name for `consume_hook`.
+        **unknown: refused.
 
     Raises:
         InvalidOption: an option is unknown or has a value it cannot have.
     """
+    named = {
+        "tracer_provider": tracer_provider,
+        "meter_provider": meter_provider,
+        "propagator": propagator,
+        "produce_hook": produce_hook,
+        "consume_hook": consume_hook,
+        "include_topics": include_topics,
+        "exclude_topics": exclude_topics,
+        "message_key": message_key,
+        "captured_headers": captured_headers,
+        "poll_spans": poll_spans,
+        "process_parent": process_parent,
+        "lean_spans": lean_spans,
+        "async_produce_hook": async_produce_hook,
+        "async_consume_hook": async_consume_hook,
+    }
+    options = {name: value for name, value in named.items() if value is not None} | unknown
     instrumentor = KafkaInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
         if not options:

@@ -22,9 +22,9 @@ from services.payment import gateway_tables
 from services.payment import tables as payment_tables
 from services.payment.gateway import GatewayPlan, SimulatedGateway
 from services.payment.handlers import PaymentHandler
-from tests.support.answers import Said, answers
 from tests.support.commands import charge, refund, release, reserve
 from tests.support.databases import create_tables, sqlite_url
+from tests.support.replies import Reply, replies_in
 
 _SKUS = st.sampled_from(["sku_a", "sku_none"])
 _METHODS = st.sampled_from(["pm_ok", "pm_declined", "pm_flaky"])
@@ -58,23 +58,23 @@ def test_money_balances(commands: list[Message]) -> None:
     _nothing_follows_an_undo(said, "payment.charged", "payment.refunded")
 
 
-def _stands(commands: Sequence[Message], said: Sequence[Said], done: str, undo: type[Message]) -> bool:
+def _stands(commands: Sequence[Message], said: Sequence[Reply], done: str, undo: type[Message]) -> bool:
     return any(reply.type == done for reply in said) and not any(isinstance(each, undo) for each in commands)
 
 
-def _each_attempt_is_answered_once(commands: Sequence[Message], said: Sequence[Said]) -> None:
+def _each_attempt_is_answered_once(commands: Sequence[Message], said: Sequence[Reply]) -> None:
     attempts = [each.payload.command_id for each in commands if isinstance(each, ReserveStock | ReleaseStock)]
     assert sorted(reply.command_id for reply in said) == sorted({str(attempt) for attempt in attempts})
 
 
-def _nothing_follows_an_undo(said: Sequence[Said], done: str, undone: str) -> None:
+def _nothing_follows_an_undo(said: Sequence[Reply], done: str, undone: str) -> None:
     types = [reply.type for reply in said]
     if undone in types:
         assert done not in types[types.index(undone) :]
 
 
-async def _run_inventory(commands: Sequence[Message]) -> tuple[int, list[Said]]:
-    """Handle commands with 100 of each SKU; tell how much is taken, and what was answered."""
+async def _run_inventory(commands: Sequence[Message]) -> tuple[int, list[Reply]]:
+    """Handle commands with 100 of each SKU; return how much is taken, and the replies."""
     with TemporaryDirectory() as folder:
         database = Database(sqlite_url(Path(folder)))
         await create_tables(database, inventory_tables.metadata)
@@ -85,13 +85,13 @@ async def _run_inventory(commands: Sequence[Message]) -> tuple[int, list[Said]]:
         movements = inventory_tables.movements.c
         async with database.reading() as connection:
             moved = await connection.scalar(select(func.sum(movements.quantity)).where(movements.kind != "seed"))
-        said = await answers(database)
+        said = await replies_in(database)
         await database.close()
     return -(moved or 0), said
 
 
-async def _run_payment(commands: Sequence[Message]) -> tuple[int, list[Said]]:
-    """Handle commands, again while the gateway is busy; tell what it holds, and what was answered."""
+async def _run_payment(commands: Sequence[Message]) -> tuple[int, list[Reply]]:
+    """Handle commands, again while the gateway is busy; return what it holds, and the replies."""
     with TemporaryDirectory() as folder:
         database, ledger = Database(sqlite_url(Path(folder))), Database(sqlite_url(Path(folder), "gateway"))
         await create_tables(database, payment_tables.metadata)
@@ -102,7 +102,7 @@ async def _run_payment(commands: Sequence[Message]) -> tuple[int, list[Said]]:
             await _deliver(handle, command)
         async with ledger.reading() as connection:
             held = await connection.scalar(select(func.sum(gateway_tables.entries.c.amount)))
-        said = await answers(database)
+        said = await replies_in(database)
         await database.close()
         await ledger.close()
     return held or 0, said

@@ -48,7 +48,7 @@ def test_what_may_have_been_done_is_undone(inputs: list[Input]) -> None:
 
 @given(st.lists(st.sampled_from(Input), max_size=30))
 def test_every_saga_can_still_end(inputs: list[Input]) -> None:
-    """From wherever any inputs have led, the answers that are awaited bring the saga to an end."""
+    """Wherever any inputs have led, the awaited answers bring the saga to an end."""
     answers = {
         "reserving": Input.RESERVED,
         "charging": Input.CHARGED,

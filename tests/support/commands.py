@@ -1,4 +1,4 @@
-"""Commands as the orchestrator sends them: each call is another attempt, of the same saga if nothing else is said."""
+"""Commands as the orchestrator sends them: each call is another attempt, of the same saga by default."""
 
 from services.contracts import Item, Money, new_id
 from services.contracts.commands import (

@@ -79,25 +79,25 @@ class OrderService:
         return next(message for message in reversed(await self.messages()) if isinstance(message.payload, Command))
 
     async def answer(self, event_type: str, **payload: Any) -> Message:
-        """Answer the last command, and give the answer."""
+        """Answer the last command, and return the answer."""
         answered = reply(event_type, await self.command(), **payload)
         await self.replies(answered)
         return answered
 
     async def verdicts(self) -> list[tuple[str, str, str]]:
-        """Read all histories: what came, what was made of it, and the state after it."""
+        """Return all histories: each input, its verdict, and the state after it."""
         async with self.database.reading() as connection:
             found = await connection.execute(select(history).order_by(history.c.id))
             return [(row.input, row.verdict, row.state) for row in found]
 
     def read_replies(self) -> None:
-        """Have read every partition of the replies up to far beyond any deadline."""
+        """Mark every partition of the replies as read, far past any deadline."""
         self.read_up_to |= {
             (SAGA_REPLIES, number): datetime.now(UTC) + timedelta(days=1) for number in range(PARTITIONS)
         }
 
     async def run_out(self) -> None:
-        """Let the awaited answer's time have run out."""
+        """Let the time of the awaited reply run out."""
         async with self.database.transaction() as connection:
             awaited = sagas.c.command_id.is_not(None) & ~sagas.c.needs_attention
             past = datetime.now(UTC) - timedelta(seconds=1)

@@ -18,7 +18,7 @@ class Participants:
     """They keep the outcome of each (saga, step), and a tombstone where a step was undone.
 
     Args:
-        refuses: The commands that get a definite no.
+        refuses: The commands that are refused.
     """
 
     refuses: frozenset[str] = frozenset()
@@ -27,7 +27,7 @@ class Participants:
     undone: set[tuple[str, str]] = field(default_factory=set)
 
     def answer(self, command: Message) -> Message:
-        """Do what a command says, or has said before, and answer it."""
+        """Carry out a command, once, and answer it."""
         kind = command.event_type
         if kind in _UNDOES:
             self.undone.add((command.saga_id, _UNDOES[kind]))
@@ -38,7 +38,7 @@ class Participants:
         return reply(said, command, **({} if said in _DOES.values() else {"reason": "refused"}))
 
     def holds(self, saga_id: str) -> set[str]:
-        """Name what is done for a saga and not undone."""
+        """Return the steps that are done for a saga and not undone."""
         done = {step for step, said in self.outcomes.items() if said == _DOES[step[1]]}
         return {kind for saga, kind in done - self.undone if saga == saga_id}
 
@@ -50,13 +50,13 @@ async def commands(oms: OrderService, saga_id: str) -> list[Message]:
 
 
 async def said(oms: OrderService, saga_id: str) -> list[str]:
-    """Name the events of a saga, in order."""
+    """Return the types of a saga's events, in order."""
     messages = await oms.messages()
     return [one.event_type for one in messages if one.saga_id == saga_id and not isinstance(one.payload, Command)]
 
 
 def again(answer: Message, **changes: Any) -> Message:
-    """Make another answer to the same command, as a participant that is asked twice does."""
+    """Return another answer to the same command, as a participant does that gets it twice."""
     return type(answer).model_validate(
         {
             "saga_id": answer.saga_id,

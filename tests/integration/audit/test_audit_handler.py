@@ -1,4 +1,4 @@
-"""The audit trail on a real database: every event once, byte for byte, for ever."""
+"""The audit trail on a real database: every event once, byte for byte, forever."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -103,8 +103,8 @@ async def test_an_unknown_event_without_an_id_is_known_by_its_place(database: Da
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", _unknown(order_id=17), _unknown(saga_id="no spaces")])
-def test_what_is_no_event_is_refused(value: bytes | None) -> None:
-    """A record that is no event at all is a contract error, whose text shows nothing of the value."""
+def test_what_is_not_an_event_is_refused(value: bytes | None) -> None:
+    """A record that is not an event is a contract error, whose text shows nothing of the value."""
     with pytest.raises(ContractError) as raised:
         entry_of(Record(value))
     assert "no spaces" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""The inventory on a real database: one effect per saga, whatever is asked how often and in whichever order."""
+"""The inventory on a real database: one effect per saga, however often and in whatever order commands come."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,8 +18,8 @@ from services.messaging.errors import Fatal, MessageTooLarge
 from services.messaging.outbox.outbox import Outbox
 from services.messaging.storage.database import Database
 from services.messaging.storage.inbox import Inbox
-from tests.support.answers import Said, answers
 from tests.support.commands import charge, release, reserve
+from tests.support.replies import Reply, replies_in
 
 _SEED = 100
 
@@ -32,9 +32,9 @@ class Inventory:
     handle: StockHandler
     delayed: DelayedReservations
 
-    async def answers(self) -> list[Said]:
+    async def answers(self) -> list[Reply]:
         """Read what the service has answered so far."""
-        return await answers(self.database)
+        return await replies_in(self.database)
 
     async def stock_of(self, sku: str) -> int | None:
         """Count a SKU's stock, and check that the ledger of movements says the same."""
@@ -60,7 +60,7 @@ async def inventory(service_database: Callable[[str], Awaitable[str]]) -> AsyncI
     await database.close()
 
 
-def _said(replies: list[Said]) -> list[tuple[str, str | None]]:
+def _reply(replies: list[Reply]) -> list[tuple[str, str | None]]:
     return [(reply.type, reply.reason) for reply in replies]
 
 
@@ -90,7 +90,7 @@ async def test_a_new_attempt_gets_the_stored_outcome(inventory: Inventory) -> No
     again = reserve(attempt=2)
     await inventory.handle(again)
     replies = await inventory.answers()
-    assert _said(replies) == [("inventory.reserved", None)] * 2
+    assert _reply(replies) == [("inventory.reserved", None)] * 2
     assert replies[1].command_id == str(again.payload.command_id)
     assert await inventory.stock_of("sku_a") == _SEED - 1
 
@@ -100,15 +100,15 @@ async def test_a_release_gives_the_stock_back_once(inventory: Inventory) -> None
     await inventory.handle(reserve(quantity=5))
     await inventory.handle(release())
     await inventory.handle(release())
-    assert _said(await inventory.answers())[1:] == [("inventory.released", None)] * 2
+    assert _reply(await inventory.answers())[1:] == [("inventory.released", None)] * 2
     assert await inventory.stock_of("sku_a") == _SEED
 
 
 async def test_a_release_of_nothing_leaves_a_tombstone(inventory: Inventory) -> None:
-    """A release that overtook its reserve succeeds, and the reserve that comes late is refused as undone."""
+    """A release that overtook its reserve succeeds, and the late reserve is refused as undone."""
     await inventory.handle(release())
     await inventory.handle(reserve())
-    assert _said(await inventory.answers()) == [("inventory.released", None), ("inventory.rejected", "undone")]
+    assert _reply(await inventory.answers()) == [("inventory.released", None), ("inventory.rejected", "undone")]
     assert await inventory.stock_of("sku_a") is None
 
 
@@ -116,7 +116,7 @@ async def test_a_released_step_is_not_done_again(inventory: Inventory) -> None:
     """A late attempt after the release is refused, and the stock stays whole."""
     for command in (reserve(), release(), reserve(attempt=2)):
         await inventory.handle(command)
-    assert _said(await inventory.answers())[-1] == ("inventory.rejected", "undone")
+    assert _reply(await inventory.answers())[-1] == ("inventory.rejected", "undone")
     assert await inventory.stock_of("sku_a") == _SEED
 
 
@@ -125,7 +125,7 @@ async def test_an_unavailable_sku_is_refused_for_good(inventory: Inventory) -> N
     for command in (reserve(sku="sku_none"), reserve(sku="sku_none", attempt=2), release()):
         await inventory.handle(command)
     refused = ("inventory.rejected", "out_of_stock")
-    assert _said(await inventory.answers()) == [refused, refused, ("inventory.released", None)]
+    assert _reply(await inventory.answers()) == [refused, refused, ("inventory.released", None)]
     assert await inventory.stock_of("sku_none") == 0
 
 
@@ -135,7 +135,7 @@ async def test_stock_is_finite(inventory: Inventory) -> None:
     await inventory.handle(reserve("saga-2", quantity=1))
     await inventory.handle(release("saga-1"))
     await inventory.handle(reserve("saga-3", quantity=_SEED))
-    assert [said for said, _ in _said(await inventory.answers())] == [
+    assert [said for said, _ in _reply(await inventory.answers())] == [
         "inventory.reserved",
         "inventory.rejected",
         "inventory.released",
@@ -172,7 +172,7 @@ async def test_a_slow_reservation_is_answered_when_due(inventory: Inventory) -> 
     await inventory.handle(reserve(sku="sku_slow"))
     assert await inventory.answers() == []
     await _until_settled(inventory)
-    assert _said(await inventory.answers()) == [("inventory.reserved", None)]
+    assert _reply(await inventory.answers()) == [("inventory.reserved", None)]
     assert await inventory.stock_of("sku_slow") == _SEED - 1
     assert await inventory.delayed.settle_next() is False
 
@@ -192,12 +192,12 @@ async def test_a_release_cancels_a_slow_reservation(inventory: Inventory) -> Non
     await inventory.handle(reserve(sku="sku_slow"))
     await inventory.handle(release())
     assert await inventory.delayed.settle_next() is False
-    assert _said(await inventory.answers()) == [("inventory.released", None)]
+    assert _reply(await inventory.answers()) == [("inventory.released", None)]
     assert await inventory.stock_of("sku_slow") is None
 
 
 async def test_a_failed_command_leaves_nothing(inventory: Inventory) -> None:
-    """A command for somebody else is fatal, and nothing of it is kept, not even that it came."""
+    """A command for another service is fatal, and nothing of it is kept, not even that it came."""
     with pytest.raises(Fatal):
         await inventory.handle(charge())
     assert await inventory.answers() == []
@@ -207,7 +207,7 @@ async def test_a_failed_command_leaves_nothing(inventory: Inventory) -> None:
 async def test_an_effect_is_kept_with_its_answer_alone(
     inventory: Inventory, command: ReserveStock | ReleaseStock
 ) -> None:
-    """Where the answer can't be written nothing is, not even that the command came: its redelivery is answered."""
+    """If the answer can't be written nothing is, not even that the command came: its redelivery is answered."""
     mute = Outbox(inventory.database, max_bytes=1)
     handle = StockHandler(inventory.database, Inbox(topics.INVENTORY_GROUP), mute, FailurePlan(quantity=_SEED))
     with pytest.raises(MessageTooLarge):

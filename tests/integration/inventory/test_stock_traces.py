@@ -1,4 +1,4 @@
-"""The inventory's part of an order's trace: answers, compensation, and what is done later."""
+"""The inventory's part of an order's trace: replies, compensation, and delayed work."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from services.messaging.outbox.outbox import Outbox
 from services.messaging.storage.database import Database
 from services.messaging.storage.inbox import Inbox
 from services.messaging.trace_context import span_context
-from tests.support.answers import answers
 from tests.support.commands import release, reserve
 from tests.support.eventually import eventually
+from tests.support.replies import replies_in
 from tracing.testing import RecordedSpans
 
 
@@ -35,12 +35,12 @@ class Traced:
             await self.handle(command)
 
     def span_id(self, name: str) -> int:
-        """Give the id of the one span of this name."""
+        """Return the id of the one span with this name."""
         return self.spans.one(name).get_span_context().span_id  # type: ignore[union-attr]  # a finished span has one
 
     async def writers(self) -> list[int | None]:
-        """Tell which span wrote each answer."""
-        found = [span_context(answer.trace_context) for answer in await answers(self.database)]
+        """Return the span that wrote each answer."""
+        found = [span_context(answer.trace_context) for answer in await replies_in(self.database)]
         return [context and context.span_id for context in found]
 
 

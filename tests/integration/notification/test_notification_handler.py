@@ -1,4 +1,4 @@
-"""Notifications on a real database: one letter for each order event."""
+"""Notifications on a real database: one notice for each order event."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -29,8 +29,8 @@ async def database(service_database: Callable[[str], Awaitable[str]]) -> AsyncIt
     await opened.close()
 
 
-async def _told(database: Database, *events: Message) -> list[str]:
-    """Handle events, and tell which letters went out."""
+async def _notices_about(database: Database, *events: Message) -> list[str]:
+    """Handle events, and return the notices that went out."""
     handle = NotificationHandler(database, Inbox(topics.NOTIFICATION_GROUP), RecordingSender())
     for each in events:
         await handle(each)
@@ -39,12 +39,12 @@ async def _told(database: Database, *events: Message) -> list[str]:
         return sorted(row.template for row in rows)
 
 
-async def test_each_order_event_is_one_letter(database: Database) -> None:
+async def test_each_order_event_is_one_notice(database: Database) -> None:
     """A customer is told once of each event, however often it is delivered."""
-    told = await _told(database, _CONFIRMED, _REFUNDED, _CONFIRMED, _CANCELED, _CANCELED)
-    assert told == ["order_canceled", "order_confirmed", "order_refunded"]
+    sent = await _notices_about(database, _CONFIRMED, _REFUNDED, _CONFIRMED, _CANCELED, _CANCELED)
+    assert sent == ["order_canceled", "order_confirmed", "order_refunded"]
 
 
-async def test_other_events_are_no_letters(database: Database) -> None:
-    """An event that is none of a customer's business is processed and told to nobody."""
-    assert await _told(database, event("a")) == []
+async def test_other_events_are_not_notices(database: Database) -> None:
+    """An event that does not concern the customer is processed, and no notice goes out."""
+    assert await _notices_about(database, event("a")) == []

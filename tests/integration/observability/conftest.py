@@ -62,7 +62,7 @@ def prometheus_under_load(pool: Servers, tmp_path_factory: pytest.TempPathFactor
 
 
 def _here(prometheus: str, jaeger: str, data: Path) -> dict[str, Any]:
-    """What of the shipped configuration differs on this machine: addresses, a folder, and less patience."""
+    """The changes to the shipped configuration for this machine: addresses, a folder, and shorter waits."""
     own = {"otlp": {"protocol": "http/protobuf", "endpoint": f"{prometheus}/api/v1/otlp/v1/metrics"}}
     return {
         "extensions": {"file_storage/queue": {"directory": str(data / "queue")}},

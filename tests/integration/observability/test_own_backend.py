@@ -1,4 +1,4 @@
-"""An own back end: one variable, with its token and its certificate, and everything goes there instead."""
+"""Your own back end: one variable, with its token and certificate, and everything goes there instead."""
 
 import shutil
 from pathlib import Path

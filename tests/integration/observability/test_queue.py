@@ -1,4 +1,4 @@
-"""The shipped collector's queue: neither a Jaeger that is away nor a collector that restarts loses a span."""
+"""The shipped collector's queue: no span is lost while Jaeger is down or the collector restarts."""
 
 import secrets
 from typing import Any
@@ -16,7 +16,7 @@ _TRACES = 20
 
 @pytest.mark.timeout(120)
 async def test_spans_wait_for_jaeger_on_disk(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Spans that came while Jaeger was away are in it when both are back, with those that it had before."""
+    """Spans that came while Jaeger was down are in it when both are back, with those that it had before."""
     jaeger = servers.jaeger(durable=True)
     here: dict[str, Any] = {
         "extensions": {"file_storage/queue": {"directory": str(tmp_path_factory.mktemp("queue"))}},

@@ -1,4 +1,4 @@
-"""The alert rules and the collector's configurations, as the programs that read them see them."""
+"""The alert rules and the collector's configurations, checked by the programs that read them."""
 
 import subprocess
 from collections.abc import Sequence

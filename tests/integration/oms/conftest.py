@@ -27,7 +27,7 @@ def spans() -> Iterator[RecordedSpans]:
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
-    """What the meters measure while the test runs; the global provider can be set once only, so it is not used."""
+    """A reader of the metrics of the test; the global provider can be set only once, so it is not used."""
     memory = InMemoryMetricReader()
     provider = MeterProvider(metric_readers=[memory], shutdown_on_exit=False)
     monkeypatch.setattr(metrics, "get_meter", provider.get_meter)

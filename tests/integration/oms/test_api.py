@@ -1,4 +1,4 @@
-"""The order API over HTTP: what it answers, what it refuses and how, and the trace it begins."""
+"""The order API over HTTP: its responses, its refusals, and the trace that it starts."""
 
 import json
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ async def client(oms: OrderService, spans: RecordedSpans) -> AsyncIterator[httpx
 
 
 async def test_an_order_is_accepted_with_its_ids(client: httpx2.AsyncClient, spans: RecordedSpans) -> None:
-    """A new order is answered with 202, its place, and the id of the trace whose entry is the request's span."""
+    """A new order gets 202, its location, and the id of the trace whose entry is the request's span."""
     answer = await client.post("/orders", json=ORDER)
     assert answer.status_code == HTTPStatus.ACCEPTED
     placed = answer.json()
@@ -56,7 +56,7 @@ async def test_a_callers_trace_is_continued(client: httpx2.AsyncClient) -> None:
 
 
 async def test_a_callers_baggage_is_dropped(oms: OrderService, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a caller sends as baggage is in no context behind the API."""
+    """Baggage that a caller sends is in no context behind the API."""
     seen: list[dict[str, object]] = []
     place = oms.orders.place
 
@@ -73,7 +73,7 @@ async def test_a_callers_baggage_is_dropped(oms: OrderService, monkeypatch: pyte
 
 
 async def test_the_same_key_gets_the_first_answer(client: httpx2.AsyncClient, oms: OrderService) -> None:
-    """An order sent twice with one Idempotency-Key is one order with one answer; another under it is refused."""
+    """An order sent twice with one Idempotency-Key is one order with one answer; that key refuses another order."""
     key = {"idempotency-key": "k-1"}
     first = await client.post("/orders", json=ORDER, headers=key)
     again = await client.post("/orders", json=ORDER, headers=key)
@@ -98,7 +98,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("broken", BROKEN)
 async def test_bad_input_names_the_field_and_never_the_value(client: httpx2.AsyncClient, broken: str) -> None:
-    """A bad order is a 422 problem that names the field; nothing of what was sent comes back."""
+    """A bad order is a 422 problem that names the field; no value that was sent comes back."""
     changes, field = BROKEN[broken]
     answer = await client.post("/orders", json=ORDER | changes)
     assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
@@ -109,7 +109,7 @@ async def test_bad_input_names_the_field_and_never_the_value(client: httpx2.Asyn
     assert problem.keys() == {"type", "title", "status", "detail", "errors"}
 
 
-async def test_a_body_that_is_no_json_is_a_bad_request(client: httpx2.AsyncClient) -> None:
+async def test_a_body_that_is_not_json_is_a_bad_request(client: httpx2.AsyncClient) -> None:
     """A body that can't be read at all is a 400 problem."""
     answer = await client.post("/orders", content=f"{{{SECRET}", headers={"content-type": "application/json"})
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
@@ -165,22 +165,22 @@ async def test_a_saga_is_found_with_its_history(client: httpx2.AsyncClient, oms:
 
 
 async def test_a_misspelt_filter_is_refused(client: httpx2.AsyncClient) -> None:
-    """A parameter that the list does not know is a 422 that names it: else a typo would list everything."""
+    """An unknown parameter of the list is a 422 that names it: otherwise a typo would list everything."""
     answer = await client.get("/sagas?staus=failed")
     assert (answer.status_code, answer.json()["errors"]) == (422, [{"field": "staus", "rule": "extra_forbidden"}])
 
 
 @pytest.mark.parametrize("path", ["/orders/none", "/sagas/none", "/nowhere"])
-async def test_what_is_not_there_is_a_problem_too(client: httpx2.AsyncClient, path: str) -> None:
+async def test_what_does_not_exist_is_a_problem_too(client: httpx2.AsyncClient, path: str) -> None:
     """An unknown order, saga or path is a 404 problem."""
     answer = await client.get(path)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-async def test_a_database_that_is_away_is_a_503(
+async def test_a_database_that_is_unreachable_is_a_503(
     client: httpx2.AsyncClient, oms: OrderService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the database can't be reached nothing is accepted, and the caller is told when to ask again."""
+    """While the database can't be reached nothing is accepted, and the caller is told when to try again."""
 
     def away(_write: object) -> None:
         raise Unavailable("the database is not available")

@@ -1,4 +1,4 @@
-"""Two definitions of the saga at once: what began by the first one ends by it, and neither may be missing."""
+"""Two definitions of the saga at once: a saga ends by the one that it began with, and neither may be missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.oms.saga import DEFINITIONS, TABLE, Effect, Input, Move, SagaState
 from tests.support.orders import OrderService, order_service, reply
 
 # The second definition charges before it reserves, and asks an operator before it gives up a reservation: so it has
-# states of the first one on another way, with other effects, and another answer to "is this the way back?".
+# states of the first one on another path, with other effects, and another answer to "is this the way back?".
 PAY_FIRST: Table = {
     **{
         row: move
@@ -54,8 +54,8 @@ async def test_what_began_by_the_first_definition_ends_by_it(oms: OrderService, 
     assert (await oms.command()).event_type == "payment.refund"
 
 
-async def test_the_way_back_is_told_by_the_sagas_own_definition(oms: OrderService, deploy: pytest.MonkeyPatch) -> None:
-    """In one state at the same time, a saga is on its way back by its definition and another by its own is not."""
+async def test_the_way_back_depends_on_the_sagas_own_definition(oms: OrderService, deploy: pytest.MonkeyPatch) -> None:
+    """In one state at the same time, one saga is on its way back by its definition, and another by its own is not."""
     old = await oms.place()
     deploy.setitem(DEFINITIONS, 2, PAY_FIRST)
     new = await oms.place()

@@ -23,7 +23,7 @@ async def measured(reader: InMemoryMetricReader, database_url: str) -> AsyncIter
 
 
 async def _gauges(oms: OrderService, reader: InMemoryMetricReader) -> Points:
-    """Let the gauges be read from the store once."""
+    """Update the gauges from the store once, and read them."""
     loop = open_saga_gauges(oms.database, interval_s=3600.0)
     task = asyncio.create_task(loop.run())
     await eventually(lambda: reader.get_metrics_data() and points(reader, "sagatrace.saga.oldest_open"))
@@ -33,7 +33,7 @@ async def _gauges(oms: OrderService, reader: InMemoryMetricReader) -> Points:
 
 
 async def test_open_sagas_are_counted_where_they_are(measured: OrderService, reader: InMemoryMetricReader) -> None:
-    """Each state that is no end has a count, zero too; an ended saga is in none; the oldest one's age is in seconds."""
+    """Each state but an end has a count, even zero; an ended saga is in none; the oldest one's age is in seconds."""
     await measured.place()
     await measured.answer("inventory.rejected", reason="out_of_stock")
     await measured.place()
@@ -48,7 +48,7 @@ async def test_open_sagas_are_counted_where_they_are(measured: OrderService, rea
 async def test_a_saga_that_needs_attention_is_counted_apart(
     measured: OrderService, reader: InMemoryMetricReader
 ) -> None:
-    """A saga whose attempts to turn back are spent is counted as such, in the state in which it waits."""
+    """A saga that has used up its attempts to turn back is counted as such, in the state in which it waits."""
     await measured.place()
     measured.read_replies()
     for _ in range(2):

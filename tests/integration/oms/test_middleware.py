@@ -1,4 +1,4 @@
-"""The order API behind a bearer token: who gets in, and what who does not is told."""
+"""The order API behind a bearer token: who gets in, and what the others are told."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,7 +23,7 @@ PATHS = ["/orders/none", "/sagas", "/openapi.json", "/docs", "/nowhere"]
 
 @pytest.fixture
 async def guarded(oms: OrderService) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of an API that wants the token."""
+    """A client of an API that requires the token."""
     transport = httpx2.ASGITransport(create_app(oms.orders, Readiness(), SecretStr(TOKEN)))
     async with httpx2.AsyncClient(transport=transport, base_url="http://oms") as opened:
         yield opened
@@ -57,7 +57,7 @@ async def test_without_the_token_nobody_gets_in(
 
 
 @pytest.mark.databases("sqlite")
-async def test_with_the_token_everything_is_as_without_a_door(guarded: httpx2.AsyncClient) -> None:
+async def test_with_the_token_everything_works_as_without_one(guarded: httpx2.AsyncClient) -> None:
     """The token opens every path; the scheme's case does not matter (RFC 9110, section 11.1)."""
     for scheme in ("Bearer", "bearer"):
         headers = {"authorization": f"{scheme} {TOKEN}"}
@@ -67,12 +67,12 @@ async def test_with_the_token_everything_is_as_without_a_door(guarded: httpx2.As
 
 @pytest.mark.databases("sqlite")
 async def test_the_health_is_open(guarded: httpx2.AsyncClient) -> None:
-    """A supervisor that has no token is told whether the service lives and works."""
+    """A supervisor without a token is told whether the service lives and works."""
     assert [(await guarded.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]
 
 
 def test_the_command_sends_the_token(tmp_path: Path) -> None:
-    """The client of the command gets in with the token, and without it is told why not."""
+    """The command's client gets in with the token, and is told why not without it."""
     with running_api(sqlite_url(tmp_path), TOKEN) as url:
         port = int(url.rpartition(":")[2])
         with pytest.raises(ApiError, match="404"):
@@ -87,7 +87,7 @@ def test_the_api_listens_to_this_machine_alone_by_default() -> None:
 
 
 @pytest.mark.parametrize("token", ["short", "a token with blanks", "a-token-with-\xe9-in-it"])
-def test_a_token_that_can_not_be_one_is_refused(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+def test_an_unusable_token_is_refused(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
     """A token that is easy to guess, or can't be sent in a header, is refused, and not shown."""
     monkeypatch.setenv("SAGATRACE_API_TOKEN", token)
     with pytest.raises(ConfigurationError, match="SAGATRACE_API_TOKEN") as refused:

@@ -1,6 +1,6 @@
-"""The order API against its own OpenAPI document: schemathesis makes requests up that fit it, and that do not.
+"""The order API against its own OpenAPI document: schemathesis makes up requests that fit it, and some that do not.
 
-`SAGATRACE_API_EXAMPLES` says how many of each are made for an operation.
+`SAGATRACE_API_EXAMPLES` says how many of each are made per operation.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ OPERATIONS = [
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenApiSchema]:
-    """The document that the running API gives of itself to who has the token."""
+    """The document that the running API gives to a client with the token."""
     with running_api(sqlite_url(tmp_path_factory.mktemp("api")), TOKEN) as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"})
 

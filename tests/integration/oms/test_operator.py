@@ -1,4 +1,4 @@
-"""What an operator asks of a saga: to go on, to turn back, and which have not moved for long."""
+"""What an operator does with sagas: retry one, cancel one, and list those that have been idle."""
 
 import pytest
 from opentelemetry import trace
@@ -18,7 +18,7 @@ PATIENCE = TimeoutSettings(attempts_forward=1, attempts_back=1)
 
 
 async def asks_for_attention(oms: OrderService) -> Placed:
-    """Place an order that nobody answers, until its way back has no attempts left."""
+    """Place an order that gets no reply, until its way back has no attempts left."""
     with trace.get_tracer("test").start_as_current_span("POST /orders"):
         placed = await oms.place()
     oms.read_replies()
@@ -29,7 +29,7 @@ async def asks_for_attention(oms: OrderService) -> Placed:
 
 
 async def test_a_retry_asks_once_more_in_the_sagas_trace(database_url: str, spans: RecordedSpans) -> None:
-    """A retry sends the awaited command anew, stays in the saga's trace, and its history names the operator."""
+    """A retry sends the awaited command again, stays in the saga's trace, and its history names the operator."""
     async with order_service(database_url, PATIENCE) as oms:
         placed = await asks_for_attention(oms)
         before = await oms.command()
@@ -46,7 +46,7 @@ async def test_a_retry_asks_once_more_in_the_sagas_trace(database_url: str, span
 
 
 async def test_only_a_saga_that_needs_attention_is_retried(oms: OrderService) -> None:
-    """A saga that helps itself refuses a retry, on its way back too: nothing is sent twice for an operator's haste."""
+    """A saga that still helps itself refuses a retry, even on its way back: a hasty operator sends nothing twice."""
     placed = await oms.place()
     for _ in range(2):
         before = await oms.messages()

@@ -77,8 +77,8 @@ async def test_a_cancel_and_a_reply_have_one_end(pair: Pair, point: str) -> None
 
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("first", ["cancel", "reply"])
-async def test_who_comes_first_is_told_from_the_end(oms: OrderService, point: str, first: str) -> None:
-    """One after the other: a cancel before the pivot's answer wins, one behind it or on the way back is refused."""
+async def test_the_end_shows_who_came_first(oms: OrderService, point: str, first: str) -> None:
+    """One after the other: a cancel before the pivot's reply wins; one after it or on the way back is refused."""
     applied, refuses = POINTS[point]
     participants = Participants(refuses)
     placed = await oms.place()
@@ -121,7 +121,7 @@ async def test_everything_at_once_has_one_end(pair: Pair) -> None:
 
 
 async def test_a_move_from_a_row_that_was_moved_since_writes_nothing(oms: OrderService) -> None:
-    """Whoever read a saga without the lock and is too late is told, and leaves no row, history or message behind."""
+    """A move from a stale read gets an error, and leaves no row, history or message behind."""
     placed = await oms.place()
     async with oms.database.transaction() as connection:
         read = await store.hold_saga(connection, placed.saga_id)
@@ -136,7 +136,7 @@ async def test_a_move_from_a_row_that_was_moved_since_writes_nothing(oms: OrderS
 
 
 async def _race(racers: list[Coroutine[Any, Any, Any]], turn: int) -> list[Any]:
-    """Let all run at the same time, another one first each turn; give what came of each, in the order given."""
+    """Run all at the same time, a different one first each turn; return the outcomes in the order given."""
     gate = asyncio.Event()
 
     async def run(racer: Coroutine[Any, Any, Any]) -> Any:
@@ -160,7 +160,7 @@ async def _answer(oms: OrderService, placed: Placed, participants: Participants)
 
 
 async def _finish(pair: Pair, placed: Placed, participants: Participants) -> None:
-    """Answer what is still asked, in turns at both instances."""
+    """Answer the commands that remain, at both instances in turn."""
     services = [pair.one, pair.other] * 4
     while (await pair.one.orders.saga(placed.saga_id)).state not in ENDS:
         await _answer(services.pop(), placed, participants)

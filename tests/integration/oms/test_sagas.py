@@ -20,7 +20,7 @@ OUT_OF_STOCK = {"reason": "out_of_stock"}
 
 
 async def types(oms: OrderService) -> list[str]:
-    """Name the messages in the outbox."""
+    """Return the types of the messages in the outbox."""
     return [message.event_type for message in await oms.messages()]
 
 
@@ -51,7 +51,7 @@ async def test_a_redelivered_answer_changes_nothing(oms: OrderService) -> None:
 
 
 async def test_an_answer_to_another_attempt_is_recorded_and_ignored(oms: OrderService) -> None:
-    """A late answer, to a command that is not awaited any more, stands in the history and moves nothing."""
+    """A late answer, to a command that is no longer awaited, is in the history and moves nothing."""
     await oms.place()
     late = reply("inventory.rejected", await oms.command(), **OUT_OF_STOCK)
     await oms.answer("inventory.reserved")
@@ -61,14 +61,14 @@ async def test_an_answer_to_another_attempt_is_recorded_and_ignored(oms: OrderSe
 
 
 async def test_an_answer_that_makes_no_sense_is_recorded_and_ignored(oms: OrderService) -> None:
-    """An answer to the awaited command that its state has no row for moves nothing and is not lost from sight."""
+    """An answer to the awaited command that has no row in its state moves nothing, and is recorded."""
     await oms.place()
     await oms.answer("payment.charged")
     assert (await oms.verdicts())[-1] == ("payment.charged", "illegal", "reserving")
 
 
 async def test_an_answer_about_an_unknown_saga_is_taken(oms: OrderService) -> None:
-    """An answer for a saga that is not there does not fail: it would come again for ever."""
+    """An answer for a saga that does not exist does not fail: it would come again forever."""
     await oms.place()
     stray = reply("inventory.reserved", await oms.command()).model_copy(update={"saga_id": "nobody"})
     await oms.replies(stray)
@@ -101,7 +101,7 @@ async def test_a_deadline_waits_until_the_replies_are_read(oms: OrderService) ->
 
 
 async def test_what_is_read_of_the_retry_topic_fires_no_deadline(oms: OrderService) -> None:
-    """The group's retry topic is no part of the replies: that it is read to its end says nothing about them."""
+    """The group's retry topic is not part of the replies: reading it to its end says nothing about them."""
     await oms.place()
     await oms.run_out()
     oms.read_replies()
@@ -186,7 +186,7 @@ async def test_one_span_shows_the_whole_life(oms: OrderService, spans: RecordedS
 
 
 async def test_a_life_is_shown_though_its_process_died_before_it_could(oms: OrderService) -> None:
-    """An answer that ended a saga, and comes again, shows the life that it ended, and only that one."""
+    """An answer that ended a saga, and comes again, writes the span of that life, and only of that one."""
     with (
         RecordedSpans(instrumented=False) as recorded,
         recorded.tracer_provider.get_tracer("t").start_as_current_span("o"),
@@ -209,7 +209,7 @@ async def test_a_life_is_shown_though_its_process_died_before_it_could(oms: Orde
 
 @pytest.mark.parametrize("reason", ["out_of_stock", "undone"])
 async def test_the_reason_reaches_the_customer(oms: OrderService, reason: str) -> None:
-    """Why an order failed is said by the participant, and told by the event and by the API."""
+    """The participant gives the reason why an order failed; the event and the API show it."""
     placed = await oms.place()
     await oms.answer("inventory.rejected", reason=reason)
     failed = [message for message in await oms.messages() if message.event_type in {"order.canceled", "saga.failed"}]

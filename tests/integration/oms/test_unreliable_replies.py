@@ -59,7 +59,7 @@ async def patient(reader: InMemoryMetricReader, database_url: str) -> AsyncItera
 
 
 async def once(oms: OrderService, command: Message, participants: Participants) -> None:
-    """Deliver a reply as it should be."""
+    """Deliver a reply once, in time."""
     await oms.replies(participants.answer(command))
 
 
@@ -107,7 +107,7 @@ async def reordered(oms: OrderService, command: Message, participants: Participa
 async def test_a_saga_ends_as_if_its_replies_came_once(
     patient: OrderService, reader: InMemoryMetricReader, name: str, deliver: Deliver, besides: dict[str, int]
 ) -> None:
-    """Each saga says and ends the same, one reply a step is applied, and the others are counted as what they are."""
+    """Each saga sends the same and ends the same, one reply per step is applied, and the others are counted by kind."""
     story = STORIES[name]
     participants = Participants(story.refuses)
     saga_id = await _live(patient, story, participants, deliver)
@@ -170,7 +170,7 @@ async def test_any_mixture_of_all_that_ends_the_same(
 
 
 async def _live(oms: OrderService, story: Story, participants: Participants, deliver: Deliver) -> str:
-    """Take a saga to its end, with the requests of its story; give its id."""
+    """Take a saga to its end, with the requests of its story; return its id."""
     placed = await oms.place()
     requests = dict(story.requests)
     while True:
@@ -189,7 +189,7 @@ async def _live(oms: OrderService, story: Story, participants: Participants, del
 
 
 async def _time_out(oms: OrderService, command: Message) -> Message:
-    """Let a command's time run out, and give the next attempt."""
+    """Let a command's time run out, and return the next attempt."""
     await oms.run_out()
     await oms.timeouts.sweep()
     second = (await commands(oms, command.saga_id))[-1]

@@ -21,9 +21,9 @@ from services.payment.gateway_tables import entries, keys
 from services.payment.handlers import PaymentHandler
 from services.payment.settings import GatewaySettings
 from services.payment.tables import charges
-from tests.support.answers import Said, answers
 from tests.support.commands import EUR_10, charge, refund, reserve
 from tests.support.eventually import eventually
+from tests.support.replies import Reply, replies_in
 
 
 class _Died(Exception):
@@ -32,7 +32,7 @@ class _Died(Exception):
 
 @dataclass
 class DyingGateway:
-    """A gateway behind which the process dies: the gateway has committed, and nobody hears its answer."""
+    """A gateway whose caller dies: the gateway has committed, and nobody gets its answer."""
 
     real: SimulatedGateway
     dies: bool = False
@@ -71,9 +71,9 @@ class Payment:
         """Read the answers so far: type and reason."""
         return [(reply.type, reply.reason) for reply in await self.answers()]
 
-    async def answers(self) -> list[Said]:
+    async def answers(self) -> list[Reply]:
         """Read the answers so far."""
-        return await answers(self.database)
+        return await replies_in(self.database)
 
     async def moved(self) -> list[tuple[str, int]]:
         """Read what the gateway's ledger says moved."""
@@ -199,7 +199,7 @@ async def test_a_crash_after_the_gateway_refunds_once(payment: Payment) -> None:
 async def test_an_outcome_is_kept_with_its_answer_alone(
     payment: Payment, command: ChargePayment | RefundPayment
 ) -> None:
-    """Where the answer can't be written nothing is, not even that the command came: its redelivery is answered."""
+    """If the answer can't be written nothing is, not even that the command came: its redelivery is answered."""
     mute = Outbox(payment.database, max_bytes=1)
     with pytest.raises(MessageTooLarge):
         await PaymentHandler(payment.database, Inbox(topics.PAYMENT_GROUP), mute, payment.gateway)(command)
@@ -229,7 +229,7 @@ async def test_attempts_and_refunds_at_the_same_time_leave_nothing_charged(payme
 
 
 async def test_a_held_charge_is_seen_as_its_holder_leaves_it(payment: Payment) -> None:
-    """Whoever wants a charge that another transaction holds waits for it, and then sees what that one wrote."""
+    """A transaction that wants a locked charge waits for the lock, and then sees what its holder wrote."""
     if payment.database.is_sqlite:
         pytest.skip("SQLite has one writer: nobody else is in a transaction")
     command = charge()
@@ -275,7 +275,7 @@ async def test_a_slow_gateway_has_charged_before_it_answers(payment: Payment) ->
 
 
 async def test_a_failed_command_leaves_nothing(payment: Payment) -> None:
-    """A command for somebody else is fatal, and nothing of it is kept."""
+    """A command for another service is fatal, and nothing of it is kept."""
     with pytest.raises(Fatal):
         await payment.handle(reserve())
     async with payment.database.reading() as connection:

@@ -11,8 +11,8 @@ from services.messaging.storage.inbox import Inbox
 from services.messaging.trace_context import span_context
 from services.payment.handlers import PaymentHandler
 from services.payment.main import simulated_gateway
-from tests.support.answers import answers
 from tests.support.commands import charge, refund
+from tests.support.replies import replies_in
 from tracing.testing import RecordedSpans
 
 
@@ -42,7 +42,7 @@ async def test_a_refund_links_to_the_charge(database: Database, handle: PaymentH
     (link,) = spans.one("process refund").links
     assert dict(link.attributes or {}) == {"link.type": "compensates"}
     assert link.context.span_id == spans.one("process charge").context.span_id
-    writers = [span_context(answer.trace_context) for answer in await answers(database)]
+    writers = [span_context(answer.trace_context) for answer in await replies_in(database)]
     assert [writer and writer.span_id for writer in writers] == [
         spans.one("process charge").context.span_id,
         spans.one("process refund").context.span_id,

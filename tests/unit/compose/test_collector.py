@@ -1,4 +1,4 @@
-"""The collector's configuration, shipped and sampled: what has to come before what."""
+"""The collector's configuration, as shipped and with sampling: the order of its parts."""
 
 import re
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_spans_are_counted_before_they_are_sampled(configuration: dict[str, Any]
 
 
 def test_the_queue_to_jaeger_outlives_both(configuration: dict[str, Any]) -> None:
-    """Spans for Jaeger are on disk, tried for ever, and hold back whoever sends more than fits."""
+    """Spans for Jaeger are on disk and retried forever, and a sender of more than fits has to wait."""
     exporter = configuration["exporters"]["otlp_grpc/jaeger"]
     storage = exporter["sending_queue"]["storage"]
     assert storage in configuration["service"]["extensions"]

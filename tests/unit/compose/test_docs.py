@@ -1,4 +1,4 @@
-"""What the documentation says of the containers is what the Compose files say."""
+"""The documentation describes the containers as the Compose files do."""
 
 import re
 

@@ -143,7 +143,7 @@ def test_what_is_mounted_is_there() -> None:
 
 
 def test_the_addresses_are_those_of_the_services() -> None:
-    """Kafka tells the address under which it is reached from inside and from the host; ours are given it."""
+    """Kafka advertises the addresses for inside and for the host; ours are given the inside one."""
     environment = _SERVICES["kafka"]["environment"]
     for kafka in (_SERVICES["kafka"], _KAFKA35["kafka"]):
         assert kafka["environment"]["KAFKA_ADVERTISED_LISTENERS"] == "INTERNAL://kafka:9092,EXTERNAL://localhost:9093"

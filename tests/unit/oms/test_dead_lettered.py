@@ -9,7 +9,7 @@ WAITING = sorted(state for state, moved_by in DEFINITIONS[1] if moved_by is Inpu
 
 @pytest.mark.parametrize("state", WAITING)
 def test_a_dead_lettered_command_counts_as_maybe_done(state: SagaState) -> None:
-    """Its saga goes where it would go if no answer had come after all attempts."""
+    """Its saga moves as if no reply had come after all attempts."""
     assert step(1, state, Input.DEAD_LETTERED) == step(1, state, Input.GAVE_UP)
 
 

@@ -10,7 +10,7 @@ from services.oms.saga import SagaState
 
 
 def line(quantity: int, amount: int, currency: str = "EUR") -> Item:
-    """Make one line of an order."""
+    """Return one line of an order."""
     return Item(sku="sku_ok", quantity=quantity, unit_price=Money(amount=amount, currency=currency))
 
 

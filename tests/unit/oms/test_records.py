@@ -1,4 +1,4 @@
-"""How a saga's row changes with a move, and what the messages of the move say."""
+"""How a saga's row changes with a move, and what is in the messages of the move."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ORDER = Order(
 
 
 def at(*inputs: Input) -> Saga:
-    """Make a saga's row as it is after inputs."""
+    """Return a saga's row as it is after inputs."""
     saga = new_saga(ORDER, {}, BEGAN).saga
     for by in inputs:
         saga = saga.moved(by, step(saga.definition, saga.state, by), reason=None, at=LATER)
@@ -35,7 +35,7 @@ def at(*inputs: Input) -> Saga:
 
 
 def test_every_attempt_has_an_id_of_its_own() -> None:
-    """A step that is asked for again gets a new command id and the next attempt's number: the old answer is stale."""
+    """A step that is tried again gets a new command id and the next attempt's number: the old answer is stale."""
     first = at(Input.START)
     again = first.moved(Input.TIMED_OUT, step(1, first.state, Input.TIMED_OUT), reason=None, at=LATER)
     assert (first.attempt, again.attempt) == (1, 2)
@@ -66,7 +66,7 @@ def test_an_end_awaits_nothing() -> None:
 
 
 def test_the_first_reason_stays() -> None:
-    """Why a saga turned back is said by what turned it, and kept on the whole way back."""
+    """The input that turned a saga back gives the reason, which is kept on the whole way back."""
     declined = at(Input.START, Input.RESERVED)
     declined = declined.moved(
         Input.DECLINED,

@@ -21,7 +21,7 @@ from services.oms.saga import (
 
 
 def follow(*inputs: Input) -> tuple[SagaState, list[Effect]]:
-    """Take a new saga through inputs; give its state and everything that it caused."""
+    """Take a new saga through inputs; return its state and everything that it caused."""
     state = SagaState.NEW
     caused: list[Effect] = []
     for moved_by in inputs:
@@ -108,7 +108,7 @@ def test_each_story_ends_as_it_is_told(story: str) -> None:
 
 
 def test_an_illegal_move_names_state_and_input() -> None:
-    """An input without a row raises, and says what was not possible."""
+    """An input without a row raises an error that names what was not possible."""
     with pytest.raises(IllegalMove, match=r"completed cannot take cancel") as caught:
         step(1, SagaState.COMPLETED, Input.CANCEL)
     assert (caught.value.state, caught.value.moved_by) == (SagaState.COMPLETED, Input.CANCEL)
@@ -123,7 +123,7 @@ def test_every_waiting_state_bounds_its_wait() -> None:
 
 
 def test_a_move_sends_at_most_one_command() -> None:
-    """One command a move, so that one `command_id` on the saga's row matches the one answer that is awaited."""
+    """One command per move, so that one `command_id` on the saga's row matches the one answer that is awaited."""
     assert all(len(COMMANDS & set(move.effects)) <= 1 for move in TABLE.values())
 
 

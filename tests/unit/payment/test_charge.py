@@ -12,7 +12,7 @@ def test_every_request_in_every_state_has_an_action() -> None:
 
 
 def test_the_gateway_is_asked_only_while_it_may_matter() -> None:
-    """A charge is asked of the gateway while its outcome is unknown, a refund unless the money never moved for sure."""
+    """The gateway is asked to charge while the outcome is unknown, and to refund unless no money can have moved."""
     assert [state for (state, _), action in ACTIONS.items() if action is ChargeAction.CHARGE] == [ChargeState.NEW]
     assert [state for (state, _), action in ACTIONS.items() if action is ChargeAction.REFUND] == [
         ChargeState.NEW,

@@ -1,4 +1,4 @@
-"""What a participant has answered, read from its outbox."""
+"""The replies of a participant, read from its outbox."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from services.messaging.storage.tables import OUTBOX
 
 
 @dataclass(frozen=True)
-class Said:
+class Reply:
     """One reply."""
 
     type: str
@@ -23,16 +23,16 @@ class Said:
     trace_context: dict[str, str]
 
 
-async def answers(database: Database) -> list[Said]:
+async def replies_in(database: Database) -> list[Reply]:
     """Read the replies so far, oldest first; each is a valid message."""
     async with database.reading() as connection:
         rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
-    return [_said(row.value, row.trace_context) for row in rows]
+    return [_reply(row.value, row.trace_context) for row in rows]
 
 
-def _said(value: bytes, trace_context: dict[str, str]) -> Said:
+def _reply(value: bytes, trace_context: dict[str, str]) -> Reply:
     message, payload = parse_message(value), json.loads(value)["payload"]
-    return Said(
+    return Reply(
         type=message.event_type,
         saga_id=message.saga_id,
         order_id=message.order_id,

@@ -6,9 +6,9 @@ from opentelemetry import trace
 
 from services.audit import store
 from services.audit.entry import AuditEntry
+from services.audit.writes import AuditWrite
 from services.contracts import Message
 from services.messaging import semconv
-from services.messaging.crash_points import Write
 from services.messaging.errors import Fatal
 from services.messaging.storage import Database, Inbox
 
@@ -31,7 +31,7 @@ class AuditHandler:
         """
         if not isinstance(entry, AuditEntry):
             raise Fatal("the audit trail keeps records, and this message came without one")
-        async with self._database.transaction(Write.TRAIL) as connection:
+        async with self._database.transaction(AuditWrite.TRAIL) as connection:
             if not await self._inbox.first_delivery(connection, entry.event_id):
                 return
             if not await store.append(connection, entry):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from services.audit.entry import entry_of
 from services.audit.handlers import AuditHandler
+from services.audit.writes import AuditWrite
 from services.contracts.topics import AUDIT_GROUP, ORDER_EVENTS, SAGA_EVENTS, retry_topic
 from services.messaging.breaker import BreakerRow
 from services.messaging.consumer import Consumer
@@ -51,4 +52,4 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
 
 async def main() -> None:
     """Run the audit."""
-    await run_service(NAME, parts)
+    await run_service(NAME, parts, writes=AuditWrite)

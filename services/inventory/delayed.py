@@ -7,8 +7,8 @@ from opentelemetry import trace
 from services.inventory import store
 from services.inventory.handlers import settle
 from services.inventory.stock import FailurePlan
+from services.inventory.writes import InventoryWrite
 from services.messaging import semconv
-from services.messaging.crash_points import Write
 from services.messaging.loop import Loop
 from services.messaging.outbox import Outbox
 from services.messaging.storage import Database
@@ -37,7 +37,7 @@ class DelayedReservations:
         async with self._database.reading() as connection:
             if not await store.is_any_due(connection):
                 return False
-        async with self._database.transaction(Write.STOCK_DELAYED) as connection:
+        async with self._database.transaction(InventoryWrite.STOCK_DELAYED) as connection:
             held = await store.hold_due(connection)
             if held is None:
                 return False

@@ -20,7 +20,7 @@ from services.inventory.stock import (
     wanted,
 )
 from services.inventory.store import ReservationRow
-from services.messaging.crash_points import Write
+from services.inventory.writes import InventoryWrite
 from services.messaging.errors import Fatal
 from services.messaging.outbox import Outbox
 from services.messaging.storage import Database, Inbox
@@ -43,7 +43,7 @@ class StockHandler:
             Fatal: the message is not a command to the inventory.
             Unavailable: the database can't be reached.
         """
-        async with self._database.transaction(Write.STOCK) as connection:
+        async with self._database.transaction(InventoryWrite.STOCK) as connection:
             if not await self._inbox.first_delivery(connection, command.event_id):
                 return
             match command:

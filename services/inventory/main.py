@@ -10,6 +10,7 @@ from services.inventory import store
 from services.inventory.delayed import DelayedReservations
 from services.inventory.handlers import StockHandler
 from services.inventory.settings import StockSettings
+from services.inventory.writes import InventoryWrite
 from services.messaging.breaker import BreakerRow
 from services.messaging.consumer import Consumer
 from services.messaging.dead_letters import DeadLetterLedger, dead_letter_answers
@@ -59,4 +60,4 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
 
 async def main() -> None:
     """Run the inventory."""
-    await run_service(NAME, parts)
+    await run_service(NAME, parts, writes=InventoryWrite)

@@ -1,11 +1,11 @@
 """Crash points: a process can be told to kill itself right before or right after one of its durable writes.
 
 What survives a crash is what had been written; what was about to be written is done again, or never was. So the places
-at which a crash can tear work apart are the durable writes, and `Write` lists all of them: each transaction of each
-service, each record that the broker acknowledges, each commit of offsets. A test kills every service at every one of
-its writes, before and after, and looks at what is left of the work.
+at which a crash can tear work apart are the durable writes: each transaction of each service, each record that the
+broker acknowledges, each commit of offsets. Those of this package are in `Write`, those of a service in its `writes`. A
+test kills every service at every one of its writes, before and after, and looks at what is left of the work.
 
-`SAGATRACE_CRASH_AT=outbox.send:after:3` is the third time that this process comes to the moment after the broker's
+`SAGATRACE_CRASH_AT=outbox.send:after:3` is the third time that this process reaches the moment after the broker's
 acknowledgement of a row; without the number it is the first. The process ends by SIGKILL: nothing is flushed, no
 `finally` runs. Where the variable is not set, a point costs one look at a global.
 """
@@ -14,31 +14,16 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
 
 class Write(StrEnum):
-    """Every durable write of the services."""
+    """Every durable write that all services have; each service has an enumeration of its own writes besides."""
 
     MIGRATION = "migration"
-    # the orchestrator
-    ORDER_PLACED = "order.placed"
-    ORDER_REQUEST = "order.request"
-    REPLY = "reply"
-    REPLY_PROGRESS = "reply.progress"
-    TIMEOUT = "timeout"
-    # the participants, and the gateway's own ledger
-    STOCK = "stock"
-    STOCK_DELAYED = "stock.delayed"
-    GATEWAY_CHARGE = "gateway.charge"
-    GATEWAY_REFUND = "gateway.refund"
-    CHARGE = "charge"
-    REFUND = "refund"
-    # the groups that only listen
-    TRAIL = "trail"
-    NOTIFICATION = "notification"
     # the relay
     OUTBOX_CLAIM = "outbox.claim"
     OUTBOX_RENEW = "outbox.renew"
@@ -62,7 +47,7 @@ class Write(StrEnum):
 
 
 class Side(StrEnum):
-    """On which side of a write."""
+    """The side of a write on which the process ends."""
 
     BEFORE = "before"
     AFTER = "after"
@@ -70,39 +55,44 @@ class Side(StrEnum):
 
 @dataclass(frozen=True)
 class CrashPoint:
-    """A write, a side of it, and the how many-th time that the process comes there."""
+    """A write, a side of it, and which time counts when the process reaches it more than once, from 1."""
 
-    write: Write
+    write: str
     side: Side
     time: int = 1
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, writes: Iterable[str] = ()) -> Self:
         """Read `WRITE:SIDE` or `WRITE:SIDE:TIME`.
 
+        Args:
+            text: What is read.
+            writes: The names of a service's own writes; those of `Write` are always known.
+
         Raises:
-            ValueError: there is no such point; the text says which there are.
+            ValueError: there is no such point; the text lists the writes.
         """
+        known = [*Write, *writes]
         write, side, time, *_ = (*text.split(":", 2), "1", "")
-        if write not in set(Write) or side not in set(Side) or not time.isdecimal() or int(time) < 1:
+        if write not in known or side not in set(Side) or not time.isdecimal() or int(time) < 1:
             raise ValueError(
-                f"it is WRITE:before or WRITE:after, then :N if need be; WRITE is one of {', '.join(Write)}"
+                f"it is WRITE:before or WRITE:after, then :N if need be; WRITE is one of {', '.join(known)}"
             )
-        return cls(Write(write), Side(side), int(time))
+        return cls(write, Side(side), int(time))
 
     def __str__(self) -> str:
-        """Write it as `parse` reads it."""
+        """Return the text that `parse` reads."""
         return f"{self.write}:{self.side}:{self.time}"
 
 
 class _Armed:
-    """A crash point that this process will meet."""
+    """The crash point of this process, and how often it has still to be reached."""
 
     def __init__(self, point: CrashPoint) -> None:
         self._point = point
         self._left = point.time
 
-    def reach(self, write: Write, side: Side) -> None:
+    def reach(self, write: StrEnum, side: Side) -> None:
         if (write, side) != (self._point.write, self._point.side):
             return
         self._left -= 1
@@ -112,24 +102,24 @@ class _Armed:
 
 
 CRASHED = "crash_point.reached"
-"""The event that the process writes to standard error as its last."""
+"""The event that the process writes to standard error last of all."""
 
 _armed: _Armed | None = None
 
 
 def arm(point: CrashPoint | None) -> None:
-    """Let this process end at a point; None lets it live."""
+    """Let this process kill itself at a point; None lets it live."""
     global _armed  # noqa: PLW0603  it is the process that ends
     _armed = None if point is None else _Armed(point)
 
 
-def before(write: Write | None) -> None:
-    """Come to the moment before a write; None is a write that has no name here."""
+def before(write: StrEnum | None) -> None:
+    """Reach the moment before a write; None is a write without a name."""
     if _armed is not None and write is not None:
         _armed.reach(write, Side.BEFORE)
 
 
-def after(write: Write | None) -> None:
-    """Come to the moment after a write, when it is durable and nothing has been made of it yet."""
+def after(write: StrEnum | None) -> None:
+    """Reach the moment after a write, when it is durable and nothing has been done with it yet."""
     if _armed is not None and write is not None:
         _armed.reach(write, Side.AFTER)

@@ -14,7 +14,7 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
@@ -44,18 +44,19 @@ class Part(Protocol):
 Parts = Callable[[Readiness], AbstractAsyncContextManager[Sequence[Part]]]
 
 
-async def run_service(name: str, parts: Parts) -> None:
+async def run_service(name: str, parts: Parts, *, writes: Iterable[str] = ()) -> None:
     """Run a service until a signal ends it.
 
     Args:
         name: The service's name, for its logs and as `service.name` of its spans.
         parts: Opens what the service needs and gives its parts, in the order in which they are to be stopped.
+        writes: The names of the service's own durable writes, at which `SAGATRACE_CRASH_AT` may let it end.
 
     Raises:
         Exception: the first error of a part that died, or of what it needs.
     """
     settings = RuntimeSettings.read()
-    crash_points.arm(settings.crash_at)
+    crash_points.arm(settings.crash_point(writes))
     logs.configure(name)
     tracing.configure(service_name=name, journal=JOURNAL)
     tracing.instrument()

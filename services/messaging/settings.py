@@ -6,13 +6,14 @@ A wrong value is reported by the variable's name, never by the value.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -202,18 +203,25 @@ class RetentionSettings(Settings):
 
 
 class RuntimeSettings(Settings):
-    """How long a service may take to end, in seconds: its parts (`SAGATRACE_STOP_BUDGET`), its spans' export.
+    """How long a service may take to end, in seconds.
 
-    The latter is `SAGATRACE_FLUSH_TIMEOUT`. `SAGATRACE_CRASH_AT` is for tests: the process kills itself there.
+    `SAGATRACE_STOP_BUDGET` is for its parts, `SAGATRACE_FLUSH_TIMEOUT` for the export of its last spans.
+    `SAGATRACE_CRASH_AT` is for tests: the process kills itself there.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_")
 
     stop_budget: Seconds = 8.0
     flush_timeout: Seconds = 5.0
-    crash_at: Annotated[CrashPoint | None, NoDecode] = None
+    crash_at: str | None = None
 
-    @field_validator("crash_at", mode="before")
-    @classmethod
-    def _is_a_point(cls, text: object) -> CrashPoint | None:
-        return None if text is None else CrashPoint.parse(str(text))
+    def crash_point(self, writes: Iterable[str] = ()) -> CrashPoint | None:
+        """Return the point at which a service with these writes of its own kills itself, if it is told to.
+
+        Raises:
+            ConfigurationError: there is no such point; the text lists the writes.
+        """
+        try:
+            return None if self.crash_at is None else CrashPoint.parse(self.crash_at, writes)
+        except ValueError as error:
+            raise ConfigurationError(f"SAGATRACE_CRASH_AT: {error}") from None

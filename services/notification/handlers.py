@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from services.contracts import Message
-from services.messaging.crash_points import Write
 from services.messaging.storage import Database, Inbox
 from services.notification.notice import notice_for
 from services.notification.sender import Sender
+from services.notification.writes import NotificationWrite
 
 
 class NotificationHandler:
@@ -23,7 +23,7 @@ class NotificationHandler:
         Raises:
             Unavailable: the database can't be reached.
         """
-        async with self._database.transaction(Write.NOTIFICATION) as connection:
+        async with self._database.transaction(NotificationWrite.NOTIFICATION) as connection:
             if not await self._inbox.first_delivery(connection, event.event_id):
                 return
             notice = notice_for(event)

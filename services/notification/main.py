@@ -16,6 +16,7 @@ from services.messaging.settings import DatabaseSettings, KafkaSettings, Retenti
 from services.messaging.storage import Database, Inbox, pruning_loop, upgrade
 from services.notification.handlers import NotificationHandler
 from services.notification.sender import RecordingSender
+from services.notification.writes import NotificationWrite
 
 NAME = "notification"
 
@@ -50,4 +51,4 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
 
 async def main() -> None:
     """Run the notification service."""
-    await run_service(NAME, parts)
+    await run_service(NAME, parts, writes=NotificationWrite)

@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.contracts import Message
 from services.contracts.replies import Answer, Refusal
 from services.messaging import semconv
-from services.messaging.crash_points import Write
 from services.messaging.storage import Database, Inbox
 from services.oms import store, summary
 from services.oms.records import LockedSaga, Saga
 from services.oms.saga import IllegalMove, Input
 from services.oms.transitions import APPLIED, Transitions
+from services.oms.writes import OmsWrite
 from tracing.semconv import MESSAGES
 
 DUPLICATE = "duplicate"
@@ -41,7 +41,7 @@ class ReplyHandler:
 
     async def __call__(self, reply: Message) -> None:
         """Apply one reply."""
-        async with self._database.transaction(Write.REPLY) as connection:
+        async with self._database.transaction(OmsWrite.REPLY) as connection:
             verdict = await self._apply(connection, reply)
         trace.get_current_span().set_attribute(semconv.SAGA_VERDICT, verdict)
         self._replies.add(1, {semconv.SAGA_VERDICT: verdict})

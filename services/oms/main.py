@@ -24,6 +24,7 @@ from services.oms.server import ApiServer
 from services.oms.settings import ApiSettings, TimeoutSettings
 from services.oms.timeouts import Timeouts
 from services.oms.transitions import Transitions
+from services.oms.writes import OmsWrite
 
 NAME = "oms"
 
@@ -65,4 +66,4 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
 
 async def main() -> None:
     """Run the order service."""
-    await run_service(NAME, parts)
+    await run_service(NAME, parts, writes=OmsWrite)

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Item, new_id
 from services.messaging import semconv
-from services.messaging.crash_points import Write
 from services.messaging.storage import Database
 from services.messaging.trace_context import bind_saga, capture, restore, span_context
 from services.oms import order as rules
@@ -23,6 +22,7 @@ from services.oms.records import Order, Saga, SagaFilter, new_saga
 from services.oms.saga import IllegalMove, Input, step
 from services.oms.transitions import Transitions
 from services.oms.views import HistoryEntry, OrderView, Placed, SagaHistoryView, SagaView
+from services.oms.writes import OmsWrite
 from tracing.binding import use_context
 
 
@@ -48,7 +48,7 @@ class Orders:
             Problem: the idempotency key was used for another order.
         """
         total = rules.total_of(items)
-        async with self._database.transaction(Write.ORDER_PLACED) as connection:
+        async with self._database.transaction(OmsWrite.ORDER_PLACED) as connection:
             order = Order(
                 order_id=str(new_id()),
                 customer_id=customer_id,
@@ -133,7 +133,7 @@ class Orders:
             return SagaHistoryView(**dict(_view(saga)), history=history)
 
     async def _request(self, order_id: str, request: Input, actor: str | None = None) -> Placed:
-        async with self._database.transaction(Write.ORDER_REQUEST) as connection:
+        async with self._database.transaction(OmsWrite.ORDER_REQUEST) as connection:
             held = await store.hold_saga_of(connection, order_id)
             if held is None:
                 raise NotFound("order")

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts.topics import COMMAND_TOPICS, PARTITIONS, SAGA_REPLIES
 from services.messaging import semconv
-from services.messaging.crash_points import Write
 from services.messaging.loop import Loop
 from services.messaging.outbox import OutboxRow
 from services.messaging.storage import Database
@@ -25,6 +24,7 @@ from services.oms.records import Saga
 from services.oms.saga import Input, is_back
 from services.oms.settings import TimeoutSettings
 from services.oms.transitions import Transitions
+from services.oms.writes import OmsWrite
 from tracing.binding import use_context
 
 CaughtUp = Callable[[], Mapping[tuple[str, int], datetime]]
@@ -67,7 +67,7 @@ class Timeouts:
         async with self._database.reading() as connection:
             if not await store.is_any_overdue(connection):
                 return False
-        async with self._database.transaction(Write.REPLY_PROGRESS) as connection:
+        async with self._database.transaction(OmsWrite.REPLY_PROGRESS) as connection:
             for (topic, partition), moment in self._caught_up().items():
                 if topic == SAGA_REPLIES:
                     await store.record_progress(connection, partition, time.time() - moment.timestamp())
@@ -80,7 +80,7 @@ class Timeouts:
         return len(due) == self._settings.sweep_batch
 
     async def _time_out(self, saga_id: str) -> None:
-        async with self._database.transaction(Write.TIMEOUT) as connection:
+        async with self._database.transaction(OmsWrite.TIMEOUT) as connection:
             held = await store.hold_saga(connection, saga_id)
             # Its reply, or another sweeper, may have come first.
             if held is None or held.saga.deadline is None or held.saga.deadline > held.at:

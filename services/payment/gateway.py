@@ -25,11 +25,11 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Money
-from services.messaging.crash_points import Write
 from services.messaging.errors import Transient
 from services.messaging.storage import Database, database_now, hold_or_insert
 from services.payment.charge import UNDONE
 from services.payment.gateway_tables import entries, keys
+from services.payment.writes import PaymentWrite
 
 
 class GatewayBusy(Transient):
@@ -99,7 +99,7 @@ class SimulatedGateway:
 
     async def charge(self, key: str, amount: Money, method: str) -> GatewayAnswer:
         """Charge once for a key, by the method's plan."""
-        async with self._database.transaction(Write.GATEWAY_CHARGE) as connection:
+        async with self._database.transaction(PaymentWrite.GATEWAY_CHARGE) as connection:
             state, reason, tries = await self._hold(connection, key)
             busy = method == "pm_flaky" and tries <= self._plan.flaky_failures
             is_first = state is KeyState.NEW and not busy
@@ -113,7 +113,7 @@ class SimulatedGateway:
 
     async def refund(self, key: str) -> None:
         """Pay back a key's charge once; a key that was never charged is refused from now on."""
-        async with self._database.transaction(Write.GATEWAY_REFUND) as connection:
+        async with self._database.transaction(PaymentWrite.GATEWAY_REFUND) as connection:
             state, _, _ = await self._hold(connection, key)
             if state is KeyState.CHARGED:
                 await self._pay_back(connection, key)

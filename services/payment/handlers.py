@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from services.contracts import Message, topics
 from services.contracts.commands import ChargePayment, Command, RefundPayment
-from services.messaging.crash_points import Write
 from services.messaging.errors import Fatal, Transient
 from services.messaging.outbox import Outbox
 from services.messaging.storage import Database, Inbox
@@ -20,6 +19,7 @@ from services.payment.charge import ACTIONS, ChargeAction, ChargeRequest, Charge
 from services.payment.gateway import Gateway, GatewayAnswer
 from services.payment.replies import charged_or_declined, refunded
 from services.payment.store import ChargeRow
+from services.payment.writes import PaymentWrite
 
 
 class PaymentHandler:
@@ -52,7 +52,7 @@ class PaymentHandler:
         if await self._action_for(command, ChargeRequest.CHARGE) is ChargeAction.CHARGE:
             key = idempotency_key(command.saga_id, command.payload.step)
             outcome = await self._gateway.charge(key, command.payload.total, command.payload.payment_method)
-        async with self._database.transaction(Write.CHARGE) as connection:
+        async with self._database.transaction(PaymentWrite.CHARGE) as connection:
             if not await self._inbox.first_delivery(connection, command.event_id):
                 return
             charge = await store.hold(connection, command, command.payload.step)
@@ -64,7 +64,7 @@ class PaymentHandler:
     async def _refund(self, command: RefundPayment) -> None:
         if await self._action_for(command, ChargeRequest.REFUND) is ChargeAction.REFUND:
             await self._gateway.refund(idempotency_key(command.saga_id, command.payload.step))
-        async with self._database.transaction(Write.REFUND) as connection:
+        async with self._database.transaction(PaymentWrite.REFUND) as connection:
             if not await self._inbox.first_delivery(connection, command.event_id):
                 return
             charge = await store.hold(connection, command, command.payload.step)

@@ -19,6 +19,7 @@ from services.payment import store
 from services.payment.gateway import SimulatedGateway
 from services.payment.handlers import PaymentHandler
 from services.payment.settings import GatewaySettings
+from services.payment.writes import PaymentWrite
 
 NAME = "payment"
 GATEWAY = "payment_gateway"
@@ -70,4 +71,4 @@ async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
 
 async def main() -> None:
     """Run the payment service."""
-    await run_service(NAME, parts)
+    await run_service(NAME, parts, writes=PaymentWrite)

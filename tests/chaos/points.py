@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 
+from services.audit.writes import AuditWrite
 from services.cli.run import Service
+from services.inventory.writes import InventoryWrite
 from services.messaging.crash_points import Write
+from services.notification.writes import NotificationWrite
+from services.oms.writes import OmsWrite
+from services.payment.writes import PaymentWrite
 
 _CONSUMER = (
     Write.MIGRATION,
@@ -25,27 +31,27 @@ _RELAY = (
     Write.OUTBOX_RELEASE,
 )
 
-WRITES: Mapping[Service, tuple[Write, ...]] = {
+WRITES: Mapping[Service, tuple[StrEnum, ...]] = {
     Service.OMS: (
         *_CONSUMER,
         *_RELAY,
-        Write.ORDER_PLACED,
-        Write.ORDER_REQUEST,
-        Write.REPLY,
-        Write.REPLY_PROGRESS,
-        Write.TIMEOUT,
+        OmsWrite.ORDER_PLACED,
+        OmsWrite.ORDER_REQUEST,
+        OmsWrite.REPLY,
+        OmsWrite.REPLY_PROGRESS,
+        OmsWrite.TIMEOUT,
     ),
-    Service.INVENTORY: (*_CONSUMER, *_RELAY, Write.STOCK, Write.STOCK_DELAYED),
+    Service.INVENTORY: (*_CONSUMER, *_RELAY, InventoryWrite.STOCK, InventoryWrite.STOCK_DELAYED),
     Service.PAYMENT: (
         *_CONSUMER,
         *_RELAY,
-        Write.GATEWAY_CHARGE,
-        Write.GATEWAY_REFUND,
-        Write.CHARGE,
-        Write.REFUND,
+        PaymentWrite.GATEWAY_CHARGE,
+        PaymentWrite.GATEWAY_REFUND,
+        PaymentWrite.CHARGE,
+        PaymentWrite.REFUND,
     ),
-    Service.AUDIT: (*_CONSUMER, Write.TRAIL),
-    Service.NOTIFICATION: (*_CONSUMER, Write.NOTIFICATION),
+    Service.AUDIT: (*_CONSUMER, AuditWrite.TRAIL),
+    Service.NOTIFICATION: (*_CONSUMER, NotificationWrite.NOTIFICATION),
 }
 """Every durable write of each service."""
 
@@ -63,11 +69,11 @@ _TOUCHY = {
 
 # Seconds. A lease that is renewed often; a timer that is shorter than a late answer; a stop that waits for nothing. A
 # breaker that trips at once, and closes with the first record that works.
-NEEDS: Mapping[Write, Mapping[str, str]] = {
+NEEDS: Mapping[str, Mapping[str, str]] = {
     Write.OUTBOX_RENEW: {"SAGATRACE_RELAY_LEASE": "0.1"},
     Write.OUTBOX_RELEASE: {"SAGATRACE_RELAY_DRAIN": "0.000001"},
-    Write.REPLY_PROGRESS: {"SAGATRACE_STEP_TIMEOUT": "0.4"},
-    Write.TIMEOUT: {"SAGATRACE_STEP_TIMEOUT": "0.4"},
+    OmsWrite.REPLY_PROGRESS: {"SAGATRACE_STEP_TIMEOUT": "0.4"},
+    OmsWrite.TIMEOUT: {"SAGATRACE_STEP_TIMEOUT": "0.4"},
     Write.BREAKER_TRIPPED: _TOUCHY,
     Write.BREAKER_CLOSED: _TOUCHY,
 }

@@ -15,6 +15,7 @@ from typing import Protocol
 from services.cli.run import Service
 from services.cli.settings import environment_of
 from services.messaging.crash_points import CRASHED, CrashPoint
+from tests.chaos.points import WRITES
 
 READY = "service.ready"
 """What a service logs when it works."""
@@ -134,7 +135,7 @@ class Instance:
         """Tell at which crash point the present process ended, if it did at one."""
         for line in self.output().splitlines():
             if f'"{CRASHED}"' in line:
-                return CrashPoint.parse(json.loads(line)["point"])
+                return CrashPoint.parse(json.loads(line)["point"], WRITES[self.service])
         return None
 
     def output(self) -> str:

@@ -24,10 +24,11 @@ from services.cli.run import Service
 from services.cli.scenarios import Request
 from services.cli.traces.recording import Recording
 from services.contracts.topics import PAYMENT_GROUP
-from services.messaging.crash_points import CrashPoint, Side, Write
+from services.messaging.crash_points import CrashPoint, Side
 from services.messaging.storage.database import Database
 from services.messaging.topology import create_topics
 from services.oms.tables import sagas
+from services.payment.writes import PaymentWrite
 from tests.chaos.system import BROKER
 from tests.servers.pool import Servers
 from tests.support.databases import postgresql_database
@@ -46,7 +47,7 @@ STRICT = BUSY_TWICE | {"SAGATRACE_CONSUMER_RETRIES": "1"}
 # It exports nothing by itself: what is not in its journal dies with it.
 DYING = PATIENT | {
     "OTEL_BSP_SCHEDULE_DELAY": "600000",
-    "SAGATRACE_CRASH_AT": str(CrashPoint(Write.CHARGE, Side.AFTER)),
+    "SAGATRACE_CRASH_AT": str(CrashPoint(PaymentWrite.CHARGE, Side.AFTER)),
 }
 SHARED = {
     "OTEL_BSP_SCHEDULE_DELAY": "100",

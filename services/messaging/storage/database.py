@@ -19,6 +19,7 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from enum import StrEnum
 from functools import cache
 from typing import Any
 
@@ -42,7 +43,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services.messaging import crash_points
-from services.messaging.crash_points import Write
 from services.messaging.errors import Unavailable
 from services.messaging.storage.clock import database_now
 
@@ -90,7 +90,7 @@ class Database:
         return self.url.get_backend_name() == "sqlite"
 
     @asynccontextmanager
-    async def transaction(self, write: Write | None = None) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self, write: StrEnum | None = None) -> AsyncIterator[AsyncConnection]:
         """Open a write transaction: committed at the end of the block, rolled back by any exception.
 
         Args:
@@ -123,7 +123,7 @@ class Database:
             yield connection
 
     async def run(
-        self, statement: Executable, write: Write, parameters: Mapping[str, object] | None = None
+        self, statement: Executable, write: StrEnum, parameters: Mapping[str, object] | None = None
     ) -> Sequence[RowMapping]:
         """Execute one statement that writes, as a transaction of its own, and give the rows that it returns.
 

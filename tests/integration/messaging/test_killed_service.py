@@ -16,6 +16,8 @@ from services.cli.traces.model import Span, once
 from services.cli.traces.recording import Recording
 from services.messaging.crash_points import CrashPoint, Side, Write
 from services.messaging.topology import create_topics
+from services.oms.writes import OmsWrite
+from services.payment.writes import PaymentWrite
 from tests.chaos.system import BROKER
 from tests.servers.pool import Servers
 from tests.support.eventually import eventually
@@ -26,9 +28,9 @@ DYING = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
 SHARED = {"OTEL_BSP_SCHEDULE_DELAY": "200", "OTEL_METRICS_EXPORTER": "none", "SAGATRACE_CONSUMER_SESSION_TIMEOUT": "1"}
 POINTS = {
     # The first answer has moved the saga, and its offset is not committed.
-    Service.OMS: CrashPoint(Write.REPLY, Side.AFTER),
+    Service.OMS: CrashPoint(OmsWrite.REPLY, Side.AFTER),
     # The charge is committed with its answer, and its offset is not.
-    Service.PAYMENT: CrashPoint(Write.CHARGE, Side.AFTER),
+    Service.PAYMENT: CrashPoint(PaymentWrite.CHARGE, Side.AFTER),
     # The answer is with the broker, and its row does not say so.
     Service.INVENTORY: CrashPoint(Write.OUTBOX_SEND, Side.AFTER),
 }

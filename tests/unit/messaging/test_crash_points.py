@@ -1,15 +1,21 @@
 """A process that is told to die at a durable write dies there, and every durable write is such a place."""
 
 import ast
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from services.audit.writes import AuditWrite
+from services.inventory.writes import InventoryWrite
 from services.messaging.crash_points import CRASHED, CrashPoint, Side, Write
 from services.messaging.errors import ConfigurationError
 from services.messaging.settings import RuntimeSettings
+from services.notification.writes import NotificationWrite
+from services.oms.writes import OmsWrite
+from services.payment.writes import PaymentWrite
 from tests.support.sources import at, parse, python_files
 
 _PROGRAM = """
@@ -22,6 +28,8 @@ for number in range(3):
     crash_points.after(Write.OUTBOX_SEND)
     print(number, flush=True)
 """
+
+_WRITES = (Write, OmsWrite, InventoryWrite, PaymentWrite, AuditWrite, NotificationWrite)
 
 
 def test_the_process_ends_at_its_point_and_nowhere_else() -> None:
@@ -37,22 +45,31 @@ def test_the_process_ends_at_its_point_and_nowhere_else() -> None:
 def test_a_point_that_is_none_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """A point that is not there is reported with the variable's name, and never silently met by nobody."""
     with pytest.raises(ValueError, match="WRITE:before"):
-        CrashPoint.parse(text)
+        CrashPoint.parse(text, OmsWrite)
     monkeypatch.setenv("SAGATRACE_CRASH_AT", text or " ")
     with pytest.raises(ConfigurationError, match="SAGATRACE_CRASH_AT"):
-        RuntimeSettings.read()
+        RuntimeSettings.read().crash_point(OmsWrite)
+
+
+def test_the_write_of_another_service_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service knows its own writes and those that all have: it would never come to another one's."""
+    monkeypatch.setenv("SAGATRACE_CRASH_AT", "charge:after")
+    settings = RuntimeSettings.read()
+    assert settings.crash_point(PaymentWrite) == CrashPoint(PaymentWrite.CHARGE, Side.AFTER)
+    with pytest.raises(ConfigurationError, match=r"SAGATRACE_CRASH_AT.* outbox\.send, .* reply, "):
+        settings.crash_point(OmsWrite)
 
 
 def test_a_point_is_read_as_it_is_written() -> None:
     """Text and value are the same point, and the first time is the one that is meant without a number."""
-    point = CrashPoint.parse("reply:before")
-    assert point == CrashPoint(Write.REPLY, Side.BEFORE, 1) == CrashPoint.parse(str(point))
+    point = CrashPoint.parse("reply:before", OmsWrite)
+    assert point == CrashPoint(OmsWrite.REPLY, Side.BEFORE, 1) == CrashPoint.parse(str(point), OmsWrite)
 
 
 def test_without_the_variable_there_is_no_point(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that nobody told to die is not armed."""
     monkeypatch.delenv("SAGATRACE_CRASH_AT", raising=False)
-    assert RuntimeSettings.read().crash_at is None
+    assert RuntimeSettings.read().crash_point() is None
 
 
 def test_every_durable_write_of_the_services_is_a_crash_point() -> None:
@@ -61,7 +78,7 @@ def test_every_durable_write_of_the_services_is_a_crash_point() -> None:
     for path in python_files("services"):
         for call in (node for node in ast.walk(parse(path)) if isinstance(node, ast.Call)):
             passed = [ast.unparse(word) for word in call.args]
-            words = [word for word in passed if word.startswith("Write.")]
+            words = [word for word in passed if re.match(r"\w*Write\.", word)]
             match ast.unparse(call.func).rpartition(".")[2]:
                 case "transaction":
                     named += words
@@ -70,7 +87,7 @@ def test_every_durable_write_of_the_services_is_a_crash_point() -> None:
                 case "before" | "run":
                     named += words
     assert nameless == []
-    assert sorted(named) == sorted(f"Write.{write.name}" for write in Write)
+    assert sorted(named) == sorted(f"{type(write).__name__}.{write.name}" for writes in _WRITES for write in writes)
 
 
 def test_each_write_outside_of_a_transaction_has_both_sides() -> None:

@@ -1,1 +1,1 @@
-"""The measured claims, each a command that prints its ratio."""
+"""The measured claims: each benchmark is a command that prints its figures."""

@@ -1,4 +1,4 @@
-"""The benchmark as a command: `python -m benchmarks`, or `make bench`."""
+"""The benchmarks as a command: `python -m benchmarks`, or `make bench`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from benchmarks.system import keys, memory, pipeline, relay
 _EXAMPLES: Final = """\
 examples:
   make bench                                  the figures of docs/performance.md: about four minutes
-  make bench ARGS="--quick"                   does everything work? its figures mean little
+  make bench ARGS="--quick"                   checks that everything works; its figures mean little
   make bench ARGS="--rounds 3 --json out.json"
 
 The table goes to standard output, progress to standard error. The exit code is 1 if a part fails or a span is lost;
-no figure is ever a failure.
+no figure makes the command fail.
 """
-#: What a shell reports of a program that Ctrl-C ended.
+#: The exit code that a shell reports for a program that Ctrl-C ended.
 _INTERRUPTED: Final = 130
 _QUICK: Final = Plan(rounds=1, messages=400)
 
@@ -42,12 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     usual = Plan()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="What tracing costs: CPU a Kafka message, untraced, with contrib, and with this project.",
+        description="What tracing costs: CPU time a Kafka message, untraced, with contrib, and with this project.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rounds", type=_whole, metavar="N", help=f"fresh processes for each row ({usual.rounds})")
-    parser.add_argument("--messages", type=_messages, metavar="N", help=f"messages of a measurement ({usual.messages})")
+    parser.add_argument("--messages", type=_messages, metavar="N", help=f"messages in a measurement ({usual.messages})")
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK.rounds} round of {_QUICK.messages} messages")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     return parser

@@ -1,8 +1,8 @@
-"""The two encoders on the same spans: those of received Kafka messages, finished by the SDK, in batches as exported.
+"""Compare the two encoders on the same spans: finished SDK spans of received Kafka messages, in batches as exported.
 
-Run as a program it prints microseconds of CPU a span as JSON, one value a measurement, for both. Ours encodes each span
-and puts the batch into a request; the official one does both at once. `ours_cold` is what ours takes for one span when
-the caches have been filled with something else, as they are in a process that was woken for a single message.
+As a program it prints microseconds of CPU a span as JSON, one value a measurement, for both. Our encoder encodes each
+span and then puts the batch into a request; the official one does both at once. `ours_cold` is what ours takes for one
+span when the CPU's caches hold something else, as in a process that was woken for a single message.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tracing.otlp import encode_request, encode_span
 
 _BATCH: Final = 512
 _MEASUREMENTS: Final = 30
-#: More than a core's own caches hold.
+#: More than the caches of a core hold.
 _OTHER_BYTES: Final = 32 << 20
 _CACHE_LINE: Final = 64
 _TOPIC: Final = "bench.orders.sampled"
@@ -41,7 +41,7 @@ class _Ended(SpanProcessor):
 
 
 def _spans() -> list[ReadableSpan]:
-    """Make spans like those of `tracing.process`, with ten attributes and a link."""
+    """Return spans like those of `tracing.process`, with ten attributes and a link."""
     ended = _Ended()
     provider = TracerProvider(ALWAYS_ON, shutdown_on_exit=False)
     provider.add_span_processor(ended)
@@ -78,7 +78,7 @@ _ENCODERS: Final[Mapping[str, Callable[[Sequence[ReadableSpan]], bytes]]] = {"of
 
 
 def measure() -> Timings:
-    """Measure both in turn."""
+    """Measure both encoders in turn."""
     spans = _spans()
     timings: dict[str, list[float]] = {name: [] for name in _ENCODERS}
     for _ in range(_MEASUREMENTS):
@@ -90,7 +90,7 @@ def measure() -> Timings:
 
 
 def cold() -> list[float]:
-    """Measure single spans of ours, each after other memory was read."""
+    """Measure our encoder on single spans, each after other memory was read."""
     spans, other = _spans(), memoryview(bytearray(_OTHER_BYTES))[::_CACHE_LINE]
     timings: list[float] = []
     for span in spans:
@@ -102,7 +102,7 @@ def cold() -> list[float]:
 
 
 def ratio(timings: Timings) -> float:
-    """Return how many times the CPU of ours the official encoder takes, by the minima."""
+    """Return the official encoder's CPU time over ours, by the minima."""
     return min(timings["official"]) / min(timings["ours"])
 
 

@@ -1,6 +1,6 @@
-"""From the samples of all rounds to the figures of the report; pure arithmetic.
+"""Compute the figures of the report from the samples of all rounds; pure arithmetic.
 
-The minimum is the figure to compare: noise of the machine only ever adds CPU time. The median tells how noisy it was.
+The minimum is the figure to compare, because noise of the machine only adds CPU time. The median shows the noise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from statistics import median
 
 from benchmarks.modes import MODES, UNTRACED, WORKLOADS, Mode, Workload
 
-#: Microseconds of CPU a message, by row and workload, one value a measurement.
+#: Microseconds of CPU a message, by row and workload; one value a measurement.
 Samples = Mapping[str, Mapping[Workload, Sequence[float]]]
 
 
@@ -38,7 +38,7 @@ def rows(samples: Samples) -> Rows:
 
 
 def tax(cost: float, untraced: float, reference: float) -> float | None:
-    """Return what a row adds to an untraced message, in units of what its reference adds.
+    """Return what a row adds to an untraced message, over what its reference adds.
 
     None if the reference adds nothing: the run was too short to tell them apart.
     """
@@ -46,7 +46,7 @@ def tax(cost: float, untraced: float, reference: float) -> float | None:
 
 
 def taxes(found: Rows, modes: Sequence[Mode] = MODES) -> Taxes:
-    """Return the tax of each row that has a reference, by the minimum."""
+    """Return the tax of each row that has a reference, computed from the minima."""
     untraced = found[UNTRACED]
     return {
         mode.name: {

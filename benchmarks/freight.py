@@ -1,7 +1,7 @@
 """The messages of the benchmark: 300 bytes each, with a key, in topics that are filled once and read in every round.
 
-Which topic a mode reads decides the trace context that its messages carry: none, sampled, or not sampled. Each message
-has a trace of its own.
+The topic that a mode reads decides the trace context that its messages carry: none, sampled, or not sampled. Each
+message has a trace of its own.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from aiokafka.errors import KafkaError
 from benchmarks.modes import Mode
 from benchmarks.processes import Failed
 
-#: What the embedded broker gives to every topic.
+#: Partitions that the embedded broker gives to every topic.
 PARTITIONS: Final = 4
 #: The broker keeps 5 MB a partition; a message with its headers takes less than 450 bytes.
 MOST_MESSAGES: Final = 40_000
 VALUE: Final = b"x" * 300
-#: Messages are sent here by every produce workload; nobody reads them, so it does not matter what the broker drops.
+#: Every produce workload sends its messages here. Nobody reads them, so it does not matter what the broker drops.
 SENT_TO: Final = "bench.orders.sent"
-#: The group in whose name messages are read, without its being joined: partitions are assigned by hand.
+#: The group id of the consumers. They do not join the group: partitions are assigned by hand.
 GROUP: Final = "bench-orders"
 #: Seconds to write all topics.
 _FILL_S: Final = 60.0
 _PLAIN: Final = "bench.orders.plain"
 _SAMPLED: Final = "bench.orders.sampled"
 _UNSAMPLED: Final = "bench.orders.unsampled"
-#: W3C trace flags of the messages of a topic; None for no context at all.
+#: W3C trace flags of the messages in a topic; None for no context at all.
 _FLAGS: Final[dict[str, int | None]] = {_PLAIN: None, _SAMPLED: 1, _UNSAMPLED: 0}
-#: Added to a message's number, so that its trace id looks like one that was drawn.
+#: Added to a message's number, so that its trace id looks like a random one.
 _TRACE_IDS: Final = 0x4BF92F3577B34DA6A3CE929D0E000000
 _SPAN_IDS: Final = 0x00F067AA0B000000
 
@@ -63,7 +63,7 @@ async def fill(brokers: str, messages: int) -> None:
     """Write the messages that consumers will read, evenly over the partitions.
 
     Raises:
-        Failed: the broker refused one, or took too long.
+        Failed: the broker refused a message, or took too long.
     """
     try:
         async with asyncio.timeout(_FILL_S), AIOKafkaProducer(bootstrap_servers=brokers) as producer:

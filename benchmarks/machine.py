@@ -1,4 +1,4 @@
-"""The machine that figures come from, and its cores."""
+"""The machine that the figures come from, and its cores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 def cpu_model() -> str:
-    """Name the processor."""
+    """Return the name of the processor."""
     if _CPUINFO.exists():
         for line in _CPUINFO.read_text().splitlines():
             if line.startswith("model name"):
@@ -23,7 +23,7 @@ def cpu_model() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that matter, by package."""
+    """Return the versions of Python and of the packages that matter, by name."""
     found = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
     for package in _PACKAGES:
         try:
@@ -35,9 +35,9 @@ def versions() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Who runs where: the measured process alone on one core, everything else on the others."""
+    """Which process runs where: the measured one alone on one core, everything else on the others."""
 
-    #: None where processes cannot be pinned, or there is one core only.
+    #: None where processes cannot be pinned, or there is only one core.
     worker: int | None = None
     others: frozenset[int] = frozenset()
 
@@ -51,13 +51,13 @@ class Cores:
 
 
 def pin(cores: frozenset[int]) -> None:
-    """Keep this process, its later threads and its children on these cores; on all, if the set is empty."""
+    """Keep this process, its later threads and its children on these cores; on any core if the set is empty."""
     if cores:
         os.sched_setaffinity(0, cores)
 
 
 def describe(cores: Cores) -> dict[str, object]:
-    """Return what a reader needs to compare figures."""
+    """Return what a reader needs to know about the machine to compare figures."""
     return {
         "cpu": cpu_model(),
         "cores": os.cpu_count(),

@@ -1,8 +1,8 @@
-"""The rows of the benchmark: how Kafka is traced while the same work is done.
+"""The rows of the benchmark: the ways in which Kafka is traced while the same work is done.
 
-A row is a `Mode`, and adding one here is all that a new row takes, as long as its instrumentation is one of
-`INSTRUMENTATIONS`. Every mode runs in the same process layout, with the SDK set up; what differs is what is wrapped
-around the client, whether the messages belong to a sampled trace, and whether metrics are collected.
+A row is a `Mode`, and a new row needs only an entry here, as long as its instrumentation is one of `Instrumentation`.
+Every mode runs in the same process layout, with the SDK set up. Modes differ in what is wrapped around the client, in
+whether the messages belong to a sampled trace, and in whether metrics are collected.
 
 The tax of a mode is what it adds to an untraced message, over what its reference adds in the same run:
 
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Client = Literal["aiokafka", "faststream", "confluent"]
-#: "own": the tracing that is made for a client other than aiokafka.
+#: "own": the tracing made for a client other than aiokafka.
 Instrumentation = Literal["none", "contrib", "ours", "own"]
 Workload = Literal["produce", "getone", "getmany"]
 PollSpans = bool | Literal["waited", "waited_getone"]
 
 WORKLOADS: Final[tuple[Workload, ...]] = ("produce", "getone", "getmany")
-#: Links that the SDK keeps of a span; a larger poll is several spans of ours.
+#: Links that the SDK keeps a span; a larger poll is several of our spans.
 _LINKS_A_SPAN: Final = 128
 
 
@@ -32,22 +32,22 @@ class Mode:
     name: str
     title: str
     instrumentation: Instrumentation
-    #: Whether the parent that arrives, in the headers or as the current span, is sampled.
+    #: Whether the parent, in the headers or as the current span, is sampled.
     sampled: bool = True
     metrics: bool = False
     #: Whether spans are kept in a span journal until their export.
     journal: bool = False
     client: Client = "aiokafka"
-    #: Spans of ours as lean objects, encoded when they end; or the SDK's, its batch processor and its encoder.
+    #: Whether our spans are lean objects, encoded when they end, or the SDK's with its batch processor and its encoder.
     fast: bool = False
     #: The option of `tracing.instrument()`.
     poll_spans: PollSpans = True
-    #: The row whose cost is 1 in this row's tax; without one it has no tax.
+    #: The row whose cost is 1 in this row's tax; a row without one has no tax.
     reference: str | None = None
 
 
 UNTRACED: Final = "untraced"
-#: Of the fast path: a `getone` that found its message prefetched has the process span alone.
+#: The option of the fast path: a `getone` that found its message prefetched has only the process span.
 _SPARED: Final = "waited_getone"
 MODES: Final = (
     Mode(UNTRACED, "aiokafka, untraced", "none"),
@@ -70,18 +70,18 @@ MODES: Final = (
 
 @dataclass(slots=True)
 class Tally:
-    """What a workload did."""
+    """The work that a workload did."""
 
     messages: int = 0
-    #: Calls of `getmany` that brought something.
+    #: Calls of `getmany` that returned messages.
     polls: int = 0
-    #: Partitions that these calls brought something of, summed over the calls.
+    #: Partitions that had messages in these calls, summed over the calls.
     partitions: int = 0
-    #: Spans that it takes to hold a link to each message of each call.
+    #: Spans that are needed to hold a link to each message of each call.
     chunks: int = 0
 
     def polled(self, sizes: list[int]) -> None:
-        """Count one `getmany` by the number of messages of each of its partitions."""
+        """Count one `getmany`, given the number of messages from each partition."""
         brought = sum(sizes)
         if brought:
             self.messages += brought
@@ -91,11 +91,11 @@ class Tally:
 
 
 def expected_spans(mode: Mode, workload: Workload, done: Tally) -> int:
-    """Return how many spans the receiver must have got; `spare_polls` may have come on top.
+    """Return how many spans the receiver must have got at least; there may be up to `spare_polls` more.
 
     contrib makes a span for each message sent or received, and for `getmany` one more for the call and for each of its
-    partitions; it makes none for the processing. Ours makes `send`, `poll` and `process`; one `poll` serves a whole
-    `getmany`, up to 128 messages.
+    partitions; it makes none for the processing. Ours makes `send`, `poll` and `process`; one `poll` serves up to 128
+    messages of a `getmany`.
     """
     if not mode.sampled or mode.instrumentation == "none":
         return 0
@@ -109,13 +109,13 @@ def expected_spans(mode: Mode, workload: Workload, done: Tally) -> int:
 
 
 def spare_polls(mode: Mode, workload: Workload, done: Tally) -> int:
-    """Return how many more there may be: of each `getone` whether it waited is known to the instrumentation alone."""
+    """Return how many more spans there may be: only the instrumentation knows which calls of `getone` waited."""
     spared = mode.sampled and mode.poll_spans == _SPARED and workload == "getone"
     return done.messages if spared else 0
 
 
 def _spans_of_peer(client: Client, workload: Workload, done: Tally) -> int:
-    """FastStream makes two spans a message sent or batch received; contrib for confluent-kafka two a receive."""
+    """Return the spans of a peer: FastStream makes two a message sent or batch received, contrib two a receive."""
     if client == "faststream":
         return {"produce": done.messages * 2, "getone": done.messages, "getmany": done.polls * 2}[workload]
     return done.messages if workload == "produce" else done.polls * 2

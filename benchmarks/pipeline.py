@@ -1,9 +1,9 @@
-"""The OpenTelemetry SDK of a worker: the official provider and OTLP/HTTP exporter for every mode.
+"""The OpenTelemetry SDK of a worker: the official provider and OTLP/HTTP exporter in every mode.
 
-Between the two is the official batch processor, in the modes of the fast path ours.
+Between the two is the official batch processor, or ours in the modes of the fast path.
 
-The one setting that is not the default is the size of the queue. It holds a whole workload, because a benchmark sends
-faster than any exporter exports, and a dropped span would cost less than an exported one.
+The only setting that differs from its default is the size of the queue. It holds a whole workload, because a benchmark
+sends faster than any exporter exports, and a dropped span would cost less than an exported one.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from tracing import exposure
 from tracing.journal import Journal
 from tracing.settings import TelemetrySettings
 
-#: Spans that one message may have, of all rows, with room for those of the polls.
+#: The most spans of a message in any row, with room for those of the polls.
 _SPANS_A_MESSAGE: Final = 3
 _LEAST_QUEUE: Final = 4_096
 _PARENT: Final = (0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331)
 
 
 class Pipeline:
-    """What exports the telemetry of one worker."""
+    """The export of one worker's telemetry."""
 
     def __init__(self, address: str, messages: int, mode: Mode) -> None:
         resource = Resource.create({SERVICE_NAME: "benchmark"})
@@ -69,7 +69,7 @@ class Pipeline:
             self._meters.force_flush()
 
     def close(self) -> None:
-        """End the threads, and the journal."""
+        """Stop the threads and close the journal."""
         self._tracers.shutdown()
         if self._journal is not None:
             self._journal.close()
@@ -88,7 +88,7 @@ def _batching(exporter: SpanExporter, queue: int, mode: Mode, journal: Journal |
 
 
 def instrument(mode: Mode) -> None:
-    """Wrap the client as the mode has it."""
+    """Wrap the client as the mode demands."""
     if mode.instrumentation == "contrib":
         AIOKafkaInstrumentor().instrument()
     elif mode.instrumentation == "ours":
@@ -100,7 +100,7 @@ def instrument(mode: Mode) -> None:
 
 
 def workloads_of(client: Client) -> workloads.Workloads:
-    """Give the workloads as a client does them; what a mode does not need is not imported either."""
+    """Return the workloads of a client; clients that a mode does not use are not imported."""
     if client == "faststream":
         from benchmarks.peers import faststream_client
 
@@ -114,11 +114,11 @@ def workloads_of(client: Client) -> workloads.Workloads:
 
 @contextmanager
 def ambient(mode: Mode, workload: Workload) -> Iterator[None]:
-    """Make a span of another service current, sampled or not, to which what happens inside belongs.
+    """Make a span of another service current, sampled or not, as the parent of everything inside.
 
-    A loop that receives usually runs outside of any trace, and so does this one where messages are sampled. Where they
-    are not it runs inside an unsampled one, so that no mode records anything: contrib's spans for a `getmany` and its
-    partitions have the current span as parent, and would each be the root of a sampled trace.
+    A receiving loop usually runs outside any trace, and so does this one where messages are sampled. Otherwise it
+    runs inside an unsampled trace, so that no mode records anything: contrib's spans for a `getmany` and its
+    partitions have the current span as parent, and would otherwise each be the root of a sampled trace.
     """
     if workload != "produce" and mode.sampled:
         yield
@@ -133,7 +133,7 @@ def ambient(mode: Mode, workload: Workload) -> Iterator[None]:
 
 
 def _handle(_: ConsumerRecord[Any, Any]) -> None:
-    """Do the work of a message: none, so that only what surrounds it is measured."""
+    """Do nothing with a message, so that only what surrounds the handler is measured."""
 
 
 def _handle_traced(record: ConsumerRecord[Any, Any]) -> None:

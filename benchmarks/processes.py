@@ -1,4 +1,4 @@
-"""The processes around a measurement: servers that live as long as the run, and one worker for each measurement."""
+"""The processes of a benchmark: servers that live as long as the run, and one worker for each measurement."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any, Final
 
 _START_S: Final = 20.0
 _STOP_S: Final = 5.0
-#: Seconds that one worker may take for all its workloads.
+#: Seconds that a worker may take for all its workloads.
 _WORKER_S: Final = 300.0
-#: Lines of a dead worker's standard error that go into the message.
+#: The last lines of a failed worker's standard error that go into the message.
 _LAST_LINES: Final = 12
 
 
 class Failed(RuntimeError):
-    """A part of the benchmark did not do its work; the message says which and why."""
+    """A part of the benchmark failed; the message says which and why."""
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def sink() -> Iterator[str]:
 
 @contextmanager
 def _server(module: str) -> Iterator[str]:
-    """Run a module that prints its address and lives until its standard input closes."""
+    """Run a module that prints its address and runs until its standard input closes; yield the address."""
     child = subprocess.Popen(  # noqa: S603 - a module of this project
         [sys.executable, "-m", module],
         stdin=subprocess.PIPE,
@@ -85,10 +85,10 @@ def _end(child: subprocess.Popen[str]) -> None:
 def work(module: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 - JSON
     """Run a module to its end and return the JSON that it printed.
 
-    It gets no OTEL_* variable of the caller's: they would change what is measured.
+    It does not get the caller's OTEL_* variables, which would change what is measured.
 
     Raises:
-        Failed: it failed or took too long; the message ends with its last lines.
+        Failed: it failed or took too long; the message ends with its last lines of standard error.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     try:

@@ -1,4 +1,4 @@
-"""How figures are told: a table to read, and JSON to compare."""
+"""The report of a run: a table to read, and JSON to compare."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _CELL: Final = "{:>22}"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The outcome of one run."""
+    """The result of one run."""
 
     plan: Plan
     machine: Mapping[str, Any]
     rows: Rows
     tax: Taxes
-    #: How many times the official encoder's CPU ours takes less.
+    #: The official encoder's CPU time over ours.
     encoder: float = 0.0
 
     def json(self) -> str:
         """Return the rows, `{ROW: {WORKLOAD: {"min", "median"}}}`, the `tax`, `{ROW: {WORKLOAD: ratio}}`, and the rest.
 
-        Microseconds of CPU a message. A tax that the run was too short to tell is null.
+        The rows are in microseconds of CPU a message. A tax is null if the run was too short to tell.
         """
         rows = {
             name: {load: {"min": figure.minimum, "median": figure.median} for load, figure in loads.items()}

@@ -1,6 +1,6 @@
-"""Interleaved rounds: each round measures every mode once, in an order that moves on by one with each round.
+"""Interleaved rounds: each round measures every mode once, in an order that shifts by one with each round.
 
-So whatever slows the machine for a while, and whatever the broker has grown to, meets all modes alike.
+So a machine that is slow for a while, and a broker that has grown, affect all modes alike.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.figures import Samples
 from benchmarks.modes import MODES, WORKLOADS, Mode, Workload
 from benchmarks.worker import Order
 
-#: Called before each measurement with its number, the number of all, and the mode.
+#: Called before each measurement with its number, the number of measurements, and the mode.
 Progress = Callable[[int, int, Mode], None]
 
 
@@ -23,7 +23,7 @@ class Plan:
     """How much to measure."""
 
     rounds: int = 7
-    #: Of each of the measurements that a worker makes.
+    #: Messages in each of a worker's measurements.
     messages: int = 5_000
 
 
@@ -37,7 +37,7 @@ def run(plan: Plan, cores: machine.Cores, progress: Progress) -> Samples:
     """Measure every mode in every round.
 
     Raises:
-        processes.Failed: a server or a worker did not do its work, or spans were dropped.
+        processes.Failed: a server or a worker failed, or spans were dropped.
     """
     samples: dict[str, dict[Workload, list[float]]] = {
         mode.name: {workload: [] for workload in WORKLOADS} for mode in MODES

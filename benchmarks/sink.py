@@ -1,7 +1,7 @@
-"""The OTLP/HTTP receiver of the benchmark: counts the spans of each worker and forgets them.
+"""The OTLP/HTTP receiver of the benchmark: it counts the spans of each worker and discards them.
 
 `POST /WORKER/v1/traces` (and `/v1/metrics`) takes an export; `GET /WORKER` answers with the number of spans so far.
-Run as a program it prints its address on one line and lives until standard input closes.
+As a program it prints its address on one line and runs until standard input closes.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class _Exchange(BaseHTTPRequestHandler):
 
 
 def received(address: str) -> int:
-    """Ask a sink for the spans so far.
+    """Return the number of spans that a sink has received so far.
 
     Args:
-        address: of one worker at the sink: `http://host:port/WORKER`.
+        address: one worker's address at the sink: `http://host:port/WORKER`.
     """
-    with urlopen(address, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - the address is our own child's
+    with urlopen(address, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - the address is that of our own child
         return int(answer.read())
 
 

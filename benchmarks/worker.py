@@ -1,9 +1,9 @@
 """One measurement: a fresh process that runs every workload in one mode and prints its figures as JSON.
 
-Measured is the CPU time of the whole process, its exporter's thread included, from the first message until all spans
-are exported. The garbage collector is on. A workload is run once, short, to warm up, and then measured a few times. If
-the receiver did not get exactly the spans that the mode makes, the figures would be of another program, and there are
-none.
+It measures the CPU time of the whole process, including the exporter's thread, from the first message until all spans
+are exported, with the garbage collector on. Each workload runs once, shorter, to warm up, and is then measured a few
+times. If the receiver did not get exactly the spans that the mode makes, the run fails: the figures would be those of
+another program.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.modes import MODES, WORKLOADS, Mode, Tally, Workload, expected_s
 from benchmarks.processes import Failed
 
 _WARM_UP: Final = 300
-#: Measurements of each workload in one process: a short one finds a quiet moment of the machine more easily.
+#: Measurements of each workload in one process: a short one is more likely to find a quiet moment of the machine.
 REPEATS: Final = 3
 #: Seconds for one workload.
 _LIMIT_S: Final = 90.0
@@ -30,11 +30,11 @@ _NS_A_US: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker is told to do."""
+    """The instructions for a worker."""
 
     mode: str
     brokers: str
-    #: Of this worker at the sink: `http://host:port/WORKER`.
+    #: This worker's address at the sink: `http://host:port/WORKER`.
     sink: str
     messages: int
     #: The core to run on, if processes can be pinned.
@@ -59,10 +59,10 @@ class Worker:
         self._open = pipeline.workloads_of(self._mode.client)
 
     async def measure(self) -> dict[Workload, list[float]]:
-        """Return microseconds of CPU a message of each workload, one value for each time that it was run.
+        """Return microseconds of CPU a message for each workload, one value a measurement.
 
         Raises:
-            Failed: spans are missing, or there are too many.
+            Failed: there are too few or too many spans.
         """
         messages = self._order.messages
         figures: dict[Workload, list[float]] = {}
@@ -94,7 +94,7 @@ class Worker:
 
 
 def main() -> None:
-    """Do what the first argument says."""
+    """Follow the instructions in the first argument."""
     order = Order(**json.loads(sys.argv[1]))
     machine.pin(frozenset() if order.core is None else frozenset({order.core}))
     print(json.dumps(asyncio.run(Worker(order).measure())))

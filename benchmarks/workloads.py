@@ -1,7 +1,7 @@
-"""What is measured: sending, and receiving with a handler, one message at a time or many.
+"""The measured work: sending, and receiving with a handler, one message at a time or many.
 
-Each workload opens its client outside of the measurement and yields what to run inside. The same code runs in every
-mode; only the handler differs, because ours opens the process span in there and contrib has none.
+Each workload opens its client outside the measurement and yields what to run inside. The same code runs in every mode;
+only the handler differs, because ours opens the process span, for which contrib has no equivalent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.modes import Tally, Workload
 Handler = Callable[[ConsumerRecord[Any, Any]], None]
 Run = Callable[[int], Awaitable[Tally]]
 
-#: Sends between two looks at the acknowledgements.
+#: Sends between two waits for acknowledgements.
 _WINDOW: Final = 500
 MAX_RECORDS: Final = 500
 POLL_MS: Final = 1_000
@@ -30,12 +30,12 @@ POLL_MS: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a workload runs."""
+    """The broker, topic and handler of a workload."""
 
     brokers: str
     topic: str
     handler: Handler
-    #: Whether a client with tracing of its own traces; aiokafka is wrapped from outside instead.
+    #: Whether a client that has its own tracing uses it; aiokafka is wrapped from outside instead.
     traced: bool = False
 
 
@@ -44,7 +44,7 @@ Workloads = dict[Workload, Callable[[Site], AbstractAsyncContextManager[Run]]]
 
 @asynccontextmanager
 async def producing(site: Site) -> AsyncIterator[Run]:
-    """Send messages, and see each acknowledged."""
+    """Send messages and wait for each acknowledgement."""
     async with AIOKafkaProducer(bootstrap_servers=site.brokers) as producer:
         await producer.partitions_for(freight.SENT_TO)
         yield partial(_produce, producer)
@@ -60,7 +60,7 @@ async def _produce(producer: AIOKafkaProducer, messages: int) -> Tally:
 
 
 async def window(pending: list[asyncio.Future[RecordMetadata]]) -> None:
-    """Look at the acknowledgements if many are due."""
+    """Wait for the acknowledgements if many are pending."""
     if len(pending) == _WINDOW:
         await acknowledge(pending)
 
@@ -69,7 +69,7 @@ async def acknowledge(pending: list[asyncio.Future[RecordMetadata]]) -> None:
     """Wait for every acknowledgement."""
     for future in pending:
         await future
-    # A future that was done already gave no turn to its callbacks, which end spans.
+    # Awaiting a future that is done gives its callbacks, which end spans, no chance to run.
     await asyncio.sleep(0)
     pending.clear()
 

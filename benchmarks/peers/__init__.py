@@ -1,1 +1,1 @@
-"""What else people use: FastStream and confluent-kafka, each untraced and with the tracing made for it."""
+"""Other clients, for comparison: FastStream and confluent-kafka, each untraced and with the tracing made for it."""

@@ -1,6 +1,6 @@
 """The workloads with confluent-kafka, whose client is librdkafka, traced by contrib's instrumentor for it.
 
-The library is synchronous and works in threads of its own; their CPU counts, as the event loop's does elsewhere.
+The library is synchronous and works in its own threads, whose CPU time counts as the event loop's does elsewhere.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from benchmarks.workloads import MAX_RECORDS, POLL_MS, Run, Site, Workloads
 
 _POLL_S: Final = POLL_MS / 1_000
 _FLUSH_S: Final = 30.0
-#: Messages between two calls that hand out acknowledgements.
+#: Messages between two calls that serve acknowledgements.
 _SERVED: Final = 500
 
 
 def instrument() -> None:
-    """Put contrib's classes into the place of the library's."""
+    """Replace the library's classes by contrib's."""
     ConfluentKafkaInstrumentor().instrument()
 
 
 @asynccontextmanager
 async def producing(site: Site) -> AsyncIterator[Run]:
-    """Send messages, and see each acknowledged."""
+    """Send messages and wait for each acknowledgement."""
     producer = confluent_kafka.Producer({"bootstrap.servers": site.brokers, "linger.ms": 0})
     producer.list_topics(freight.SENT_TO, timeout=_POLL_S)
     yield partial(_produce, producer)

@@ -1,6 +1,6 @@
-"""The workloads with FastStream, written as its documentation has them, and traced by its own middleware.
+"""The workloads with FastStream, written as in its documentation, and traced by its own middleware.
 
-FastStream runs on aiokafka too: what it costs untraced is what a framework adds to the client.
+FastStream runs on aiokafka too: its untraced cost shows what a framework adds to the client.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _broker(site: Site) -> KafkaBroker:
 
 @asynccontextmanager
 async def producing(site: Site) -> AsyncIterator[Run]:
-    """Publish messages, and see each acknowledged."""
+    """Publish messages and wait for each acknowledgement."""
     async with _broker(site) as broker:
         yield partial(_produce, broker)
 
@@ -44,7 +44,7 @@ async def _produce(broker: KafkaBroker, messages: int) -> Tally:
 
 
 class _Handled:
-    """What the handler has seen, and whether it is enough."""
+    """The messages that the handler has seen, and an event that is set when they are enough."""
 
     def __init__(self) -> None:
         self.tally = Tally()
@@ -75,7 +75,7 @@ async def getting_one(site: Site) -> AsyncIterator[Run]:
     broker, handled = _broker(site), _Handled()
 
     @broker.subscriber(partitions=_partitions(site), **_READING)  # type: ignore[untyped-decorator]  # as below
-    async def handle(body: bytes) -> None:  # noqa: ARG001 - no work, so that only what surrounds it is measured
+    async def handle(body: bytes) -> None:  # noqa: ARG001 - no work, so that only what surrounds the handler is measured
         handled.see(1)
 
     yield partial(_consume, broker, handled)

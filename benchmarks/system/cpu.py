@@ -1,4 +1,4 @@
-"""CPU time and memory of programs with their children, from /proc; nothing where there is none."""
+"""CPU time and memory of processes with their descendants, read from /proc; zero where there is no /proc."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PARENT, _USER, _SYSTEM, _PAGES = 1, 11, 12, 21
 
 
 def seconds(pid: int) -> float:
-    """Add up the CPU time of a process and its living descendants, in seconds."""
+    """Return the CPU time of a process and its living descendants, in seconds."""
     ticks = sum(int(fields[_USER]) + int(fields[_SYSTEM]) for fields in _family(pid))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> int:
-    """Add up the memory that a process and its descendants hold."""
+    """Return the resident memory of a process and its descendants, in bytes."""
     return sum(int(fields[_PAGES]) for fields in _family(pid)) * os.sysconf("SC_PAGE_SIZE")
 
 

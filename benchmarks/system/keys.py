@@ -1,8 +1,8 @@
 """Order by key with concurrency over keys: 10,000 messages of 0 to 5 ms of work over 100 keys.
 
-The work is that of Confluent's parallel consumer's published comparison. Two parts of the way are measured: the
-partition's scheduler alone, and a whole consumer on a broker, which decodes, traces, commits. Time is that of the
-handling: from the first message's begin to the last one's end.
+The work is the same as in the published comparison of Confluent's parallel consumer. Two things are measured: the
+partition's scheduler alone, and a whole consumer on a broker, which decodes, traces and commits. The time is that of
+handling: from the start of the first message to the end of the last one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SEED: Final = 20_261_125
 
 @dataclass
 class Handling:
-    """Handles messages, and keeps the book."""
+    """Handles messages, and records when and in which order."""
 
     messages: int
     work: list[float] = field(default_factory=list)
@@ -61,10 +61,10 @@ class Handling:
 
     @property
     def seconds(self) -> float:
-        """From the first begin to the last end.
+        """Seconds from the start of the first message to the end of the last one.
 
         Raises:
-            Failed: the records of a key ended in another order than theirs.
+            Failed: the records of a key did not end in their order.
         """
         if any(numbers != sorted(numbers) for numbers in self.order.values()):
             raise Failed("the order of a key was not kept")
@@ -92,7 +92,7 @@ async def scheduler_s(messages: int, keys: int, workers: int) -> float:
 
 
 async def sequential_s(messages: int) -> float:
-    """Measure the same work, done one message after the other in a loop."""
+    """Measure the same work in a loop, one message after the other."""
     handling = _handling(messages)
     for number in range(messages):
         await handling.handle("", number)
@@ -100,7 +100,7 @@ async def sequential_s(messages: int) -> float:
 
 
 async def consumer_s(brokers: str, messages: int, keys: int, workers: int) -> float:
-    """Measure a consumer, whose handler gets the parsed message."""
+    """Measure a whole consumer, whose handler gets the parsed message."""
     topic = f"{_TOPIC}.{messages}.{keys}.{workers}"
     async with AIOKafkaProducer(bootstrap_servers=brokers) as producer:
         sent = [
@@ -132,7 +132,7 @@ def _record(offset: int, key: bytes) -> ConsumerRecord[bytes, bytes]:
 
 
 async def measure(brokers: str, messages: int, keys: int) -> dict[str, float]:
-    """Give seconds, by what was measured."""
+    """Return the seconds of each measurement, by name."""
     one_key = max(messages // 10, 1)
     return {
         "scheduler": await scheduler_s(messages, keys, keys),
@@ -150,7 +150,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--messages", type=int, default=10_000, metavar="N", help="messages (10000)")
     parser.add_argument("--keys", type=int, default=100, metavar="N", help="keys, and workers a partition (100)")
-    parser.add_argument("--brokers", metavar="HOST:PORT", help="a broker that makes topics by use, with 4 partitions")
+    parser.add_argument(
+        "--brokers", metavar="HOST:PORT", help="a broker that creates topics on first use, with 4 partitions"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     options = parser.parse_args(arguments)
     try:

@@ -1,4 +1,4 @@
-"""Orders over HTTP, as many at a time as a busy shop has, and what the store says of their sagas afterwards."""
+"""Place orders over HTTP, as many at a time as in a busy shop, and read from the database how their sagas went."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from benchmarks.processes import Failed
 from benchmarks.system.stack import Stack
 from services.cli.stack import HOST
 
-#: Requests under way at the same time, at all instances together.
+#: Concurrent requests, at all instances together.
 CLIENTS: Final = 16
-#: Orders name one of so many SKUs: two orders of one SKU wait for each other at its row.
+#: Each order has one of so many SKUs: two orders of the same SKU wait for each other at its row.
 SKUS: Final = 200
 #: Seconds for one round.
 _ROUND_S: Final = 240.0
 _LOOK_S: Final = 0.25
-#: What the sagas of an order that is completed say: created, started, confirmed, completed.
+#: Events of a completed order: created, started, confirmed, completed.
 EVENTS: Final = 4
 
 _SINCE: Final = text("SELECT statement_timestamp()")
@@ -50,15 +50,15 @@ _TRANSACTIONS: Final = text("""
 
 @dataclass(frozen=True)
 class Round:
-    """What became of one round's orders."""
+    """The result of one round."""
 
     sagas: int
-    #: From the first order to the last saga's end and the last event's audit.
+    #: From the first order to the end of the last saga and the audit of the last event.
     seconds: float
-    #: A saga's life under this load.
+    #: The duration of a saga under this load, median and 95th percentile.
     median_s: float
     most_s: float
-    #: Of the database, polls and gauges included.
+    #: Database transactions, including those of polls and gauges.
     transactions: int
 
     @property
@@ -74,10 +74,10 @@ class Load:
         self._stack = stack
 
     async def run(self, sagas: int) -> Round:
-        """Place orders, and wait until all are done with.
+        """Place orders, and wait until all their sagas have ended.
 
         Raises:
-            Failed: an order was refused, a saga did not end as it must, or all took too long.
+            Failed: an order was refused, a saga did not complete, or all together took too long.
         """
         engine = create_async_engine(self._stack.database, isolation_level="AUTOCOMMIT")
         try:
@@ -100,7 +100,7 @@ class Load:
         return Round(sagas, float(found.seconds), float(found.median_s), float(found.most_s), after - before)
 
     async def out_of_order(self) -> int:
-        """Count the events that were audited before an older one of their order, by topic."""
+        """Return how many events were audited after a later event of the same order and topic."""
         engine = create_async_engine(self._stack.database)
         try:
             async with engine.connect() as connection:
@@ -117,7 +117,7 @@ class Load:
 
 
 async def _client(port: int, numbers: Iterator[int]) -> None:
-    """Place orders one after the other, over one connection, as long as there are numbers."""
+    """Place orders over one connection, one after the other, as long as there are numbers."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         for number in numbers:

@@ -1,8 +1,8 @@
-"""Memory over many messages: a traced producer and a traced consumer in one process, receiver alive or dead.
+"""Memory over many messages: a traced producer and a traced consumer in one process, with a receiver alive or dead.
 
-Messages go out and come back in windows, so that what is under way is bounded; after some of them the memory of the
-process and its live objects are read. Flat means that the last quarter of the readings lies where the second one does:
-the first one fills caches, pools and, with a dead receiver, the queue of spans, which is bounded.
+Messages are sent and received in windows, so that the number under way is bounded; from time to time the process's
+memory and its live objects are read. Flat means that the last quarter of the readings is at the level of the second;
+the first fills caches, pools and, with a dead receiver, the bounded queue of spans.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LIMIT_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The state of the process after so many messages."""
+    """The memory of the process after a number of messages."""
 
     messages: int
     resident_mb: float
@@ -49,7 +49,7 @@ class Reading:
 
 
 class Soak:
-    """Sends messages and gets them back."""
+    """Sends messages and receives them again."""
 
     def __init__(self, brokers: str) -> None:
         self._brokers = brokers
@@ -58,7 +58,7 @@ class Soak:
         self._all_back = asyncio.Event()
 
     async def run(self, messages: int) -> list[Reading]:
-        """Move so many messages, and read along the way."""
+        """Send and receive this number of messages, and return the readings taken on the way."""
         settings = ConsumerSettings(fetch_max_wait=0.02, poll_timeout=0.02)
         every = max(messages // _READINGS, _WINDOW)
         readings: list[Reading] = []
@@ -106,7 +106,7 @@ def _message(number: int) -> Message:
 
 
 def growth(readings: Sequence[Reading]) -> dict[str, float]:
-    """Tell by how much the last quarter of the readings lies above the second one: megabytes, and objects."""
+    """Return how far the last quarter of the readings is above the second one, in megabytes and in objects."""
     quarter = max(len(readings) // 4, 1)
     second, last = readings[quarter : 2 * quarter] or readings, readings[-quarter:]
     return {
@@ -119,7 +119,7 @@ def soak(brokers: str, endpoint: str, messages: int) -> list[Reading]:
     """Run the soak in a process of its own, traced to an OTLP endpoint.
 
     Raises:
-        Failed: it ended badly.
+        Failed: it ended with an error.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     telemetry = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_METRICS_EXPORTER": "none"}

@@ -1,8 +1,8 @@
 """Sagas a second over the whole system: traced against untraced, or by the number of instances.
 
-Traced against untraced: both stacks are up all the time, each with a broker and a database of its own, and their load
-takes turns, so that whatever slows the machine for a while meets both. By instances: one stack after the other, on the
-same broker and the same database.
+Traced against untraced: both stacks run all the time, each with its own broker and database, and take turns under load,
+so that a machine that is slow for a while affects both. By instances: one stack runs after the other, on one broker and
+one database.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.system.load import Load, Round
 from benchmarks.system.stack import Stack
 from services.cli.run import Service
 
-#: Seconds after a round in which spans are exported and offsets committed: their CPU time belongs to it.
+#: Seconds after a round in which spans are exported and offsets committed; that CPU time belongs to the round.
 _SETTLE_S: Final = 2.0
 _WARM_UP: Final = 100
 
@@ -43,7 +43,7 @@ class Samples:
     """All rounds of one side."""
 
     rounds: list[Round] = field(default_factory=list)
-    #: Milliseconds of CPU a saga, of each service and server, one a round.
+    #: Milliseconds of CPU a saga, by service and server, one value a round.
     cpu_ms: list[dict[str, float]] = field(default_factory=list)
     spans_a_saga: list[float] = field(default_factory=list)
     instances_ms: dict[str, list[float]] = field(default_factory=dict)
@@ -51,19 +51,19 @@ class Samples:
     out_of_order: int = 0
 
     def rate(self) -> float:
-        """Give the median of sagas a second."""
+        """Return the median of sagas a second."""
         return median(round_.rate for round_ in self.rounds)
 
     def cpu(self) -> dict[str, float]:
-        """Give the median of milliseconds of CPU a saga."""
+        """Return the median milliseconds of CPU a saga, by service and server."""
         return {name: median(each[name] for each in self.cpu_ms) for name in self.cpu_ms[0]}
 
     def services_ms(self) -> list[float]:
-        """Give milliseconds of CPU a saga of all services together, one a round."""
+        """Return the milliseconds of CPU a saga of all services together, one value a round."""
         return [sum(each[service] for service in Service) for each in self.cpu_ms]
 
     def document(self) -> dict[str, Any]:
-        """Give everything as JSON has it."""
+        """Return everything for the JSON report."""
         return {
             "sagas_per_second": {"median": self.rate(), "all": [round_.rate for round_ in self.rounds]},
             "cpu_ms_per_saga": self.cpu(),
@@ -81,7 +81,7 @@ class Samples:
 
 
 class Side:
-    """One stack under load, again and again."""
+    """One stack, and the samples of its rounds under load."""
 
     def __init__(self, running: Stack, telemetry: str) -> None:
         self.name = running.name
@@ -114,7 +114,7 @@ class Side:
         return round_
 
     def finish(self) -> None:
-        """Read what is told at the end."""
+        """Read what is known only at the end."""
         self.samples.resident_mb = {name: size / 1e6 for name, size in self._stack.resident_bytes().items()}
         self.samples.out_of_order = asyncio.run(self._load.out_of_order())
 
@@ -123,7 +123,7 @@ Tell = Callable[[str], None]
 
 
 def compare_tracing(folder: Path, sagas: int, rounds: int, *, metrics: bool, tell: Tell) -> dict[str, Samples]:
-    """Let a traced and an untraced stack take turns."""
+    """Run a traced and an untraced stack in turns."""
     with ExitStack() as opened:
         collector = opened.enter_context(processes.sink())
         tell("starting two brokers, PostgreSQL, and the five services twice")
@@ -146,7 +146,7 @@ def compare_tracing(folder: Path, sagas: int, rounds: int, *, metrics: bool, tel
 
 
 def compare_instances(folder: Path, sagas: int, rounds: int, counts: Sequence[int], tell: Tell) -> dict[str, Samples]:
-    """Run stacks of one broker and one database, one after the other."""
+    """Run stacks on one broker and one database, one after the other."""
     with ExitStack() as opened:
         collector = opened.enter_context(processes.sink())
         server = opened.enter_context(stack.database_server(folder / "postgres"))
@@ -190,7 +190,7 @@ def _finished(sides: Sequence[Side]) -> dict[str, Samples]:
 
 
 def ratio(found: Mapping[str, Samples]) -> float | None:
-    """Give the median, over the rounds, of traced over untraced sagas a second; None without these two."""
+    """Return the median, over the rounds, of traced over untraced sagas a second; None without these two."""
     if not {"traced", "untraced"} <= found.keys():
         return None
     pairs = zip(found["traced"].rounds, found["untraced"].rounds, strict=True)
@@ -198,10 +198,10 @@ def ratio(found: Mapping[str, Samples]) -> float | None:
 
 
 def cpu_ratio(found: Mapping[str, Samples]) -> float | None:
-    """Give the median, over the rounds, of the services' CPU a saga untraced over traced; None without these two.
+    """Return the median, over the rounds, of the services' CPU a saga untraced over traced; None without these two.
 
-    It is what the ratio of sagas a second would be if the services had the machine to themselves, and it suffers less
-    from whatever else runs.
+    The ratio of sagas a second would be the same if the services had the machine to themselves; this figure is less
+    affected by whatever else runs.
     """
     if not {"traced", "untraced"} <= found.keys():
         return None
@@ -210,7 +210,7 @@ def cpu_ratio(found: Mapping[str, Samples]) -> float | None:
 
 
 def lines(found: Mapping[str, Samples], about: Mapping[str, Any]) -> Iterator[str]:
-    """Write the report."""
+    """Yield the lines of the report."""
     yield f"{about['cpu']}, {about['cores']} cores, {about['system']}"
     yield ", ".join(f"{package} {version}" for package, version in about["versions"].items())
     yield ""
@@ -267,7 +267,7 @@ def _counts(text: str) -> list[int]:
     except ValueError:
         counts = [0]
     if min(counts) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers above 0: 1,2,4")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers above 0, such as 1,2,4")
     return counts
 
 

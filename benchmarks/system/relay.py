@@ -1,7 +1,7 @@
-"""How long a row waits for an idle relay: from the commit in another process to the send.
+"""Measure how long a row waits for an idle relay, from the commit in another process to the send.
 
-One process runs a relay that has nothing to do. This one commits a row now and then, in a database of its own at the
-same server, and both look at the machine's monotonic clock.
+One process runs a relay that has nothing to do. This one commits a row to the same database from time to time. Both
+read the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class _Place:
 
 
 @dataclass
-class Told:
-    """A producer that tells standard output when it was given each message."""
+class PrintingProducer:
+    """A producer that prints the id of each message and the time at which it got it."""
 
     place: _Place = field(default_factory=_Place)
 
@@ -60,7 +60,7 @@ class Told:
 async def relay(url: str) -> None:
     """Run the idle relay until standard input closes."""
     database = Database(url, schema=_SCHEMA)
-    running = Relay(database, Outbox(database), Told())
+    running = Relay(database, Outbox(database), PrintingProducer())
     task = asyncio.create_task(running.run())
     await asyncio.to_thread(sys.stdin.read)
     await running.stop()
@@ -69,7 +69,7 @@ async def relay(url: str) -> None:
 
 
 async def _commit(database: Database, outbox: Outbox) -> tuple[str, int]:
-    """Commit a row, and tell its message and the moment before which it was committed at the latest."""
+    """Commit a row, and return its message's id and the time right after the commit."""
     message = SagaStarted(saga_id="saga", order_id="order", sequence=1)
     committed: list[int] = []
 
@@ -84,7 +84,7 @@ async def _commit(database: Database, outbox: Outbox) -> tuple[str, int]:
 
 
 async def measure(url: str, rows: int) -> list[float]:
-    """Give the milliseconds that each row waited; a negative one was sent before its commit was answered here.
+    """Return the milliseconds that each row waited; negative if it was sent before its commit was answered here.
 
     Raises:
         Failed: a row was not sent.
@@ -110,7 +110,7 @@ async def measure(url: str, rows: int) -> list[float]:
     finally:
         await database.close()
         child.communicate(timeout=_WAIT_S)
-    # The first ones find the relay starting.
+    # While the first ones wait, the relay is still starting.
     return waits[5:]
 
 

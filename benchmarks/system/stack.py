@@ -1,4 +1,4 @@
-"""Every service as processes of their own, on a broker and a database of their own: one side of a comparison."""
+"""Run all services as processes, on a given broker and database: one side of a comparison."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _EXPORT_MS: Final = "1000"
 
 @contextmanager
 def broker(folder: Path) -> Iterator[KafkaServer]:
-    """Run Kafka 4 with the system's topics, from what `make servers` built.
+    """Run the Kafka 4 that `make servers` built, with the system's topics.
 
     Raises:
-        Failed: it is not there, or does not start.
+        Failed: it is not installed, or does not start.
     """
     folder.mkdir()
     try:
@@ -47,10 +47,10 @@ def broker(folder: Path) -> Iterator[KafkaServer]:
 
 @contextmanager
 def database_server(folder: Path) -> Iterator[PostgresServer]:
-    """Run the system's PostgreSQL on a new cluster.
+    """Run the system's PostgreSQL with a new cluster.
 
     Raises:
-        Failed: it is not there, or does not start.
+        Failed: it is not installed, or does not start.
     """
     folder.mkdir()
     folder.chmod(0o711)
@@ -63,36 +63,36 @@ def database_server(folder: Path) -> Iterator[PostgresServer]:
 
 @dataclass(frozen=True)
 class Stack:
-    """Services that run."""
+    """The running services."""
 
     name: str
     database: str
     ports: tuple[int, ...]
     children: Mapping[Service, tuple[Child, ...]]
-    #: Processes of what the services work with, by name.
+    #: Process ids of the servers that the services use, by name.
     servers: Mapping[str, int] = field(default_factory=dict)
 
     def cpu_s(self) -> dict[str, float]:
-        """Read the CPU time so far of each service, all its instances, and of the servers, in seconds."""
+        """Return the CPU time so far of each service, all its instances together, and of each server, in seconds."""
         services = {str(name): sum(self.instances_s(name)) for name in self.children}
         return services | {name: cpu.seconds(pid) for name, pid in self.servers.items()}
 
     def instances_s(self, service: Service) -> list[float]:
-        """Read the CPU time so far of each instance of a service, in seconds."""
+        """Return the CPU time so far of each instance of a service, in seconds."""
         return [cpu.seconds(child.process.pid) for child in self.children[service]]
 
     def resident_bytes(self) -> dict[str, int]:
-        """Read the memory of each service."""
+        """Return the memory of each service, in bytes."""
         return {
             str(name): sum(cpu.resident_bytes(child.process.pid) for child in children)
             for name, children in self.children.items()
         }
 
     def check(self) -> None:
-        """Look whether all are alive.
+        """Check that all services are alive.
 
         Raises:
-            Failed: one ended; the text names its log.
+            Failed: a service ended; the message names its log.
         """
         for child in (child for children in self.children.values() for child in children):
             if child.process.poll() is not None:
@@ -100,7 +100,7 @@ class Stack:
 
 
 @contextmanager
-def running(  # noqa: PLR0913  what a stack consists of
+def running(  # noqa: PLR0913  the parts of a stack
     name: str,
     folder: Path,
     server: KafkaServer,
@@ -109,10 +109,10 @@ def running(  # noqa: PLR0913  what a stack consists of
     *,
     instances: int = 1,
 ) -> Iterator[Stack]:
-    """Run every service, so many instances of each.
+    """Run every service, with this number of instances of each.
 
     Raises:
-        Failed: one does not come up; the text names its log.
+        Failed: a service does not start; the message names its log.
     """
     folder.mkdir()
     ports = tuple(take_port(None) for _ in range(instances))
@@ -145,6 +145,6 @@ def _start(children: Children, service: Service, folder: Path, shared: Mapping[s
 
 @contextmanager
 def databases(server: PostgresServer, count: int) -> Iterator[list[str]]:
-    """Make empty databases."""
+    """Create empty databases and yield their URLs."""
     with ExitStack() as stack:
         yield [stack.enter_context(postgresql_database(server.url)) for _ in range(count)]

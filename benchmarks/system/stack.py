@@ -96,7 +96,7 @@ class Stack:
         """
         for child in (child for children in self.children.values() for child in children):
             if child.process.poll() is not None:
-                raise Failed(f"{child.name} of {self.name} ended: {child.last_words()}: see {child.log}")
+                raise Failed(f"{child.name} of {self.name} ended: {child.last_line()}: see {child.log}")
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def running(  # noqa: PLR0913  the parts of a stack
         }
         try:
             for child in (child for instances_ in started.values() for child in instances_):
-                children.wait_for(child, lambda child=child: child.said("service.ready"), _READY_S)  # type: ignore[misc]
+                children.wait_for(child, lambda child=child: child.has_logged("service.ready"), _READY_S)  # type: ignore[misc]
         except CannotRun as error:
             raise Failed(str(error)) from error
         yield Stack(name, database, ports, started)

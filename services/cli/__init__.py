@@ -1,1 +1,1 @@
-"""."""
+"""The `sagatrace` command."""

@@ -1,4 +1,4 @@
-"""The `sagatrace` command."""
+"""The entry point of the `sagatrace` command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CANNOT_RUN = 2
 
 
 def main() -> None:
-    """Run the command; where a dependency is missing, say what to install and exit with 2."""
+    """Run the command; without a dependency, print what to install and exit with 2."""
     if missing():
         # The demo needs an extra as well: name both at once.
         print(missing("demo") if sys.argv[1:2] == ["demo"] else missing(), file=sys.stderr)
@@ -22,7 +22,7 @@ def main() -> None:
     from services.cli.app import app
 
     if isinstance(sys.stdout, TextIOWrapper):
-        # What a record holds is anybody's, and the terminal's encoding may not have it.
+        # A record may hold any character, and the terminal's encoding may lack it.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
@@ -35,12 +35,12 @@ def main() -> None:
 
 
 def _flush() -> None:
-    """Write what is left to standard output; what can't be written would be tried once more at the very end."""
+    """Flush standard output; after a failure, drop what is left, which Python would try to write again at exit."""
     try:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # a reader that has seen enough
+        if not isinstance(error, BrokenPipeError):  # the reader has seen enough
             _fail(error)
 
 

@@ -1,4 +1,4 @@
-"""The demo's child processes: each in a group of its own, tied to this process by a lifeline, with a log of its own."""
+"""Child processes: each has its own process group and log, and a lifeline that ends it if this process dies."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from typing import Self
 from services.cli.errors import CannotRun
 
 END_S = 1.7
-"""What all children together have to end by themselves, in seconds; then they are killed."""
+"""How long all children together may take to end by themselves, in seconds; then they are killed."""
 
 HURRY_S = 0.7
-"""The same after an error or an interrupt."""
+"""The same limit after an error or an interrupt, in seconds."""
 
-_LAST_S = 0.2
+_FIRST_CHILD_S = 0.2
 _INTERVAL_S = 0.05
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process that was started."""
+    """A started process."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
 
     def lines(self) -> list[str]:
-        """Read what it has written so far, whole lines only."""
+        """Return what it has written so far, complete lines only."""
         text = self.log.read_text(encoding="utf-8", errors="replace")
         return text.split("\n")[:-1]
 
-    def said(self, event: str) -> bool:
-        """Tell whether it has logged an event."""
+    def has_logged(self, event: str) -> bool:
+        """Return whether it has logged an event."""
         return any(_event(line) == event for line in self.lines())
 
-    def last_words(self) -> str:
-        """Give the last line that it wrote; a JSON line's event and error."""
-        words = [line for line in self.lines() if line.strip()]
-        return _event(words[-1]) if words else "it wrote nothing"
+    def last_line(self) -> str:
+        """Return the last line that it wrote; of a JSON line, only its event."""
+        lines = [line for line in self.lines() if line.strip()]
+        return _event(lines[-1]) if lines else "it wrote nothing"
 
 
 class Children:
-    """Starts processes, and ends all of them when it is left, whatever happens.
+    """Starts processes, and ends all of them on exit, whatever happens.
 
     Args:
-        logs: The folder of their logs.
+        logs: The folder for their logs.
     """
 
     def __init__(self, logs: Path) -> None:
@@ -84,7 +84,7 @@ class Children:
         """Wait until a condition about a child is true.
 
         Raises:
-            CannotRun: a child ended, or the time is over; the text names the log.
+            CannotRun: a child ended, or the time is up; the text names the log.
         """
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -94,14 +94,14 @@ class Children:
             time.sleep(_INTERVAL_S)
 
     def check(self) -> None:
-        """Look whether all are alive.
+        """Check that all are alive.
 
         Raises:
-            CannotRun: a child ended; the text has its last words and its log.
+            CannotRun: a child ended; the text has its last line and its log.
         """
         for child in self._children:
             if (code := child.process.poll()) is not None:
-                raise CannotRun(f"{child.name} ended (exit code {code}): {child.last_words()}: see {child.log}")
+                raise CannotRun(f"{child.name} ended (exit code {code}): {child.last_line()}: see {child.log}")
 
     def __enter__(self) -> Self:
         return self
@@ -112,15 +112,15 @@ class Children:
         error: BaseException | None,
         frames: TracebackType | None,
     ) -> None:
-        """Ask all to end, the first one, which the others need, at last; kill what has not ended in time."""
+        """End all children, the first one last because the others need it; kill those that take too long."""
         deadline = time.monotonic() + (HURRY_S if kind else END_S)
         needed, others = self._children[:1], self._children[1:]
-        _end(others, deadline - _LAST_S)
+        _end(others, deadline - _FIRST_CHILD_S)
         _end(needed, deadline)
 
 
 def _end(children: Sequence[Child], deadline: float) -> None:
-    """Ask some children to end, and kill those that have not at the deadline."""
+    """Send SIGTERM to some children, and kill those that have not ended at the deadline."""
     for child in children:
         child.process.terminate()
     for child in children:
@@ -136,7 +136,7 @@ def _end(children: Sequence[Child], deadline: float) -> None:
 
 
 def _event(line: str) -> str:
-    """Give the event of a line of JSON, or the line itself."""
+    """Return the event of a JSON line, or the line itself."""
     try:
         record = json.loads(line)
     except ValueError:

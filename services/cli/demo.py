@@ -1,4 +1,4 @@
-"""The demo: real processes, five orders, and the proof that each saga is one connected trace."""
+"""The demo: real processes, five orders, and a check that each saga is one connected trace."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rich.console import Console
 from services.cli import report
 from services.cli.children import Children
 from services.cli.errors import CannotRun
-from services.cli.forward import Forward
-from services.cli.play import Played, Player
+from services.cli.forwarder import Forwarder
+from services.cli.player import Player, ScenarioResult
 from services.cli.progress import Progress
 from services.cli.receiver import Receiver
-from services.cli.report import Account
+from services.cli.report import ScenarioReport
 from services.cli.scenarios import SCENARIOS
 from services.cli.settings import DemoSettings
 from services.cli.stack import Stack, take_port
@@ -36,32 +36,32 @@ _INTERVAL_S = 0.1
 
 
 def run(output: Path, port: int | None) -> bool:
-    """Play the scenarios, show and write what came of them, and tell whether all are as they should be.
+    """Run the scenarios, print and write the results, and return whether all passed.
 
     Args:
-        output: The folder to write to; it is made if it is not there.
-        port: The order API's port; a free one if it is None.
+        output: The folder to write to; it is created if it is missing.
+        port: The order API's port; None for a free one.
 
     Raises:
-        CannotRun: a part is missing, taken, or does not come up; nothing runs any more.
+        CannotRun: something is missing, in use, or does not start; no process is left running.
     """
     settings = DemoSettings.read()
     port = take_port(port)
     logs = _folder(output / "logs")
-    with _alone(output):
-        return _run_alone(settings, output, port, logs)
+    with _locked(output):
+        return _run_locked(settings, output, port, logs)
 
 
-def _run_alone(settings: DemoSettings, output: Path, port: int, logs: Path) -> bool:
+def _run_locked(settings: DemoSettings, output: Path, port: int, logs: Path) -> bool:
     console = Console(highlight=False)
     recording = Recording()
-    with _terminated_like_interrupted(), Progress(console) as progress:
-        accounts = _play(settings, port, logs, recording, progress)
-    report.write(output, accounts, recording)
-    report.show(console, accounts)
+    with _interrupt_on_sigterm(), Progress(console) as progress:
+        reports = _play(settings, port, logs, recording, progress)
+    report.write(output, reports, recording)
+    report.show(console, reports)
     for name in ("traces.json", "trace.html", "report.json", "logs"):
         console.print(f"{output / name}", soft_wrap=True)
-    return all(account.is_whole for account in accounts)
+    return all(one.passed for one in reports)
 
 
 def _play(
@@ -70,30 +70,32 @@ def _play(
     logs: Path,
     recording: Recording,
     progress: Progress,
-) -> list[Account]:
-    """Start everything, play, wait for the traces, end everything."""
+) -> list[ScenarioReport]:
+    """Start everything, run the scenarios, wait for the traces, end everything."""
     with ExitStack() as opened:
         scratch = opened.enter_context(_scratch())
-        forward = settings.otlp_endpoint and opened.enter_context(Forward(settings.otlp_endpoint, settings.headers()))
-        receiver = opened.enter_context(Receiver(recording, forward=forward or None))
+        forwarder = settings.otlp_endpoint and opened.enter_context(
+            Forwarder(settings.otlp_endpoint, settings.headers())
+        )
+        receiver = opened.enter_context(Receiver(recording, forwarder=forwarder or None))
         children = opened.enter_context(Children(logs))
         api = Stack(settings, children, scratch, receiver.endpoint, progress).start(port)
-        played = Player(api, progress, children.check).play(SCENARIOS)
-        progress.tell("traces", "waiting for the last spans")
-        accounts = await_traces(played, recording, TRACES_S)
-        progress.tell("traces", "checked", done=True)
-    if forward and forward.failures:
-        print(f"sagatrace: {forward.failures} exports did not arrive at {settings.otlp_endpoint}", file=sys.stderr)
-    return accounts
+        results = Player(api, progress, children.check).play(SCENARIOS)
+        progress.update("traces", "waiting for the last spans")
+        reports = await_traces(results, recording, TRACES_S)
+        progress.update("traces", "checked", done=True)
+    if forwarder and forwarder.failures:
+        print(f"sagatrace: {forwarder.failures} exports did not arrive at {settings.otlp_endpoint}", file=sys.stderr)
+    return reports
 
 
-def await_traces(played: Sequence[Played], recording: Recording, timeout_s: float) -> list[Account]:
-    """Check all traces until each is whole, or the time is over."""
+def await_traces(results: Sequence[ScenarioResult], recording: Recording, timeout_s: float) -> list[ScenarioReport]:
+    """Check all traces until each is complete, or the time is up."""
     deadline = time.monotonic() + timeout_s
     while True:
-        accounts = [report.account_of(one, recording) for one in played]
-        if time.monotonic() > deadline or not any(account.findings for account in accounts):
-            return accounts
+        reports = [report.report_on(one, recording) for one in results]
+        if time.monotonic() > deadline or not any(one.findings for one in reports):
+            return reports
         time.sleep(_INTERVAL_S)
 
 
@@ -106,8 +108,8 @@ def _folder(path: Path) -> Path:
 
 
 @contextmanager
-def _alone(output: Path) -> Iterator[None]:
-    """Keep a second demo out of the folder: each reads from its logs what the other's processes say."""
+def _locked(output: Path) -> Iterator[None]:
+    """Keep a second demo out of the folder: it would read the logs of the first one's processes."""
     folder = os.open(output, os.O_RDONLY)
     try:
         _lock(folder, output)
@@ -120,12 +122,12 @@ def _lock(folder: int, output: Path) -> None:
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise CannotRun(f"another demo writes to {output}: name another folder with --output") from None
+        raise CannotRun(f"another demo is writing to {output}: name another folder with --output") from None
 
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Make a folder for the databases, and remove it; the services do that too, should this process be killed."""
+    """Create a folder for the databases and remove it; if this process is killed, the services remove it."""
     folder = Path(tempfile.mkdtemp(prefix="sagatrace-"))
     try:
         yield folder
@@ -134,8 +136,8 @@ def _scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """End on SIGTERM as on Ctrl-C: every child first. A shell that starts it in the background has SIGINT ignored."""
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """Handle SIGTERM as Ctrl-C, and SIGINT too, which a shell ignores for a background job."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -1,7 +1,7 @@
-"""Why the command can't do what it is asked: one line that names the fix."""
+"""The error of the command: one line that says why it can't run, and names the fix."""
 
 from __future__ import annotations
 
 
 class CannotRun(Exception):
-    """The text is one line for the user, and says what to do."""
+    """The command can't run; the text is one line for the user, and says what to do."""

@@ -1,4 +1,4 @@
-"""What an installation of the command lacks. Standard library only: it must run where nothing else is installed."""
+"""What an installation of the command lacks. Standard library only: this runs where nothing else is installed."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _NEEDED = (
     "uuid_utils",
     "uvicorn",
 )
-"""The modules by which the dependencies of `sagatrace-services` are recognised."""
+"""The modules that tell whether the dependencies of `sagatrace-services` are installed."""
 _EXTRAS = {"demo": ("confluent_kafka",)}
-"""The modules by which an extra is recognised."""
+"""The modules that tell whether an extra is installed."""
 
 
 def missing(*extras: str) -> str | None:
-    """Return one line that says what to install to have these extras, and the base; None if they are there."""
-    wanted = [*_NEEDED, *(module for extra in extras for module in _EXTRAS[extra])]
-    absent = [module for module in wanted if find_spec(module) is None]
+    """Return one line that says what to install for the base and these extras; None if they are installed."""
+    required = [*_NEEDED, *(module for extra in extras for module in _EXTRAS[extra])]
+    absent = [module for module in required if find_spec(module) is None]
     if not absent:
         return None
     return f"sagatrace: {absent[0]} is missing: pip install 'sagatrace-services{_in_brackets(extras)}'"

@@ -1,8 +1,8 @@
-"""Jaeger as a client sees it: one trace by its id, over the stable `/api/v3`.
+"""A client of Jaeger: it reads one trace by its id, over the stable `/api/v3`.
 
-`GET /api/v3/traces/{trace id}` is answered with `{"result": {"resourceSpans": [...]}}`, and with 404 where there is no
-such trace, by Jaeger 2.13 to 2.20 and later. A trace that is still being written is answered as far as it is there.
-The JSON search API of Jaeger 1 is gone after 2.20, and not used.
+Jaeger 2.13 to 2.20 and later answer `GET /api/v3/traces/{trace id}` with `{"result": {"resourceSpans": [...]}}`, or
+with 404 if there is no such trace. A trace that is still being written is returned as far as it is stored.
+The JSON search API of Jaeger 1 is removed after 2.20, and is not used.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ _TIMEOUT_S = 10.0
 
 
 class Jaeger:
-    """Asks one Jaeger.
+    """Reads traces from one Jaeger.
 
     Args:
         url: Its query address, `http://host:port` with the base path if it has one.
 
     Raises:
-        CannotRun: the URL is none.
+        CannotRun: it is not an HTTP URL, or has a user or a password.
     """
 
     def __init__(self, url: str) -> None:
-        if "@" in url:  # it is not shown: what stands before that is a password
+        if "@" in url:  # not shown in the error: it may contain a password
             raise CannotRun("--jaeger takes a URL without a user and a password, such as http://localhost:16686")
         if urlsplit(url).scheme not in {"http", "https"}:
             raise CannotRun(f"--jaeger takes a URL such as http://localhost:16686, not {url!r}")
         self._url = url.rstrip("/")
 
     def document(self, trace_id: str) -> dict[str, Any]:
-        """Read a trace as OTLP/JSON; one without spans if there is no such trace.
+        """Read a trace as OTLP/JSON; a document without spans if there is no such trace.
 
         Raises:
-            CannotRun: Jaeger does not answer, or answers something else.
+            CannotRun: Jaeger does not answer, or answers with something else.
         """
         request = Request(f"{self._url}/api/v3/traces/{trace_id}", headers={"Accept": "application/json"})  # noqa: S310
         try:
@@ -61,13 +61,13 @@ class Jaeger:
         """Read the spans of a trace; none if there is no such trace.
 
         Raises:
-            CannotRun: as `document`.
+            CannotRun: see `document`.
         """
         try:
             return parse(self.document(trace_id))
         except MalformedTrace as error:
-            raise CannotRun(f"Jaeger at {self._url} answers something that is no trace: {error}") from error
+            raise CannotRun(f"Jaeger at {self._url} answers with something that is not a trace: {error}") from error
 
     def page(self, trace_id: str) -> str:
-        """Give the address of a trace's page."""
+        """Return the address of a trace's page."""
         return f"{self._url}/trace/{trace_id}"

@@ -1,11 +1,11 @@
-"""Runs the command as a child that is tied to whoever started it: when its standard input ends, it ends.
+"""Run the command as a child that ends when its parent does: when its standard input ends, it ends.
 
 `python -m services.cli.lifeline FOLDER run oms` is `sagatrace run oms` with a lifeline. Standard library only, so that
-the lifeline holds before anything that takes its time is imported.
+the lifeline works before any slow import.
 
-The parent holds the other end of the pipe and never writes. Whatever ends the parent, kill -9 too, closes the pipe, on
-every system and without polling. An orderly end is asked for by SIGTERM: when the lifeline is cut there is nobody left
-to wait for one, and everything that matters is in the database already.
+The parent holds the other end of the pipe and never writes. Whatever ends the parent, even kill -9, closes the pipe, on
+every system and without polling. SIGTERM asks for an orderly shutdown; when the lifeline is cut, nobody is left to wait
+for one, and everything that matters is already in the database.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def hold(scratch: Path) -> None:
     """End this process as soon as its standard input ends.
 
     Args:
-        scratch: A folder of this process, removed at its end; its parent too, once that is empty.
+        scratch: A folder of this process, removed when it ends; so is the parent folder once it is empty.
     """
     threading.Thread(target=_watch, args=(sys.stdin.fileno(), scratch), name="lifeline", daemon=True).start()
 

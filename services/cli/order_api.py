@@ -1,4 +1,4 @@
-"""The order API as a client sees it."""
+"""A client of the order API."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class PlacedOrder:
 
 
 class OrderApi:
-    """Asks the order API; each request has a connection of its own, so any thread may ask.
+    """Sends requests to the order API, each over its own connection, so it is safe for threads.
 
     Args:
-        host: Where the API is.
+        host: The API's host.
         port: Its port.
-        token: Its bearer token, if it wants one.
+        token: Its bearer token, if it requires one.
     """
 
     def __init__(self, host: str, port: int, token: SecretStr | None = None) -> None:
@@ -43,9 +43,9 @@ class OrderApi:
         self._headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
 
     def is_ready(self) -> bool:
-        """Tell whether the order service can work."""
+        """Return whether the order service is ready."""
         try:
-            return self._ask("GET", "/readyz")[0] == HTTPStatus.OK
+            return self._send("GET", "/readyz")[0] == HTTPStatus.OK
         except ApiError:
             return False
 
@@ -67,7 +67,7 @@ class OrderApi:
         self._accepted("POST", f"/orders/{order_id}/{request}")
 
     def status(self, order_id: str) -> str:
-        """Tell the status of an order's saga.
+        """Return the status of an order's saga.
 
         Raises:
             ApiError: there was no answer.
@@ -75,12 +75,12 @@ class OrderApi:
         return str(self._accepted("GET", f"/orders/{order_id}")["status"])
 
     def _accepted(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        status, answer = self._ask(method, path, body)
+        status, answer = self._send(method, path, body)
         if status not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             raise ApiError(f"{method} {path} was answered with {status}: {answer.get('detail', 'no reason given')}")
         return answer
 
-    def _ask(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+    def _send(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
         connection = HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
         content = None if body is None else json.dumps(body)
         headers = self._headers | ({"Content-Type": "application/json"} if content else {})

@@ -1,4 +1,4 @@
-"""How far the demo is: live rows on a terminal, plain lines anywhere else."""
+"""The demo's progress: live rows on a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 
 class Progress:
-    """Tells what each subject is doing; any thread may tell.
+    """Shows what each subject is doing; safe for threads.
 
     Args:
-        console: Where to; rows are drawn live if it is a terminal, and are gone at the end.
+        console: The output; if it is a terminal, rows are drawn live and removed at the end.
     """
 
     def __init__(self, console: Console) -> None:
@@ -26,25 +26,25 @@ class Progress:
         columns = (
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description:<18}"),
-            TextColumn("{task.fields[does]}"),
+            TextColumn("{task.fields[activity]}"),
         )
         self._rows = Rows(*columns, TimeElapsedColumn(), console=console, transient=True)
 
-    def tell(self, subject: str, does: str, *, done: bool = False) -> None:
-        """Say what a subject does now; saying the same again says nothing."""
+    def update(self, subject: str, activity: str, *, done: bool = False) -> None:
+        """Show what a subject is doing now; a repeated activity is not shown again."""
         with self._lock:
-            if self._last.get(subject) == does:
+            if self._last.get(subject) == activity:
                 return
-            self._last[subject] = does
+            self._last[subject] = activity
             if self._console.is_terminal:
-                self._draw(subject, does, done=done)
+                self._draw(subject, activity, done=done)
             else:
-                self._console.print(f"{subject}: {does}", highlight=False, markup=False, soft_wrap=True)
+                self._console.print(f"{subject}: {activity}", highlight=False, markup=False, soft_wrap=True)
 
-    def _draw(self, subject: str, does: str, *, done: bool) -> None:
+    def _draw(self, subject: str, activity: str, *, done: bool) -> None:
         if subject not in self._tasks:
-            self._tasks[subject] = self._rows.add_task(subject, total=1, does=does)
-        self._rows.update(self._tasks[subject], does=does, completed=1 if done else 0)
+            self._tasks[subject] = self._rows.add_task(subject, total=1, activity=activity)
+        self._rows.update(self._tasks[subject], activity=activity, completed=1 if done else 0)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:

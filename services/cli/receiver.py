@@ -1,8 +1,8 @@
 """An OTLP/HTTP receiver on a free loopback port.
 
-It speaks what an SDK's exporter speaks (OTLP specification, "OTLP/HTTP"): `/v1/traces`, `/v1/metrics` and `/v1/logs`,
-binary protobuf, plain or gzip. Spans are kept, metrics and logs are acknowledged; all of it goes on to another endpoint
-if there is one. What does not fit any more is a partial success, so that the exporter says so and does not try again.
+It accepts what an SDK's exporter sends (OTLP specification, "OTLP/HTTP"): `/v1/traces`, `/v1/metrics` and `/v1/logs`,
+binary protobuf, plain or gzip. Spans are kept, metrics and logs are acknowledged; everything is also forwarded to
+another endpoint if there is one. Spans beyond the limit are a partial success, so that the exporter does not retry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from services.cli.forward import Forward
+from services.cli.forwarder import Forwarder
 from services.cli.traces.otlp import MalformedTrace
 from services.cli.traces.protobuf import to_json
 from services.cli.traces.recording import Recording
@@ -37,7 +37,7 @@ _GZIP = zlib.MAX_WBITS | 16
 
 
 class RequestRefused(Exception):
-    """The request can't be taken; carries the HTTP status to answer with."""
+    """The request can't be accepted; `status` is the HTTP status to answer with."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -45,15 +45,15 @@ class RequestRefused(Exception):
 
 
 class Receiver:
-    """Receives while it is entered; `endpoint` is what `OTEL_EXPORTER_OTLP_ENDPOINT` is to be.
+    """Receives while its context is entered; `endpoint` is the value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
 
     Args:
         recording: Where the spans go.
-        forward: Where everything goes on to; nowhere by default.
+        forwarder: Forwards every request; by default nothing is forwarded.
     """
 
-    def __init__(self, recording: Recording, *, forward: Forward | None = None) -> None:
-        handler = type("_BoundHandler", (_Handler,), {"recording": recording, "forward": forward})
+    def __init__(self, recording: Recording, *, forwarder: Forwarder | None = None) -> None:
+        handler = type("_BoundHandler", (_Handler,), {"recording": recording, "forwarder": forwarder})
         self._server = _HTTPServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -78,7 +78,7 @@ class Receiver:
 
 
 class _HTTPServer(ThreadingHTTPServer):
-    """Does not wait for connections that exporters keep open."""
+    """A server that does not wait for connections that exporters keep open."""
 
     daemon_threads = True
     block_on_close = False
@@ -88,27 +88,27 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection of an exporter."""
 
     recording: Recording
-    forward: Forward | None
+    forwarder: Forwarder | None
     protocol_version = "HTTP/1.1"
     timeout = 60
 
     def do_POST(self) -> None:
-        """Take one export."""
+        """Handle one export."""
         try:
             body = self._body()
-            answer = self._take(body)
+            answer = self._accept(body)
         except RequestRefused as refused:
             self.close_connection = True
             self._answer(refused.status, Status(message=str(refused)).SerializeToString())
             return
-        if self.forward is not None:
-            self.forward.put(self.path, body)
+        if self.forwarder is not None:
+            self.forwarder.put(self.path, body)
         self._answer(HTTPStatus.OK, answer)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class calls it so
-        """Say nothing: standard error is the user's."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
+        """Log nothing: standard error belongs to the user."""
 
-    def _take(self, body: bytes) -> bytes:
+    def _accept(self, body: bytes) -> bytes:
         if self.path in _ACKNOWLEDGE:
             return _ACKNOWLEDGE[self.path]
         if self.path != _TRACES:
@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         if self.headers.get_content_type() != _PROTOBUF:
-            raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"only {_PROTOBUF} is taken")
+            raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"only {_PROTOBUF} is accepted")
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal():
             raise RequestRefused(HTTPStatus.LENGTH_REQUIRED, "the request has no Content-Length")
@@ -143,15 +143,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def decoded(body: bytes, encoding: str | None) -> bytes:
-    """Undo a request's content encoding, up to the size that a request may have.
+    """Undo a request's content encoding, up to the size limit of a request.
 
     Raises:
-        Refused: the encoding is not gzip, or the body is not what it says, or is too large.
+        RequestRefused: the encoding is not gzip, or the body is not gzip or is too large.
     """
     if encoding in (None, "identity"):
         return body
     if encoding != "gzip":
-        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "only gzip is taken as Content-Encoding")
+        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "only gzip is accepted as Content-Encoding")
     unpacking = zlib.decompressobj(_GZIP)
     try:
         plain = unpacking.decompress(body, MAX_BODY_BYTES)

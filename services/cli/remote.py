@@ -1,4 +1,4 @@
-"""The demo on a system that already runs: five orders over HTTP, and each trace checked in Jaeger."""
+"""The demo on a running system: place five orders over HTTP, and check each trace in Jaeger."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from services.cli import report
 from services.cli.errors import CannotRun
 from services.cli.jaeger import Jaeger
 from services.cli.order_api import OrderApi
-from services.cli.play import Played, Player
+from services.cli.player import Player, ScenarioResult
 from services.cli.progress import Progress
-from services.cli.report import Account
+from services.cli.report import ScenarioReport
 from services.cli.scenarios import SCENARIOS
 from services.cli.traces.recording import Recording
 from services.oms.settings import ApiSettings
@@ -28,13 +28,13 @@ _INTERVAL_S = 0.5
 
 
 def run(output: Path, api: str, jaeger: str, pages: Sequence[str] = ()) -> bool:
-    """Play the scenarios, show what came of them and where Jaeger shows it, and tell whether all are as they should be.
+    """Run the scenarios, print the results and the traces' addresses in Jaeger, and return whether all passed.
 
     Args:
-        output: The folder to write to; it is made if it is not there.
+        output: The folder to write to; it is created if it is missing.
         api: The order API's address.
         jaeger: Jaeger's query address.
-        pages: `NAME=URL`, to be printed last; that of `Jaeger` is where the links to the traces go.
+        pages: `NAME=URL`, printed last; the links to the traces lead to the one named `Jaeger`.
 
     Raises:
         CannotRun: the API or Jaeger does not answer.
@@ -44,46 +44,46 @@ def run(output: Path, api: str, jaeger: str, pages: Sequence[str] = ()) -> bool:
     links = Jaeger(addresses.get("Jaeger", jaeger))
     output.mkdir(parents=True, exist_ok=True)
     with Progress(console) as progress:
-        orders = _ready(api, progress)
-        played = Player(orders, progress, lambda: None).play(SCENARIOS)
-        progress.tell("traces", "waiting for the last spans")
-        accounts, recording = _await_traces(played, traces)
-        progress.tell("traces", "checked", done=True)
-    report.write(output, accounts, recording)
-    report.show(console, accounts)
-    for account in accounts:
-        if account.played.placed:
-            page = links.page(account.played.placed.trace_id)
-            console.print(f"{account.played.scenario.name:<18} {page}", soft_wrap=True)
+        orders = _await_api(api, progress)
+        results = Player(orders, progress, lambda: None).play(SCENARIOS)
+        progress.update("traces", "waiting for the last spans")
+        reports, recording = _await_traces(results, traces)
+        progress.update("traces", "checked", done=True)
+    report.write(output, reports, recording)
+    report.show(console, reports)
+    for one in reports:
+        if one.result.placed:
+            page = links.page(one.result.placed.trace_id)
+            console.print(f"{one.result.scenario.name:<18} {page}", soft_wrap=True)
     for name, address in addresses.items():
         console.print(f"{name:<18} {address}", soft_wrap=True)
-    return all(account.is_whole for account in accounts)
+    return all(one.passed for one in reports)
 
 
-def _ready(api: str, progress: Progress) -> OrderApi:
+def _await_api(api: str, progress: Progress) -> OrderApi:
     address = urlsplit(api)
     if address.scheme != "http" or not address.hostname:
         raise CannotRun(f"--api takes a URL such as http://localhost:8000, not {api!r}")
     orders = OrderApi(address.hostname, address.port or 80, ApiSettings.read().token)
-    progress.tell("order API", f"waiting for {api}")
+    progress.update("order API", f"waiting for {api}")
     deadline = time.monotonic() + READY_S
     while not orders.is_ready():
         if time.monotonic() > deadline:
             raise CannotRun(f"no order API is ready at {api} within {READY_S:.0f} s: see --api")
         time.sleep(_INTERVAL_S)
-    progress.tell("order API", "ready", done=True)
+    progress.update("order API", "ready", done=True)
     return orders
 
 
-def _await_traces(played: Sequence[Played], jaeger: Jaeger) -> tuple[list[Account], Recording]:
-    """Read all traces until each is whole, or the time is over."""
+def _await_traces(results: Sequence[ScenarioResult], jaeger: Jaeger) -> tuple[list[ScenarioReport], Recording]:
+    """Read all traces until each is complete, or the time is up."""
     deadline = time.monotonic() + TRACES_S
     while True:
         recording = Recording()
-        for one in played:
+        for one in results:
             if one.placed and one.placed.trace_id:
                 recording.add(jaeger.document(one.placed.trace_id))
-        accounts = [report.account_of(one, recording) for one in played]
-        if time.monotonic() > deadline or not any(account.findings for account in accounts):
-            return accounts, recording
+        reports = [report.report_on(one, recording) for one in results]
+        if time.monotonic() > deadline or not any(one.findings for one in reports):
+            return reports, recording
         time.sleep(_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""Runs one service in this process."""
+"""Run one service in this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib import import_module
 from sqlalchemy.exc import DBAPIError
 
 from services.cli.errors import CannotRun
-from services.cli.stores import advice
+from services.cli.stores import explain
 from services.messaging.errors import MessagingError
 from tracing import InvalidSetting
 
@@ -29,7 +29,7 @@ def run(service: Service) -> None:
     """Run a service until a signal ends it.
 
     Raises:
-        CannotRun: a setting is wrong, or what it names is not there.
+        CannotRun: a setting is wrong, or what it names does not exist.
     """
     main: Callable[[], Coroutine[object, object, None]] = import_module(f"services.{service}.main").main
     try:
@@ -37,13 +37,13 @@ def run(service: Service) -> None:
     except (MessagingError, InvalidSetting, DBAPIError, ExceptionGroup) as error:
         if isinstance(reason := _first(error), MessagingError | InvalidSetting):
             raise CannotRun(f"{service}: {reason}") from error
-        if isinstance(reason, DBAPIError) and (told := advice(reason)) is not None:
-            raise CannotRun(f"{service}: its database: {told}: see DATABASE_URL") from error
+        if isinstance(reason, DBAPIError) and (text := explain(reason)) is not None:
+            raise CannotRun(f"{service}: its database: {text}: see DATABASE_URL") from error
         raise
 
 
 def _first(error: Exception) -> Exception:
-    """Take the first error out of whatever groups it is in."""
+    """Return the first error that is not a group."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -1,4 +1,4 @@
-"""Runs all services, each in a process of its own, until a signal ends them or one of them dies."""
+"""Run all services, each in a process of its own, until a signal ends them or one of them dies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 from services.cli.errors import CannotRun
 from services.cli.run import Service
 
-# What the services may take to end; each has a budget of its own for that, which is shorter.
+# How long the services may take to end; each has a shorter limit of its own.
 _END_S = 30.0
-_LOOK_S = 0.1
+_INTERVAL_S = 0.1
 
 Processes = Mapping[Service, subprocess.Popen[bytes]]
 
@@ -25,14 +25,14 @@ def run_all() -> None:
     """Run every service, with this process's environment and output, until SIGTERM or Ctrl-C.
 
     Raises:
-        CannotRun: a service ended although nobody had asked it to; the others were ended then.
+        CannotRun: a service ended by itself; the others were then stopped.
     """
-    asked: list[int] = []
+    signals: list[int] = []
     with tempfile.TemporaryDirectory(prefix="sagatrace-", ignore_cleanup_errors=True) as scratch:
         processes = {service: _start(service, Path(scratch) / service) for service in Service}
         try:
-            with _signals(processes, asked):
-                dead = _watch(processes, asked)
+            with _forward_signals(processes, signals):
+                dead = _watch(processes, signals)
                 _end(processes)
         finally:
             _kill(processes)
@@ -41,31 +41,31 @@ def run_all() -> None:
         raise CannotRun(f"{service} ended (exit code {code}), and the others with it: its lines above say why")
 
 
-def _watch(processes: Processes, asked: list[int]) -> tuple[Service, int] | None:
-    """Wait for a signal, or for a service that dies: then ask the others to end, and name it."""
-    while not asked:
+def _watch(processes: Processes, signals: list[int]) -> tuple[Service, int] | None:
+    """Wait for a signal, or for a service to die; then stop the others, and return that service with its exit code."""
+    while not signals:
         for service, process in processes.items():
-            if not asked and (code := process.poll()) is not None:
-                _ask(processes)
+            if not signals and (code := process.poll()) is not None:
+                _terminate(processes)
                 return service, code
-        time.sleep(_LOOK_S)
+        time.sleep(_INTERVAL_S)
     return None
 
 
 def _start(service: Service, folder: Path) -> subprocess.Popen[bytes]:
-    """Start a service that ends if this process is killed; a Ctrl-C of the terminal reaches this process alone."""
+    """Start a service that ends if this process is killed; Ctrl-C on the terminal reaches only this process."""
     folder.mkdir()
     command = [sys.executable, "-P", "-m", "services.cli.lifeline", str(folder), "run", service]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)  # noqa: S603  this project's own
+    return subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)  # noqa: S603  this project's own module
 
 
 @contextmanager
-def _signals(processes: Processes, asked: list[int]) -> Iterator[None]:
+def _forward_signals(processes: Processes, signals: list[int]) -> Iterator[None]:
     """Pass each SIGTERM and SIGINT on as a SIGTERM: the second one makes a service end at once."""
 
     def pass_on(number: int, _: object) -> None:
-        asked.append(number)
-        _ask(processes)
+        signals.append(number)
+        _terminate(processes)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -75,8 +75,8 @@ def _signals(processes: Processes, asked: list[int]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _ask(processes: Processes) -> None:
-    """Ask all to end."""
+def _terminate(processes: Processes) -> None:
+    """Send SIGTERM to every service."""
     for process in processes.values():
         process.terminate()
 
@@ -90,7 +90,7 @@ def _end(processes: Processes) -> None:
 
 
 def _kill(processes: Processes) -> None:
-    """End whatever is left, and close the lifelines."""
+    """Kill the services that are still running, and close the lifelines."""
     for process in processes.values():
         if process.poll() is None:
             process.kill()

@@ -1,7 +1,7 @@
 """What `sagatrace saga` does, on the orchestrator's database.
 
-A retry or a cancel is written there with its messages, in one transaction, and the running relay sends them: it works
-while the order API is away, and it is the way of every other message.
+A retry or a cancel is written there with its messages, in one transaction, and the running relay sends them, as it
+sends every other message. So it works while the order API is down.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 
 from services.cli.durations import age
 from services.cli.errors import CannotRun
+from services.cli.formatting import cell, document, table
 from services.cli.jaeger import Jaeger
 from services.cli.printable import is_text
-from services.cli.rows import cell, document, table
 from services.cli.session import operator, session
 from services.cli.stores import open_store
 from services.messaging.outbox import Outbox
@@ -27,99 +27,99 @@ from services.oms.views import Placed, SagaHistoryView, SagaView
 
 
 class ActionRefused(Exception):
-    """The saga is where this can't be asked of it; the text is for the user."""
+    """The saga's state does not allow the action; the text is for the user."""
 
 
-def show_list(wanted: SagaFilter, limit: int, *, as_json: bool) -> None:
-    """Print sagas, the one that has not moved for longest first.
+def show_list(chosen: SagaFilter, limit: int, *, as_json: bool) -> None:
+    """Print sagas, longest unchanged first.
 
     Raises:
         CannotRun: the orchestrator's database can't be read.
     """
-    found = asyncio.run(_sagas(wanted, limit))
-    print(document([saga.model_dump(mode="json") for saga in found]) if as_json else _list(found))
+    sagas = asyncio.run(_read_sagas(chosen, limit))
+    print(document([saga.model_dump(mode="json") for saga in sagas]) if as_json else _saga_table(sagas))
 
 
 def show_one(saga_or_order: str, jaeger: str, *, as_json: bool) -> None:
-    """Print a saga with its history, its trace and the page where Jaeger shows that.
+    """Print a saga with its history, its trace, and the address of the trace in Jaeger.
 
     Raises:
         CannotRun: the orchestrator's database can't be read, or has no such saga.
     """
-    saga, pages = asyncio.run(_saga(saga_or_order)), Jaeger(jaeger)
+    saga, pages = asyncio.run(_read_saga(saga_or_order)), Jaeger(jaeger)
     page = pages.page(saga.trace_id) if saga.trace_id else None
-    print(document(saga.model_dump(mode="json") | {"jaeger": page}) if as_json else _story(saga, page))
+    print(document(saga.model_dump(mode="json") | {"jaeger": page}) if as_json else _saga_page(saga, page))
 
 
 def retry(saga_or_order: str) -> str:
-    """Take a saga on that needs attention, and say so.
+    """Retry a saga that needs attention, and return a line that says so.
 
     Raises:
         CannotRun: the orchestrator's database can't be used, or has no such saga.
-        Refused: the saga does not need attention.
+        ActionRefused: the saga does not need attention.
     """
-    placed = _act(saga_or_order, lambda desk, order, who: desk.retry(order, actor=who))
+    placed = _apply(saga_or_order, lambda orders, order_id, actor: orders.retry(order_id, actor=actor))
     return f"saga {placed.saga_id} asks once more"
 
 
 def cancel(saga_or_order: str) -> str:
-    """Turn a saga back before it is paid, and say so; again, it gets the first answer.
+    """Cancel a saga that is not paid yet, and return a line that says so; a repeated cancel returns the same.
 
     Raises:
         CannotRun: the orchestrator's database can't be used, or has no such saga.
-        Refused: the saga is past that.
+        ActionRefused: the saga can't be canceled any more.
     """
-    placed = _act(saga_or_order, lambda desk, order, who: desk.cancel(order, actor=who))
+    placed = _apply(saga_or_order, lambda orders, order_id, actor: orders.cancel(order_id, actor=actor))
     return f"saga {placed.saga_id} turns back"
 
 
-Asked = Callable[[Orders, str, str], Awaitable[Placed]]
+OrderAction = Callable[[Orders, str, str], Awaitable[Placed]]
 
 
-def _act(saga_or_order: str, ask: Asked) -> Placed:
-    who = operator()
+def _apply(saga_or_order: str, action: OrderAction) -> Placed:
+    actor = operator()
 
-    async def act() -> Placed:
-        async with _desk() as desk:
-            return await ask(desk, await _order_of(desk, saga_or_order), who)
+    async def apply() -> Placed:
+        async with _open_orders() as orders:
+            return await action(orders, await _order_id_of(orders, saga_or_order), actor)
 
     with session():
         try:
-            return asyncio.run(act())
+            return asyncio.run(apply())
         except Conflict as error:
             raise ActionRefused(error.detail) from error
 
 
 @asynccontextmanager
-async def _desk() -> AsyncIterator[Orders]:
+async def _open_orders() -> AsyncIterator[Orders]:
     async with open_store("oms") as database:
         yield Orders(database, Transitions(database, Outbox(database)))
 
 
-async def _sagas(wanted: SagaFilter, limit: int) -> list[SagaView]:
-    async with _desk() as desk:
-        return await desk.sagas(wanted, limit)
+async def _read_sagas(chosen: SagaFilter, limit: int) -> list[SagaView]:
+    async with _open_orders() as orders:
+        return await orders.sagas(chosen, limit)
 
 
-async def _saga(saga_or_order: str) -> SagaHistoryView:
-    async with _desk() as desk:
+async def _read_saga(saga_or_order: str) -> SagaHistoryView:
+    async with _open_orders() as orders:
         try:
-            return await desk.saga(_text(saga_or_order))
+            return await orders.saga(_text(saga_or_order))
         except NotFound:
-            order = await _order_of(desk, saga_or_order)
-            return await desk.saga((await desk.order(order)).saga_id)
+            order_id = await _order_id_of(orders, saga_or_order)
+            return await orders.saga((await orders.order(order_id)).saga_id)
 
 
 def _text(saga_or_order: str) -> str:
-    """Give an id that a database can be asked for."""
+    """Return an id if a database can look it up."""
     if not is_text(saga_or_order):
         raise NotFound("saga")
     return saga_or_order
 
 
-async def _order_of(desk: Orders, saga_or_order: str) -> str:
-    """Give the order that is meant, whether its id or its saga's was given."""
-    for read in (desk.saga, desk.order):
+async def _order_id_of(orders: Orders, saga_or_order: str) -> str:
+    """Return the order's id, from that id or from its saga's."""
+    for read in (orders.saga, orders.order):
         try:
             return (await read(_text(saga_or_order))).order_id
         except NotFound:
@@ -127,7 +127,7 @@ async def _order_of(desk: Orders, saga_or_order: str) -> str:
     raise CannotRun(f"there is no saga and no order {saga_or_order} in the store that DATABASE_URL names")
 
 
-def _list(sagas: list[SagaView]) -> str:
+def _saga_table(sagas: list[SagaView]) -> str:
     now = datetime.now(UTC)
     columns = ("SAGA", "ORDER", "STATUS", "STATE", "ATTEMPT", "UNMOVED", "AGE", "REASON")
     rows = (
@@ -146,8 +146,8 @@ def _list(sagas: list[SagaView]) -> str:
     return table(columns, rows) if sagas else "no sagas"
 
 
-def _story(saga: SagaHistoryView, page: str | None) -> str:
-    told = {
+def _saga_page(saga: SagaHistoryView, page: str | None) -> str:
+    fields = {
         "saga": saga.saga_id,
         "order": saga.order_id,
         "status": saga.status,
@@ -159,7 +159,7 @@ def _story(saga: SagaHistoryView, page: str | None) -> str:
         "trace": saga.trace_id,
         "jaeger": page,
     }
-    lines = [f"{name:<7} {cell(value)}" for name, value in told.items()]
+    lines = [f"{name:<7} {cell(value)}" for name, value in fields.items()]
     columns = ("AT", "INPUT", "VERDICT", "FROM", "TO", "ATTEMPT", "BY", "SPAN")
     rows = (
         (

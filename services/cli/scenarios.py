@@ -1,4 +1,4 @@
-"""What the demo plays: five orders, what is asked of each, and how each must end."""
+"""The demo's scenarios: five orders, the request made for each, and how each must end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Request(StrEnum):
-    """What can be asked of an order, by the last part of its URL."""
+    """A request for an order, named by the last part of its URL."""
 
     CANCEL = "cancel"
     REFUND = "refund"
@@ -19,12 +19,12 @@ class Scenario:
     """One order.
 
     Args:
-        name: What the report calls it.
+        name: Its name in the report.
         outcome: The saga's status at its end.
         sku: What is ordered.
         payment_method: How it is paid.
-        request: What is asked of the order while its saga is `request_at`.
-        request_at: The saga's status at which it is asked.
+        request: A request to make while the saga's status is `request_at`.
+        request_at: The saga's status at which to make the request.
     """
 
     name: str
@@ -45,7 +45,7 @@ SCENARIOS = (
     Scenario("completed", outcome="completed"),
     Scenario("payment_declined", outcome="failed", payment_method="pm_declined"),
     Scenario("out_of_stock", outcome="failed", sku="sku_none"),
-    # The reservation of this SKU is answered late, so the cancellation comes before the pivot.
+    # The reservation of this SKU is slow, so the cancellation comes before the pivot.
     Scenario("canceled", outcome="canceled", sku="sku_slow", request=Request.CANCEL, request_at="running"),
     Scenario("refunded", outcome="refunded", request=Request.REFUND, request_at="completed"),
 )

@@ -1,7 +1,7 @@
-"""One act of an operator: who it is, and the telemetry and logs around it.
+"""The operator of a command, and its telemetry and logs.
 
-What the act sends continues the trace of its saga. With an OTLP endpoint in the environment the act has a span of its
-own; without one it has none, and what it sends hangs on the saga's own spans: the trace is whole either way.
+What a command sends continues the trace of the saga. With an OTLP endpoint in the environment the command has a span of
+its own; without one, the messages are children of the saga's own spans. The trace is complete either way.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _FLUSH_S = 5.0
 
 
 def log_to_stderr() -> None:
-    """Keep logs out of what a command prints; a broker that is away is told once, by the command itself."""
+    """Send warnings to standard error, and drop the client's own: the command itself reports an unavailable broker."""
     logs.configure(_NAME, level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Send traced messages, for the length of the block.
+    """Trace what is sent within the block.
 
     Raises:
         CannotRun: an OTEL_* variable is wrong.
@@ -46,14 +46,14 @@ def session() -> Iterator[None]:
     finally:
         tracing.uninstrument()
         if not tracing.shutdown(_FLUSH_S):
-            print("sagatrace: the spans of this command may be missing in their traces", file=sys.stderr)
+            print("sagatrace: the spans of this command may be missing from their traces", file=sys.stderr)
 
 
 def operator() -> str:
-    """Name who acts: SAGATRACE_OPERATOR, or the user of this process.
+    """Return the operator's name: SAGATRACE_OPERATOR, or the user of this process.
 
     Raises:
-        CannotRun: there is no such name.
+        CannotRun: there is neither.
     """
     named = OperatorSettings.read().operator
     if named:

@@ -1,4 +1,4 @@
-"""What the demo reads from its environment, and the environment that it gives its services."""
+"""The settings that the command reads from its environment, and the environment of the services it starts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from services.messaging.settings import Settings
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://\S+$")]
 
-#: What the demo decides itself, whatever the shell says. Resource attributes of the user's stay.
-_OURS = re.compile(
+#: Variables that the demo sets itself, whatever the shell has. The user's resource attributes stay.
+_OWN = re.compile(
     r"OTEL_(?!RESOURCE_ATTRIBUTES$).*|SAGATRACE_(API_HOST|API_PORT|JOURNAL_DIR)|KAFKA_BOOTSTRAP_SERVERS|DATABASE_URL"
 )
 
 
 class DemoSettings(Settings):
-    """The real parts that take the place of the demo's own, each on its own.
+    """The real broker, database and endpoint to use in place of the demo's own; each is optional.
 
     Read from `KAFKA_BOOTSTRAP_SERVERS`, `DATABASE_URL`, `OTEL_EXPORTER_OTLP_ENDPOINT` (http or https: OTLP/HTTP) and
-    `OTEL_EXPORTER_OTLP_HEADERS` (`name=value,...`, percent-encoded). gRPC is not spoken here, so
-    `OTEL_EXPORTER_OTLP_PROTOCOL` is `http/protobuf`.
+    `OTEL_EXPORTER_OTLP_HEADERS` (`name=value,...`, percent-encoded). gRPC is not supported, so
+    `OTEL_EXPORTER_OTLP_PROTOCOL` must be `http/protobuf`.
     """
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
@@ -41,15 +41,16 @@ class DemoSettings(Settings):
     ] = "http/protobuf"
 
     def headers(self) -> dict[str, str]:
-        """Read the OTLP headers (OTLP exporter specification, "Specifying headers via environment variables")."""
+        """Parse the OTLP headers (OTLP exporter specification, "Specifying headers via environment variables")."""
         pairs = (pair.partition("=") for pair in self.otlp_headers.split(",") if "=" in pair)
         return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
 
 
 class OperatorSettings(Settings):
-    """Who acts at the command line (`SAGATRACE_OPERATOR`), and whether the act's spans are recorded anywhere.
+    """Who runs the command (`SAGATRACE_OPERATOR`), and whether its spans are exported.
 
-    They are if `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_TRACES_EXPORTER` is set.
+    They are exported if `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_TRACES_EXPORTER`
+    is set.
     """
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
@@ -64,13 +65,13 @@ class OperatorSettings(Settings):
     otel_traces_exporter: str | None = None
 
     def records_spans(self) -> bool:
-        """Tell whether spans go anywhere."""
+        """Return whether spans are exported anywhere."""
         return any(
             (self.otel_exporter_otlp_endpoint, self.otel_exporter_otlp_traces_endpoint, self.otel_traces_exporter)
         )
 
 
 def environment_of(variables: Mapping[str, str]) -> dict[str, str]:
-    """Make a service's environment: that of this process, without what the demo decides, and with `variables`."""
-    inherited = {name: value for name, value in os.environ.items() if not _OURS.fullmatch(name)}
+    """Return a service's environment: that of this process, less what the demo sets itself, plus `variables`."""
+    inherited = {name: value for name, value in os.environ.items() if not _OWN.fullmatch(name)}
     return inherited | dict(variables)

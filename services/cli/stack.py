@@ -1,4 +1,4 @@
-"""Starts what the demo runs on: a broker, unless the environment names one, and the five services."""
+"""Start what the demo runs on: a broker, unless the environment names one, and the five services."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from services.oms.settings import ApiSettings
 
 HOST = "127.0.0.1"
 READY_S = 90.0
-"""How long the services may take to start and to join their groups, in seconds: a busy machine needs more than 5."""
+"""How long the services may take to start and to join their groups, in seconds; a busy machine needs more than 5."""
 
 _BROKER_S = 15.0
 _BROKER = "embedded-broker"
@@ -29,14 +29,14 @@ _READY = "service.ready"
 
 @dataclass(frozen=True)
 class Stack:
-    """Starts processes.
+    """Starts the broker and the services.
 
     Args:
-        settings: Which real parts there are.
-        children: Who starts and ends the processes.
-        scratch: A folder for the databases, which each service cleans up behind itself.
-        endpoint: Where the services send their telemetry to.
-        progress: Who is told.
+        settings: Which real parts to use.
+        children: Starts and ends the processes.
+        scratch: A folder for the databases; each service removes its own part.
+        endpoint: Where the services send their telemetry.
+        progress: Shows what is being started.
     """
 
     settings: DemoSettings
@@ -46,27 +46,27 @@ class Stack:
     progress: Progress
 
     def start(self, port: int) -> OrderApi:
-        """Start everything, and return when it works.
+        """Start everything, and return when it is ready.
 
         Raises:
-            CannotRun: a part is missing or does not come up.
+            CannotRun: a part is missing or does not start.
         """
         brokers = self.settings.kafka_bootstrap_servers or self._start_broker()
-        self.progress.tell("broker", brokers, done=True)
-        self.progress.tell("services", "starting, and joining their consumer groups")
-        # All at once: what takes longest is what each imports.
+        self.progress.update("broker", brokers, done=True)
+        self.progress.update("services", "starting, and joining their consumer groups")
+        # All at once: most of the time goes into imports.
         started = [self._start_service(service, brokers, port) for service in Service]
         api = OrderApi(HOST, port, ApiSettings.read().token)
         for child in started:
-            self.children.wait_for(child, lambda child=child: child.said(_READY), READY_S)  # type: ignore[misc]
+            self.children.wait_for(child, lambda child=child: child.has_logged(_READY), READY_S)  # type: ignore[misc]
         self.children.wait_for(started[0], api.is_ready, READY_S)
-        self.progress.tell("services", f"ready, the order API is on http://{HOST}:{port}", done=True)
+        self.progress.update("services", f"ready, the order API is on http://{HOST}:{port}", done=True)
         return api
 
     def _start_broker(self) -> str:
         if message := missing("demo"):
             raise CannotRun(message.removeprefix("sagatrace: "))
-        self.progress.tell("broker", "starting")
+        self.progress.update("broker", "starting")
         child = self.children.start(_BROKER, ["services.cli.embedded_broker"], environment_of({}))
         try:
             self.children.wait_for(child, lambda: bool(_addresses(child)), _BROKER_S)
@@ -81,7 +81,7 @@ class Stack:
         return self.children.start(service, arguments, environment_of(self._variables(service, brokers, port)))
 
     def _variables(self, service: Service, brokers: str, port: int) -> Mapping[str, str]:
-        # The embedded broker speaks plain text, whatever the shell says of another one.
+        # The embedded broker has no TLS, whatever the shell sets for another one.
         plain = {} if self.settings.kafka_bootstrap_servers else {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"}
         file = self.scratch / service / f"{service}.sqlite"
         return plain | {
@@ -92,26 +92,26 @@ class Stack:
             "OTEL_SERVICE_NAME": service,
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            # Milliseconds: spans are shown as soon as an order is done.
+            # Milliseconds: the demo waits for the last spans.
             "OTEL_BSP_SCHEDULE_DELAY": "200",
             "SAGATRACE_JOURNAL_DIR": str(self.scratch / service / "journal"),
-            # The demo shows no metrics: they are only made where they go on to somebody.
+            # The demo shows no metrics: they are exported only if they are forwarded.
             "OTEL_METRICS_EXPORTER": "otlp" if self.settings.otlp_endpoint else "none",
         }
 
 
-def take_port(wanted: int | None) -> int:
-    """Choose the port of the order API: the wanted one if it is free, or any free one.
+def take_port(port: int | None) -> int:
+    """Return a port for the order API: the given one if it is free, or any free one for None.
 
     Raises:
-        CannotRun: the wanted port is taken.
+        CannotRun: the given port is in use.
     """
     try:
-        with socket.create_server((HOST, wanted or 0)) as listener:
+        with socket.create_server((HOST, port or 0)) as listener:
             return int(listener.getsockname()[1])
     except OSError as error:
         raise CannotRun(
-            f"port {wanted} can't be used ({error.strerror}): end what has it, or choose another with --port",
+            f"port {port} can't be used ({error.strerror}): end what has it, or choose another with --port",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A service's database as an operator opens it: it is there, with its tables, or one line says what is missing."""
+"""Open a service's database for an operator: it exists and has its tables, or one line says what is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.messaging.errors import ConfigurationError, MessagingError
 from services.messaging.settings import DatabaseSettings
 from services.messaging.storage import Database
 
-_MIGRATE = "its tables are not those of this version, which `sagatrace migrate` makes"
+_MIGRATE = "its tables are not those of this version: run `sagatrace migrate`"
 # SQLSTATE classes and codes (PostgreSQL, appendix A); SQLite says "no such table".
 _STATES = {
     "28": "the user or the password is refused",
@@ -29,11 +29,11 @@ async def open_store(service: str) -> AsyncIterator[Database]:
     """Open the database of a service that `DATABASE_URL` names.
 
     Raises:
-        CannotRun: it is away, or has no tables of this version.
+        CannotRun: it is unavailable, or does not have the tables of this version.
     """
     database = Database(DatabaseSettings.read().url_of(service), schema=service)
     try:
-        _must_be_there(database, service)
+        _check_exists(database, service)
         yield database
     except ConfigurationError:
         raise
@@ -41,20 +41,20 @@ async def open_store(service: str) -> AsyncIterator[Database]:
         raise CannotRun(f"the database of {service}: {error}: see DATABASE_URL") from error
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
-        told = advice(error) or f"it answers with {type(error.orig).__name__} {state}".rstrip()
-        raise CannotRun(f"the database of {service}: {told}: see DATABASE_URL") from error
+        reason = explain(error) or f"it answers with {type(error.orig).__name__} {state}".rstrip()
+        raise CannotRun(f"the database of {service}: {reason}: see DATABASE_URL") from error
     finally:
         await database.close()
 
 
-def advice(error: DBAPIError) -> str | None:
-    """Say what an error of the database means to who runs it; None if it means nothing to them."""
+def explain(error: DBAPIError) -> str | None:
+    """Return what a database error means to the operator; None if it is not known."""
     state = str(getattr(error.orig, "sqlstate", None) or "")
     known = next((text for prefix, text in _STATES.items() if state.startswith(prefix)), None)
     return _MIGRATE if known is None and "no such" in str(error.orig) else known
 
 
-def _must_be_there(database: Database, service: str) -> None:
-    # SQLite would make an empty one.
+def _check_exists(database: Database, service: str) -> None:
+    # SQLite would create an empty one.
     if database.is_sqlite and not Path(database.url.database or "").is_file():
         raise CannotRun(f"there is no database of {service} at {database.url.database}: see DATABASE_URL")

@@ -1,8 +1,8 @@
-"""Whether each saga in the store is exactly one connected trace in Jaeger.
+"""Check whether each saga in the store is exactly one connected trace in Jaeger.
 
-The store says which sagas there are and in which trace each began; Jaeger says what was recorded. A saga whose entry
-was not sampled is not recorded, which breaks nothing; one that has not ended yet is open, and not judged. What is
-missing may still be in the collector's queue, so a broken trace is read again until the wait is over.
+The store says which sagas there are and in which trace each began; Jaeger has what was recorded. A saga whose entry
+was not sampled is "not recorded", which is not a fault; one that has not ended yet is "open", and not checked. Missing
+spans may still be in the collector's queue, so a broken trace is read again until the wait is over.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from services.oms.records import Saga
 from services.oms.saga import ENDS
 
 _INTERVAL_S = 1.0
-_MOST_FINDINGS = 20
+_MAX_FINDINGS = 20
 
 
 class Verdict(StrEnum):
-    """What can be said of a saga's trace."""
+    """The result for a saga's trace."""
 
     WHOLE = "one trace"
     BROKEN = "broken"
@@ -53,54 +53,56 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class SagaSelection:
-    """Which sagas: those of the last `since_s` seconds, or one by its id or by its order's."""
+    """Which sagas to check: those started in the last `since_s` seconds, or one by its id or its order's id."""
 
     since_s: float = 3600.0
     saga_id: str | None = None
     order_id: str | None = None
 
 
-def run(wanted: SagaSelection, jaeger: str, wait_s: float, *, as_json: bool) -> bool:
-    """Verify sagas, print what was found, and tell whether no trace is broken.
+def run(selection: SagaSelection, jaeger: str, wait_s: float, *, as_json: bool) -> bool:
+    """Verify sagas, print the results, and return whether no trace is broken.
 
     Args:
-        wanted: Which sagas.
+        selection: Which sagas.
         jaeger: Jaeger's query address.
-        wait_s: How long to wait for spans that are still on their way, in seconds.
+        wait_s: How long to wait for spans that are still in transit, in seconds.
         as_json: Print one JSON document instead of lines.
 
     Raises:
-        CannotRun: the store or Jaeger does not answer, or a saga that was named is not there.
+        CannotRun: the store or Jaeger does not answer, or there is no saga of the given id.
     """
     traces = Jaeger(jaeger)
     deadline = time.monotonic() + wait_s
-    verified = [_judge(saga, traces, deadline) for saga in asyncio.run(_sagas(wanted))]
+    verified = [_verify(saga, traces, deadline) for saga in asyncio.run(_sagas(selection))]
     print(json.dumps(_document(verified), indent=1) if as_json else "\n".join(_lines(verified)))
     return not any(one.verdict is Verdict.BROKEN for one in verified)
 
 
-async def _sagas(wanted: SagaSelection) -> list[Saga]:
+async def _sagas(selection: SagaSelection) -> list[Saga]:
     database = Database(DatabaseSettings.read().url_of("oms"), schema="oms")
     try:
         async with database.reading() as connection:
-            if wanted.saga_id:
-                return [_there(await store.read_saga(connection, wanted.saga_id), f"saga {wanted.saga_id}")]
-            if wanted.order_id:
-                return [_there(await store.read_saga_of(connection, wanted.order_id), f"order {wanted.order_id}")]
-            return await store.sagas_started_within(connection, wanted.since_s)
+            if selection.saga_id:
+                return [_require(await store.read_saga(connection, selection.saga_id), f"saga {selection.saga_id}")]
+            if selection.order_id:
+                return [
+                    _require(await store.read_saga_of(connection, selection.order_id), f"order {selection.order_id}")
+                ]
+            return await store.sagas_started_within(connection, selection.since_s)
     except MessagingError as error:
         raise CannotRun(f"the store can't be read: {error}: see DATABASE_URL") from error
     finally:
         await database.close()
 
 
-def _there(saga: Saga | None, what: str) -> Saga:
+def _require(saga: Saga | None, what: str) -> Saga:
     if saga is None:
         raise CannotRun(f"there is no {what} in the store that DATABASE_URL names")
     return saga
 
 
-def _judge(saga: Saga, traces: Jaeger, deadline: float) -> Verified:
+def _verify(saga: Saga, traces: Jaeger, deadline: float) -> Verified:
     entry = span_context(saga.trace_context)
     trace_id = format_trace_id(entry.trace_id) if entry else None
     if entry is None or trace_id is None or not entry.trace_flags.sampled:
@@ -122,9 +124,9 @@ def _lines(verified: Sequence[Verified]) -> list[str]:
         lines.append(
             f"{one.saga.saga_id}  {one.saga.status:<15}  {one.verdict:<12}  {one.spans:>4} spans  {one.trace_id}"
         )
-        lines += [f"    {finding}" for finding in one.findings[:_MOST_FINDINGS]]
-        if len(one.findings) > _MOST_FINDINGS:
-            lines.append(f"    and {len(one.findings) - _MOST_FINDINGS} more findings")
+        lines += [f"    {finding}" for finding in one.findings[:_MAX_FINDINGS]]
+        if len(one.findings) > _MAX_FINDINGS:
+            lines.append(f"    and {len(one.findings) - _MAX_FINDINGS} more findings")
     counted = ", ".join(f"{count} {verdict}" for verdict, count in _count(verified).items())
     return [*lines, f"{len(verified)} sagas: {counted}" if verified else "no sagas"]
 

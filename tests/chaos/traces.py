@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from services.cli.jaeger import Jaeger
 from services.cli.traces.check import Finding, check
 from services.cli.traces.model import Span
-from services.cli.traces.story import group, is_duplicate, operation
+from services.cli.traces.saga_trace import group, is_duplicate, operation
 from tracing.semconv import MESSAGING_MESSAGE_ID, PROCESS
 
 _INTERVAL_S = 0.5

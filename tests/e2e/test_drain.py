@@ -120,9 +120,9 @@ async def _drain(services: Sequence[Child]) -> None:
     for child in services:
         child.process.send_signal(signal.SIGTERM)
     for child in services:
-        assert await asyncio.to_thread(child.process.wait, 2 * _BUDGET_S) == 0, child.last_words()
-        assert [event for event in _GAVE_UP_WAITING if child.said(event)] == [], child.name
-        assert child.said("service.stopped"), child.name
+        assert await asyncio.to_thread(child.process.wait, 2 * _BUDGET_S) == 0, child.last_line()
+        assert [event for event in _GAVE_UP_WAITING if child.has_logged(event)] == [], child.name
+        assert child.has_logged("service.stopped"), child.name
     assert time.monotonic() - began < _BUDGET_S
 
 

@@ -96,7 +96,7 @@ async def ends_in_time(child: Child) -> float:
     began = time.monotonic()
     child.process.send_signal(signal.SIGTERM)
     code = await asyncio.to_thread(child.process.wait, _STOP_S)
-    assert code == 0, child.last_words()
+    assert code == 0, child.last_line()
     return time.monotonic() - began
 
 

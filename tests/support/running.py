@@ -64,9 +64,9 @@ class Runner:
         """
         deadline = time.monotonic() + _READY_S
         for child in started:
-            while not child.said("service.ready"):
+            while not child.has_logged("service.ready"):
                 if child.process.poll() is not None or time.monotonic() > deadline:
-                    raise CannotRun(f"{child.name} is not ready: {child.last_words()}: see {child.log}")
+                    raise CannotRun(f"{child.name} is not ready: {child.last_line()}: see {child.log}")
                 time.sleep(_POLL_S)
 
 

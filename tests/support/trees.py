@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from services.cli.traces.model import Kind, Span, once
-from services.cli.traces.story import is_duplicate, message_type
+from services.cli.traces.saga_trace import is_duplicate, message_type
 from services.cli.traces.tree import rows
 from services.messaging import semconv
 from tracing.semconv import ERROR_TYPE, LINK_TYPE

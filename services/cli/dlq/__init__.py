@@ -1,1 +1,1 @@
-"""The commands on dead letters."""
+"""`sagatrace dlq`: the commands on dead letters."""

@@ -1,4 +1,4 @@
-"""The consumer groups, and where each keeps what it knows of its dead letters."""
+"""The consumer groups, and which service's database holds the rows of each."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class Group(StrEnum):
 
     @property
     def service(self) -> str:
-        """The service whose database has the group's rows."""
+        """The service whose database holds the group's rows."""
         return self.name.lower() if self is not Group.ORCHESTRATOR else "oms"

@@ -1,8 +1,8 @@
-"""From the options of a command to what they mean."""
+"""Turn a command's options into filters and an attribution, and check them."""
 
 from __future__ import annotations
 
-from services.cli.dlq.choice import Choice, ago, offset
+from services.cli.dlq.filters import DeadLetterFilter, ago, parse_offset
 from services.cli.durations import seconds
 from services.cli.errors import CannotRun
 from services.cli.printable import is_text
@@ -11,65 +11,65 @@ from services.contracts import new_id
 from services.messaging.dead_letters import Attribution
 
 
-def choice(  # noqa: PLR0913, PLR0917  one parameter a filter
+def dead_letter_filter(  # noqa: PLR0913, PLR0917  one parameter a filter
     errors: list[str] | None,
     types: list[str] | None,
     keys: list[str] | None,
     offsets: list[str] | None,
     since: str | None,
     until: str | None,
-) -> Choice:
-    """Read the filters.
+) -> DeadLetterFilter:
+    """Build the filter from the options.
 
     Raises:
-        CannotRun: one is wrong; the text names it.
+        CannotRun: a value is wrong; the text names its option.
     """
-    return Choice(
+    return DeadLetterFilter(
         errors=_texts(errors, "--error"),
         types=_texts(types, "--type"),
         keys=_texts(keys, "--key"),
-        offsets=tuple(offset(text) for text in offsets or ()),
+        offsets=tuple(parse_offset(text) for text in offsets or ()),
         since=None if since is None else ago(seconds(since, "--since")),
         until=None if until is None else ago(seconds(until, "--until")),
     )
 
 
-def _texts(given: list[str] | None, option: str) -> tuple[str, ...]:
-    """Give the values of a filter; an empty one, maybe of a shell's variable that is not set, would choose all."""
-    for text in given or ():
+def _texts(values: list[str] | None, option: str) -> tuple[str, ...]:
+    """Check the values of a filter: an empty one, perhaps of an unset shell variable, would match everything."""
+    for text in values or ():
         if not text:
             raise CannotRun(f"{option} is empty: leave it out to choose all")
         if not is_text(text):
-            raise CannotRun(f"{option} is no text in UTF-8: {text!r}")
-    return tuple(given or ())
+            raise CannotRun(f"{option} is not UTF-8 text: {text!r}")
+    return tuple(values or ())
 
 
-def narrowed(chosen: Choice) -> Choice:
-    """Give a choice that leaves something out.
+def require_filter(chosen: DeadLetterFilter) -> DeadLetterFilter:
+    """Return the filter if at least one option is set.
 
     Raises:
-        CannotRun: it leaves out nothing.
+        CannotRun: it matches everything.
     """
-    if chosen.is_everything:
-        raise CannotRun("say which letters: --offset, --key, --error, --type, --since or --until")
+    if chosen.matches_everything:
+        raise CannotRun("say which dead letters: --offset, --key, --error, --type, --since or --until")
     return chosen
 
 
-def given(reason: str) -> str:
-    """Give a reason that says something.
+def require_reason(reason: str) -> str:
+    """Return the reason if it is not blank.
 
     Raises:
-        CannotRun: it is empty.
+        CannotRun: it is blank.
     """
     if not reason.strip():
-        raise CannotRun("--reason says why: it is kept with the act")
+        raise CannotRun("--reason must say why: it is kept with the action")
     return reason
 
 
-def act(reason: str | None) -> Attribution:
-    """Begin an act of this operator.
+def attribution(reason: str | None) -> Attribution:
+    """Return who acts and why, with the id of a new run.
 
     Raises:
-        CannotRun: nobody is named.
+        CannotRun: the operator has no name.
     """
     return Attribution(operator(), new_id(), reason)

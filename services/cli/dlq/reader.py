@@ -1,7 +1,7 @@
-"""A group's dead-letter topic, read from its beginning to where it ended when the reading began.
+"""Read a group's dead-letter topic from its beginning to where it ended when the reading started.
 
-The reader is in no group and commits nothing, so that it takes nothing from anybody. A value is kept only where it is
-wanted: what a topic holds may be far larger than this process should be.
+The reader joins no group and commits nothing, so it does not disturb any consumer. It keeps a record's value only where
+the caller needs it: a topic may hold far more than should be kept in memory.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _FETCH_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class About:
-    """What a letter's value says of itself, as far as it can be read, and its size in bytes."""
+class MessageSummary:
+    """What a dead letter's value says about itself, as far as it can be read, and its size in bytes."""
 
     event_type: str | None
     event_id: str | None
@@ -44,34 +44,33 @@ class About:
 
 
 class UnreadableTopic(CannotRun):
-    """A record of the topic is none that the client can read, and so nothing behind it is."""
+    """The client can't read one of the topic's records, and so none behind it."""
 
 
-Chosen = Callable[[DeadLetter, About], bool]
+Predicate = Callable[[DeadLetter, MessageSummary], bool]
 
 
 @dataclass(frozen=True)
-class Letters:
-    """The letters of a topic, those of a partition in its order, and what each is about, by where it is."""
+class TopicContents:
+    """The dead letters of a topic, in order within each partition, and a summary of each by its place in the topic."""
 
-    letters: Sequence[DeadLetter]
-    about: Mapping[Place, About]
+    dead_letters: Sequence[DeadLetter]
+    summaries: Mapping[Place, MessageSummary]
 
 
-async def read_letters(group: str, *, keeps_value: Chosen = lambda *_: False) -> Letters:
-    """Read a group's dead letters, with the values of those that `keeps_value` chooses.
+async def read_dead_letters(group: str, *, keep_value: Predicate = lambda *_: False) -> TopicContents:
+    """Read a group's dead letters; the values only of those that `keep_value` accepts.
 
     Raises:
-        Unreadable: a record has a header whose name is not UTF-8.
+        UnreadableTopic: a record has a header whose name is not UTF-8.
         CannotRun: no broker answers at KAFKA_BOOTSTRAP_SERVERS, or it goes silent, or there is no such topic.
     """
-    topic = dead_letter_topic(group)
-    letters, about = [], {}
-    async for record in _records(topic):
-        letter = read_dead_letter(record)
-        about[letter.at] = told = _about(letter.value)
-        letters.append(letter if keeps_value(letter, told) else replace(letter, value=None))
-    return Letters(letters, about)
+    dead_letters, summaries = [], {}
+    async for record in _records(dead_letter_topic(group)):
+        dead_letter = read_dead_letter(record)
+        summaries[dead_letter.at] = summary = _summarize(dead_letter.value)
+        dead_letters.append(dead_letter if keep_value(dead_letter, summary) else replace(dead_letter, value=None))
+    return TopicContents(dead_letters, summaries)
 
 
 async def _records(topic: str) -> AsyncIterator[TopicRecord]:
@@ -80,7 +79,7 @@ async def _records(topic: str) -> AsyncIterator[TopicRecord]:
         await client.seek_to_beginning(*client.assignment())
         starts = {tp: await client.position(tp) for tp in ends}
         total = sum(ends[tp] - starts[tp] for tp in ends)
-        read, heard_at, told_at = 0, time.monotonic(), time.monotonic()
+        read, received_at, reported_at = 0, time.monotonic(), time.monotonic()
         while [tp for tp in ends if await client.position(tp) < ends[tp]]:
             batches = await client.getmany(timeout_ms=_POLL_MS)
             for tp, batch in batches.items():
@@ -89,11 +88,11 @@ async def _records(topic: str) -> AsyncIterator[TopicRecord]:
                         read += 1
                         yield record
             if batches:
-                heard_at = time.monotonic()
-            elif time.monotonic() - heard_at > _SILENCE_S:
-                raise CannotRun(f"{topic} gave nothing for {_SILENCE_S:.0f} s: see KAFKA_BOOTSTRAP_SERVERS")
-            if time.monotonic() - told_at > _PROGRESS_S:
-                told_at = time.monotonic()
+                received_at = time.monotonic()
+            elif time.monotonic() - received_at > _SILENCE_S:
+                raise CannotRun(f"{topic} returned nothing for {_SILENCE_S:.0f} s: see KAFKA_BOOTSTRAP_SERVERS")
+            if time.monotonic() - reported_at > _PROGRESS_S:
+                reported_at = time.monotonic()
                 print(f"sagatrace: {topic}: {read} of {total} records read", file=sys.stderr)
 
 
@@ -121,21 +120,21 @@ async def _connected(topic: str) -> AsyncIterator[AIOKafkaConsumer]:
         raise CannotRun(reason) from error
     except UnicodeDecodeError as error:
         raise UnreadableTopic(
-            f"{topic} holds a record that this client can't read: a header's name is no UTF-8"
+            f"{topic} holds a record that this client can't read: a header's name is not UTF-8"
         ) from error
     finally:
         await close_consumer(client, _STOP_S)
 
 
-def _about(value: bytes | None) -> About:
-    """Read what can be read: of a type that is not known here, or of a broken message, as much as its envelope says."""
+def _summarize(value: bytes | None) -> MessageSummary:
+    """Read what can be read: of an unknown type or a malformed message, whatever its envelope says."""
     size = None if value is None else len(value)
     try:
         message = parse_message(value)
     except ContractError:
         envelope = _envelope(value)
-        return About(envelope.get("event_type"), envelope.get("event_id"), envelope.get("order_id"), size)
-    return About(message.event_type, str(message.event_id), message.order_id, size)
+        return MessageSummary(envelope.get("event_type"), envelope.get("event_id"), envelope.get("order_id"), size)
+    return MessageSummary(message.event_type, str(message.event_id), message.order_id, size)
 
 
 def _envelope(value: bytes | None) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Dead letters for people and for programs. Everything foreign goes through `printable`, or through JSON in ASCII."""
+"""Dead letters as text and as JSON. What comes from a record goes through `printable`, or through ASCII JSON."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from services.cli.dlq.reader import About
+from services.cli.dlq.reader import MessageSummary
+from services.cli.formatting import cell, table
 from services.cli.printable import printable
-from services.cli.rows import cell, table
 from services.messaging.dead_letters import ORIGINAL, DeadLetter, DeadLetterRow
 from services.messaging.trace_context import span_context
 
@@ -17,24 +17,24 @@ _KEY_LENGTH = 64
 _INDENT = "    "
 
 
-def status_of(letter: DeadLetter, entry: DeadLetterRow | None) -> str:
-    """Tell where a letter stands: processed, discarded, under way, parked, behind or failed."""
-    if entry is not None and entry.closed_at is not None:
-        return entry.outcome or "closed"
-    if entry is not None and entry.redriven_at is not None:
+def status_of(dead_letter: DeadLetter, row: DeadLetterRow | None) -> str:
+    """Return the status of a dead letter: processed, discarded, under way, parked, behind or failed."""
+    if row is not None and row.closed_at is not None:
+        return row.outcome or "closed"
+    if row is not None and row.redriven_at is not None:
         return "under way"
-    state = letter.state if entry is None else entry.state
+    state = dead_letter.state if row is None else row.state
     return str(state or "unknown")
 
 
-def where(letter: DeadLetter) -> str:
-    """Write where a letter is in its topic, as the filter takes it."""
-    return f"{letter.at.partition}:{letter.at.offset}"
+def where(dead_letter: DeadLetter) -> str:
+    """Return the place of a dead letter in its topic, in the form that `--offset` takes."""
+    return f"{dead_letter.at.partition}:{dead_letter.at.offset}"
 
 
-def trace_id_of(letter: DeadLetter) -> str | None:
-    """Tell the trace that a letter is part of: that of its send, or what the record came with."""
-    headers = {name: value.decode(errors="replace") for name, value in letter.headers if value is not None}
+def trace_id_of(dead_letter: DeadLetter) -> str | None:
+    """Return the id of a dead letter's trace: that of its own send, or else of the original record."""
+    headers = {name: value.decode(errors="replace") for name, value in dead_letter.headers if value is not None}
     for name in ("traceparent", f"{ORIGINAL}traceparent"):
         found = span_context({"traceparent": headers.get(name, "")})
         if found is not None:
@@ -42,83 +42,83 @@ def trace_id_of(letter: DeadLetter) -> str | None:
     return None
 
 
-def lines(letters: Iterable[tuple[DeadLetter, About, str]]) -> str:
-    """Write letters as a table, each with a word on where it stands."""
+def lines(dead_letters: Iterable[tuple[DeadLetter, MessageSummary, str]]) -> str:
+    """Return dead letters as a table, each with its status."""
     rows = [
         (
-            where(letter),
-            word,
-            about.event_type,
-            None if letter.key is None else printable(letter.key, _KEY_LENGTH),
-            (letter.error_type or "").rpartition(".")[2],
-            letter.origin,
-            letter.failed_at,
-            letter.redrive_count,
-            about.size,
+            where(dead_letter),
+            status,
+            summary.event_type,
+            None if dead_letter.key is None else printable(dead_letter.key, _KEY_LENGTH),
+            (dead_letter.error_type or "").rpartition(".")[2],
+            dead_letter.origin,
+            dead_letter.failed_at,
+            dead_letter.redrive_count,
+            summary.size,
         )
-        for letter, about, word in letters
+        for dead_letter, summary, status in dead_letters
     ]
     return table(_COLUMNS, rows)
 
 
-def fields(letter: DeadLetter, about: About, word: str) -> dict[str, Any]:
-    """Give a letter as a JSON value, without its payload."""
+def fields(dead_letter: DeadLetter, summary: MessageSummary, status: str) -> dict[str, Any]:
+    """Return a dead letter as a JSON value, without its payload."""
     return {
-        "at": where(letter),
-        "status": word,
-        "group": letter.group,
-        "event_type": about.event_type,
-        "event_id": about.event_id,
-        "order_id": about.order_id,
-        "key": _text(letter.key),
-        "error_type": letter.error_type,
-        "error_message": letter.error_message,
-        "attempts": letter.attempts,
-        "failed_at": letter.failed_at and letter.failed_at.isoformat(),
-        "origin": letter.origin and str(letter.origin),
-        "behind": letter.behind and str(letter.behind),
-        "redrives": letter.redrive_count,
-        "omitted": letter.omitted,
-        "bytes": about.size,
-        "trace_id": trace_id_of(letter),
+        "at": where(dead_letter),
+        "status": status,
+        "group": dead_letter.group,
+        "event_type": summary.event_type,
+        "event_id": summary.event_id,
+        "order_id": summary.order_id,
+        "key": _text(dead_letter.key),
+        "error_type": dead_letter.error_type,
+        "error_message": dead_letter.error_message,
+        "attempts": dead_letter.attempts,
+        "failed_at": dead_letter.failed_at and dead_letter.failed_at.isoformat(),
+        "origin": dead_letter.origin and str(dead_letter.origin),
+        "behind": dead_letter.behind and str(dead_letter.behind),
+        "redrives": dead_letter.redrive_count,
+        "omitted": dead_letter.omitted,
+        "bytes": summary.size,
+        "trace_id": trace_id_of(dead_letter),
     }
 
 
-def details(letter: DeadLetter, acts: Sequence[Mapping[str, Any]], *, value: bool) -> dict[str, Any]:
-    """Give what only the view of one letter shows: stack, headers, what was done about it, and the payload if asked."""
+def details(dead_letter: DeadLetter, actions: Sequence[Mapping[str, Any]], *, value: bool) -> dict[str, Any]:
+    """Return what only `show` prints: the stack trace, headers, actions, and the payload if asked for."""
     shown: dict[str, Any] = {
-        "stacktrace": letter.stacktrace,
-        "headers": [[name, _text(content)] for name, content in letter.headers],
+        "stacktrace": dead_letter.stacktrace,
+        "headers": [[name, _text(content)] for name, content in dead_letter.headers],
         "acts": [
             {
-                "action": act["action"],
-                "by": act["actor"],
-                "at": act["at"].isoformat(),
-                "reason": act["reason"],
-                "run_id": str(act["run_id"]),
+                "action": action["action"],
+                "by": action["actor"],
+                "at": action["at"].isoformat(),
+                "reason": action["reason"],
+                "run_id": str(action["run_id"]),
             }
-            for act in acts
+            for action in actions
         ],
     }
     if value:
-        encoded = None if letter.value is None else base64.b64encode(letter.value).decode()
-        shown |= {"value": _text(letter.value), "value_base64": encoded}
+        encoded = None if dead_letter.value is None else base64.b64encode(dead_letter.value).decode()
+        shown |= {"value": _text(dead_letter.value), "value_base64": encoded}
     return shown
 
 
-def page(told: Mapping[str, Any], shown: Mapping[str, Any], link: str | None) -> str:
-    """Write one letter as a page."""
-    written = [f"{name:<14} {cell(content)}" for name, content in told.items()]
-    written.append(f"{'jaeger':<14} {cell(link)}")
-    written += ["", "headers", *(f"{_INDENT}{cell(name)}: {cell(content)}" for name, content in shown["headers"])]
-    if shown["stacktrace"]:
-        written += ["", "stack", _block(shown["stacktrace"])]
-    if shown["acts"]:
-        rows = [(act["at"], act["action"], act["by"], act["reason"], act["run_id"]) for act in shown["acts"]]
-        written += ["", table(("DONE AT", "WHAT", "BY", "WHY", "RUN"), rows)]
-    if "value" in shown:
-        written += ["", "value", _block(shown["value"]) if shown["value"] is not None else f"{_INDENT}-"]
-    return "\n".join(written)
+def page(fields: Mapping[str, Any], details: Mapping[str, Any], link: str | None) -> str:
+    """Return one dead letter as text, from `fields` and `details`."""
+    parts = [f"{name:<14} {cell(content)}" for name, content in fields.items()]
+    parts.append(f"{'jaeger':<14} {cell(link)}")
+    parts += ["", "headers", *(f"{_INDENT}{cell(name)}: {cell(content)}" for name, content in details["headers"])]
+    if details["stacktrace"]:
+        parts += ["", "stack", _block(details["stacktrace"])]
+    if details["acts"]:
+        rows = [(one["at"], one["action"], one["by"], one["reason"], one["run_id"]) for one in details["acts"]]
+        parts += ["", table(("DONE AT", "WHAT", "BY", "WHY", "RUN"), rows)]
+    if "value" in details:
+        parts += ["", "value", _block(details["value"]) if details["value"] is not None else f"{_INDENT}-"]
+    return "\n".join(parts)
 
 
 def _text(content: bytes | None) -> str | None:

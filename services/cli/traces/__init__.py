@@ -1,1 +1,1 @@
-"""Traces as values: what was recorded, whether it is one story, and how it looks."""
+"""Recorded traces: reading them, checking that a saga is one connected trace, and drawing them."""

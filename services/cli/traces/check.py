@@ -1,19 +1,19 @@
-"""Whether a saga is exactly one connected trace: rules over its recorded spans, pure.
+"""Check that a saga is exactly one connected trace, by rules over its recorded spans.
 
-Each rule is a function from a saga's story to its findings, and `RULES` is all of them:
+Each rule is a function from the saga's trace to its findings, and `RULES` lists all of them:
 
-- one entry: a SERVER span whose parent is absent or outside this system; the parent of every other span is there;
+- one entry: a SERVER span whose parent is absent or outside this system; every other span's parent is recorded;
 - every span that serves the order carries the order's ids;
-- every message was acknowledged, once for each claim of its outbox row: a relay that died between the broker's
-  acknowledgement and the record of it leaves the row to another claim, which sends it again;
-- every group that reads its topic has one process span with an effect, which is the child of a send and linked to it;
-  attempts that failed, and duplicates, may stand beside it; a message among the group's dead letters has none yet;
+- every message was acknowledged, once for each claim of its outbox row: a relay that dies after the broker's
+  acknowledgement and before recording it leaves the row to another claim, which sends it again;
+- every group that reads the topic has one process span with an effect, which is a child of a send and linked to it;
+  there may also be failed attempts and duplicates; a message among the group's dead letters has no effect yet;
 - a process span of a re-driven message links to one that failed;
 - a compensating span links to its participant's span of the step it undoes, if that step was ever processed;
-- one `saga order` span covers the life, and a refund after completion adds one `refund order`;
-- a saga that ended has sent what its end says.
+- one `saga order` span covers the saga's life, and a refund after completion adds one `refund order` span;
+- a saga that ended has sent the events of its outcome.
 
-A trace that passes is connected: all ways up end at the one entry.
+A trace that passes is connected: all paths up end at the one entry.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.cli.traces.model import Kind, Span, once
-from services.cli.traces.story import Story, claim, group, message_type, serves_many
+from services.cli.traces.saga_trace import SagaTrace, claim, group, message_type, serves_many
 from services.contracts.commands import UNDOES
 from services.contracts.topics import ORCHESTRATOR_GROUP, READERS, retry_topic
 from services.messaging import semconv
@@ -31,7 +31,7 @@ from tracing.semconv import MESSAGING_MESSAGE_ID
 
 
 class Rule(StrEnum):
-    """What a trace can break."""
+    """The rules that a trace can break."""
 
     ENTRY = "one entry"
     PARENT = "every parent is in the trace"
@@ -48,14 +48,14 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A rule that is broken, how, and at which span; no span if one is missing."""
+    """A broken rule, what is wrong, and at which span; no span if one is missing."""
 
     rule: Rule
     text: str
     span: Span | None = None
 
     def __str__(self) -> str:
-        """Write the finding as a line: the rule, then the span, then what is wrong with it."""
+        """Return the finding as a line: the rule, the span, and what is wrong with it."""
         where = f"{self.span.service} `{self.span.name}` ({self.span.span_id}) " if self.span else ""
         return f"{self.rule}: {where}{self.text}"
 
@@ -67,7 +67,7 @@ ENDS = {
     "canceled": frozenset({"order.canceled", "saga.canceled"}),
     "refunded": frozenset({"order.refunded", "saga.refunded"}),
 }
-"""What a saga has sent when it has ended, by its outcome."""
+"""The events that an ended saga has sent, by its outcome."""
 
 CLOCKS_NS = 1_000_000_000
 """How far the clocks of two hosts, or of a host and the database, may differ."""
@@ -76,48 +76,48 @@ _APPLIED = {None, "applied"}
 
 
 def check(spans: Iterable[Span], *, saga_id: str, trace_id: str) -> list[Finding]:
-    """Check that a saga is exactly one connected trace; an empty list means that it is.
+    """Check that a saga is exactly one connected trace; return no findings if it is.
 
     Args:
-        spans: What was recorded: the spans of the trace at least; others are searched for strays of the saga.
+        spans: The recorded spans: those of the trace, and any others, which are searched for strays of the saga.
         saga_id: The saga.
         trace_id: The trace that it should be, in lower-case hex.
     """
     recorded = once(spans)
-    story = Story(saga_id, tuple(span for span in recorded if span.trace_id == trace_id))
+    saga = SagaTrace(saga_id, tuple(span for span in recorded if span.trace_id == trace_id))
     elsewhere = [span for span in recorded if span.trace_id != trace_id]
-    findings = [finding for rule in RULES for finding in rule(story)]
+    findings = [finding for rule in RULES for finding in rule(saga)]
     return findings + list(_no_strays(saga_id, elsewhere))
 
 
-def _one_entry(story: Story) -> Iterator[Finding]:
-    if not story.entries:
+def _one_entry(saga: SagaTrace) -> Iterator[Finding]:
+    if not saga.entries:
         yield Finding(Rule.ENTRY, "no request started this saga")
-    for span in story.entries[1:]:
+    for span in saga.entries[1:]:
         yield Finding(Rule.ENTRY, "is another entry", span)
 
 
-def _parents_are_there(story: Story) -> Iterator[Finding]:
-    for span in story.spans:
+def _parents_are_there(saga: SagaTrace) -> Iterator[Finding]:
+    for span in saga.spans:
         if span.parent_id is None and span.kind is not Kind.SERVER:
             yield Finding(Rule.PARENT, "has no parent", span)
-        elif span.parent_id not in story.by_id and span.kind is not Kind.SERVER:
+        elif span.parent_id not in saga.by_id and span.kind is not Kind.SERVER:
             yield Finding(Rule.PARENT, f"has a parent that was not recorded ({span.parent_id})", span)
-        elif _is_below_itself(span, story):
+        elif _is_below_itself(span, saga):
             yield Finding(Rule.PARENT, "is its own ancestor", span)
 
 
-def _is_below_itself(span: Span, story: Story) -> bool:
+def _is_below_itself(span: Span, saga: SagaTrace) -> bool:
     seen = {span.span_id}
-    above = story.by_id.get(span.parent_id or "")
+    above = saga.by_id.get(span.parent_id or "")
     while above is not None and above.span_id not in seen:
         seen.add(above.span_id)
-        above = story.by_id.get(above.parent_id or "")
+        above = saga.by_id.get(above.parent_id or "")
     return above is not None and above.span_id == span.span_id
 
 
 def _no_strays(saga_id: str, elsewhere: Sequence[Span]) -> Iterator[Finding]:
-    """Find spans of the saga in other traces, where only the requests for it have a place."""
+    """Find spans of the saga in other traces, where only requests for it are allowed."""
     there = {(span.trace_id, span.span_id) for span in elsewhere}
     for span in elsewhere:
         is_inside_a_request = span.kind is Kind.SERVER or (span.trace_id, span.parent_id) in there
@@ -125,9 +125,9 @@ def _no_strays(saga_id: str, elsewhere: Sequence[Span]) -> Iterator[Finding]:
             yield Finding(Rule.ONE_TRACE, f"is in trace {span.trace_id}", span)
 
 
-def _ids(story: Story) -> Iterator[Finding]:
-    known = [order for span in story.entries if (order := span.text(semconv.ORDER_ID))]
-    for span in story.spans:
+def _ids(saga: SagaTrace) -> Iterator[Finding]:
+    known = [order for span in saga.entries if (order := span.text(semconv.ORDER_ID))]
+    for span in saga.spans:
         if serves_many(span):
             continue
         if span.text(semconv.SAGA_ID) is None:
@@ -138,10 +138,10 @@ def _ids(story: Story) -> Iterator[Finding]:
             yield Finding(Rule.IDS, f"has the {semconv.ORDER_ID} of another order", span)
 
 
-def _sends(story: Story) -> Iterator[Finding]:
-    for topic, message_id in _keys(story):
-        attempts = story.sends.get((topic, message_id), ())
-        processed = story.processes.get((topic, message_id), ())
+def _sends(saga: SagaTrace) -> Iterator[Finding]:
+    for topic, message_id in _keys(saga):
+        attempts = saga.sends.get((topic, message_id), ())
+        processed = saga.processes.get((topic, message_id), ())
         some = (*attempts, *processed)[0]
         if not message_id:
             yield Finding(Rule.SEND, f"names no message ({MESSAGING_MESSAGE_ID})", some)
@@ -156,23 +156,23 @@ def _sends(story: Story) -> Iterator[Finding]:
             claims.add(claim(span))
 
 
-def _effects(story: Story) -> Iterator[Finding]:
-    for topic, message_id in _keys(story):
-        send = next(iter(story.sends.get((topic, message_id), ())), None)
+def _effects(saga: SagaTrace) -> Iterator[Finding]:
+    for topic, message_id in _keys(saga):
+        send = next(iter(saga.sends.get((topic, message_id), ())), None)
         if not message_id or send is None:
             continue
         for reader in READERS[topic]:
-            effects = story.effects.get((message_id, reader), ())
-            if not effects and (message_id, reader) not in story.buried:
+            effects = saga.effects.get((message_id, reader), ())
+            if not effects and (message_id, reader) not in saga.dead_lettered:
                 text = f"sent {_message(send, message_id)}, which group {reader} has not processed with an effect"
                 yield Finding(Rule.EFFECT, text, send)
             for span in effects[1:]:
                 yield Finding(Rule.EFFECT, f"is another effect of {_message(span, message_id)} for {reader}", span)
 
 
-def _causes(story: Story) -> Iterator[Finding]:
-    for key, spans in story.processes.items():
-        senders = {span.span_id for span in story.sends.get(key, ())}
+def _causes(saga: SagaTrace) -> Iterator[Finding]:
+    for key, spans in saga.processes.items():
+        senders = {span.span_id for span in saga.sends.get(key, ())}
         for span in spans:
             if span.parent_id not in senders:
                 yield Finding(Rule.CAUSE, "is not the child of its message's send", span)
@@ -180,34 +180,34 @@ def _causes(story: Story) -> Iterator[Finding]:
                 yield Finding(Rule.CAUSE, "is not linked to its message's send", span)
 
 
-def _retries(story: Story) -> Iterator[Finding]:
-    for (topic, message_id), spans in story.processes.items():
+def _retries(saga: SagaTrace) -> Iterator[Finding]:
+    for (topic, message_id), spans in saga.processes.items():
         for span in spans:
             if topic != retry_topic(group(span) or ""):
                 continue
-            failed = {one.span_id for one in story.failures(message_id, group(span) or "") if one is not span}
+            failed = {one.span_id for one in saga.failures(message_id, group(span) or "") if one is not span}
             if not failed.intersection(link.span_id for link in span.links):
                 yield Finding(Rule.RETRY, "is not linked to the attempt that failed", span)
 
 
-def _compensations(story: Story) -> Iterator[Finding]:
+def _compensations(saga: SagaTrace) -> Iterator[Finding]:
     for compensation, step in UNDOES.items():
-        undoing = story.processed(compensation)
-        undone = story.processed(step)
-        # What came after the first compensation was refused, and left nothing to link to.
+        undoing = saga.effects_of(compensation)
+        undone = saga.effects_of(step)
+        # A step that came after the first compensation was refused, so there is nothing to link to.
         if not undoing or not undone or undone[0].start_ns > undoing[0].start_ns:
             continue
-        # The one that had the effect links to the one that had it, where interrupted ones leave open which these are.
-        targets = {span.span_id for spans in story.tried(step) for span in spans}
-        for spans in story.tried(compensation):
-            # The link alone counts: Jaeger's Badger keeps links without their attributes, `link.type` among them.
+        # Interrupted spans leave it open which of them had the effect, so a link from any to any counts.
+        targets = {span.span_id for spans in saga.possible_effects_of(step) for span in spans}
+        for spans in saga.possible_effects_of(compensation):
+            # `link.type` is not checked: Jaeger's Badger storage drops the attributes of links.
             if targets.isdisjoint(link.span_id for span in spans for link in span.links):
                 yield Finding(Rule.COMPENSATION, f"does not link to the `{step}` that it undoes", spans[-1])
 
 
-def _life(story: Story) -> Iterator[Finding]:
-    lives, refunds = story.named(semconv.SPAN_SAGA_ORDER), story.named(semconv.SPAN_REFUND_ORDER)
-    is_refunded = not story.sent_types().isdisjoint(ENDS["refunded"])
+def _life(saga: SagaTrace) -> Iterator[Finding]:
+    lives, refunds = saga.named(semconv.SPAN_SAGA_ORDER), saga.named(semconv.SPAN_REFUND_ORDER)
+    is_refunded = not saga.sent_types().isdisjoint(ENDS["refunded"])
     if not lives:
         yield Finding(Rule.LIFE, f"there is no `{semconv.SPAN_SAGA_ORDER}` span: the saga has not ended")
         return
@@ -215,16 +215,16 @@ def _life(story: Story) -> Iterator[Finding]:
         yield Finding(Rule.LIFE, f"there is no `{semconv.SPAN_REFUND_ORDER}` span, but the order was refunded")
     for span in lives[1:] + refunds[1:]:
         yield Finding(Rule.LIFE, "is there once more", span)
-    if story.entries and not _meet(story.entries[0], lives[0].start_ns, lives[0].start_ns):
+    if saga.entries and not _meet(saga.entries[0], lives[0].start_ns, lives[0].start_ns):
         yield Finding(Rule.LIFE, "does not begin within the request that started the saga", lives[0])
-    for span in _moves(story):
+    for span in _moves(saga):
         if not any(_meet(span, life.start_ns, life.end_ns) for life in lives + refunds):
             yield Finding(Rule.LIFE, "moved the saga outside of the life that its summary shows", span)
 
 
-def _moves(story: Story) -> Iterator[Span]:
-    """Give the process spans in which an answer moved the saga."""
-    for (_, reader), spans in story.effects.items():
+def _moves(saga: SagaTrace) -> Iterator[Span]:
+    """Yield the process spans in which a reply moved the saga."""
+    for (_, reader), spans in saga.effects.items():
         if reader == ORCHESTRATOR_GROUP:
             yield from (span for span in spans if span.text(semconv.SAGA_VERDICT) in _APPLIED)
 
@@ -233,10 +233,10 @@ def _meet(span: Span, start_ns: int, end_ns: int) -> bool:
     return span.start_ns <= end_ns + CLOCKS_NS and span.end_ns >= start_ns - CLOCKS_NS
 
 
-def _end(story: Story) -> Iterator[Finding]:
-    sent = story.sent_types()
+def _end(saga: SagaTrace) -> Iterator[Finding]:
+    sent = saga.sent_types()
     for name in (semconv.SPAN_SAGA_ORDER, semconv.SPAN_REFUND_ORDER):
-        for span in story.named(name):
+        for span in saga.named(name):
             outcome = span.text(semconv.SAGA_OUTCOME)
             missing = (BEGINNING | ENDS.get(outcome or "", frozenset())) - sent
             if outcome not in ENDS:
@@ -245,9 +245,9 @@ def _end(story: Story) -> Iterator[Finding]:
                 yield Finding(Rule.END, f"shows an end of which {_list(missing)} was not sent", span)
 
 
-def _keys(story: Story) -> list[tuple[str, str]]:
-    """Give the messages on topics of this system: those of dead letters and re-drives have no readers of their own."""
-    return [key for key in dict.fromkeys((*story.sends, *story.processes)) if key[0] in READERS]
+def _keys(saga: SagaTrace) -> list[tuple[str, str]]:
+    """Return the messages on topics with readers, which excludes dead-letter and retry topics."""
+    return [key for key in dict.fromkeys((*saga.sends, *saga.processes)) if key[0] in READERS]
 
 
 def _message(span: Span, message_id: str) -> str:
@@ -258,7 +258,7 @@ def _list(names: Collection[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names))
 
 
-RULES: tuple[Callable[[Story], Iterator[Finding]], ...] = (
+RULES: tuple[Callable[[SagaTrace], Iterator[Finding]], ...] = (
     _one_entry,
     _parents_are_there,
     _ids,

@@ -1,4 +1,4 @@
-"""A span as it was recorded, and nothing that was not: frozen values, whatever they were read from."""
+"""Recorded spans as frozen values, independent of the format they were read from."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened during a span, at nanoseconds since the epoch."""
+    """A span's event; its time is in nanoseconds since the epoch."""
 
     name: str
     time_ns: int
@@ -67,21 +67,21 @@ class Span:
         return max(0, self.end_ns - self.start_ns)
 
     def text(self, key: str) -> str | None:
-        """Give an attribute if it is text, else None."""
+        """Return an attribute if it is text, else None."""
         value = self.attributes.get(key)
         return value if isinstance(value, str) else None
 
     @property
     def is_interrupted(self) -> bool:
-        """Tell whether its process did not live to end it."""
+        """Whether its process died before it ended."""
         return bool(self.attributes.get(SAGATRACE_INTERRUPTED))
 
 
 def once(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Give one span for each id, in the order of their first appearance.
+    """Return one span for each id, in the order of first appearance.
 
-    An export that was tried again brings a span twice, and so does a process that ships what its dead predecessor may
-    have exported already. Of copies the last finished one counts: an interrupted one knows less.
+    A retried export delivers a span twice, and so does a process that ships what its dead predecessor may already have
+    exported. Of several copies the last finished one is kept: an interrupted one is incomplete.
     """
     found: dict[tuple[str, str], Span] = {}
     for span in spans:

@@ -1,8 +1,8 @@
-"""OTLP's JSON: read into spans, and cut down to chosen traces.
+"""Read OTLP/JSON into spans, and select traces from it.
 
 The shape is that of OTLP/HTTP with JSON (opentelemetry-proto, "JSON Protobuf Encoding": ids in hex, 64-bit numbers as
-text, enums as numbers), of Jaeger's upload, and of the `result` that Jaeger's `/api/v3/traces/{id}` answers, which
-spells numbers and enums in either way.
+text, enums as numbers), of Jaeger's upload, and of the `result` of Jaeger's `/api/v3/traces/{id}`, which may write
+numbers and enums either way.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _UNKNOWN_SERVICE = "unknown_service"
 
 
 class MalformedTrace(ValueError):
-    """This is not OTLP's JSON; the text says what is wrong, never the value."""
+    """The document is not OTLP/JSON; the text says what is wrong, but not the value."""
 
 
 def parse(document: Json) -> tuple[Span, ...]:
-    """Read the spans of a document that has `resourceSpans`, one for each span id.
+    """Read the spans of a document with `resourceSpans`, one for each span id.
 
     Raises:
         MalformedTrace: the document has another shape.
@@ -37,11 +37,11 @@ def parse(document: Json) -> tuple[Span, ...]:
     except MalformedTrace:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise MalformedTrace(f"the document has not the shape of OTLP/JSON: {type(error).__name__}") from error
+        raise MalformedTrace(f"the document does not have the shape of OTLP/JSON: {type(error).__name__}") from error
 
 
 def select(resource_spans: Iterable[Json], trace_ids: Collection[str]) -> dict[str, Any]:
-    """Cut documents down to the spans of some traces, as one document."""
+    """Return the spans of some traces as one document."""
     kept = (_selected(resource, trace_ids) for resource in resource_spans)
     return {"resourceSpans": [resource for resource in kept if resource["scopeSpans"]]}
 
@@ -97,7 +97,7 @@ def _id(text: str, size: int) -> str:
 
 
 def _parent(text: str) -> str | None:
-    """Read a parent's id; none and all zeros both mean a root."""
+    """Read a parent id; an empty one and all zeros both mean a root."""
     return None if _NO_PARENT.fullmatch(text) else _id(text, 8)
 
 

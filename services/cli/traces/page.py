@@ -1,6 +1,6 @@
-"""A page that shows traces as waterfalls: one file, nothing from the network, and it works without its script.
+"""An HTML page with traces as waterfalls: one file that needs no network, and works without its script.
 
-Everything that comes from a span is escaped; the page's policy allows no request, whatever an attribute holds.
+Everything that comes from a span is escaped; the page's security policy forbids every request.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ _HUES = (205, 140, 275, 20, 330, 60, 180, 245)
 
 
 @dataclass(frozen=True, slots=True)
-class Chapter:
-    """One trace of the page.
+class TraceSection:
+    """One trace on the page.
 
     Args:
         title: Its heading; unique on the page.
-        about: What to say of it, as names and values.
-        spans: What to draw.
+        fields: Names and values to show below the heading.
+        spans: The spans to draw.
     """
 
     title: str
-    about: Mapping[str, str]
+    fields: Mapping[str, str]
     spans: tuple[Span, ...]
 
 
-def page(title: str, chapters: Iterable[Chapter]) -> str:
-    """Write the page."""
-    known = list(chapters)
-    here = {span.span_id for chapter in known for span in chapter.spans}
-    services = sorted({span.service for chapter in known for span in chapter.spans})
+def page(title: str, sections: Iterable[TraceSection]) -> str:
+    """Return the page."""
+    known = list(sections)
+    here = {span.span_id for section in known for span in section.spans}
+    services = sorted({span.service for section in known for span in section.spans})
     hues = {service: _HUES[number % len(_HUES)] for number, service in enumerate(services)}
-    index = "".join(f'<li><a href="#{_anchor(chapter)}">{escape(chapter.title)}</a></li>' for chapter in known)
-    body = "\n".join(_chapter(chapter, hues, here) for chapter in known)
+    index = "".join(f'<li><a href="#{_anchor(section)}">{escape(section.title)}</a></li>' for section in known)
+    body = "\n".join(_section(section, hues, here) for section in known)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -68,13 +68,13 @@ def page(title: str, chapters: Iterable[Chapter]) -> str:
 """
 
 
-def _chapter(chapter: Chapter, hues: Mapping[str, int], here: Collection[str]) -> str:
-    about = " · ".join(f"{escape(name)} <code>{escape(value)}</code>" for name, value in chapter.about.items())
-    lines = "\n".join(_row(row, hues[row.span.service], here) for row in rows(chapter.spans))
-    size = f"{len(chapter.spans)} spans, {duration(length_ns(chapter.spans))}"
-    return f"""<section aria-labelledby="{_anchor(chapter)}">
-<h2 id="{_anchor(chapter)}">{escape(chapter.title)}</h2>
-<p>{size} · {about}</p>
+def _section(section: TraceSection, hues: Mapping[str, int], here: Collection[str]) -> str:
+    fields = " · ".join(f"{escape(name)} <code>{escape(value)}</code>" for name, value in section.fields.items())
+    lines = "\n".join(_row(row, hues[row.span.service], here) for row in rows(section.spans))
+    size = f"{len(section.spans)} spans, {duration(length_ns(section.spans))}"
+    return f"""<section aria-labelledby="{_anchor(section)}">
+<h2 id="{_anchor(section)}">{escape(section.title)}</h2>
+<p>{size} · {fields}</p>
 <ul class="waterfall">
 {lines}
 </ul>
@@ -90,7 +90,7 @@ def _row(row: Row, hue: int, here: Collection[str]) -> str:
 <summary><span class="service">{escape(span.service)}</span>\
 <span class="name">{_marks(row)}{escape(span.name)}{message}</span>\
 <span class="time">{duration(span.duration_ns)}</span><span class="bar" aria-hidden="true"><i></i></span></summary>
-<div class="about">{"".join(_about(row, here))}</div>
+<div class="about">{"".join(_details(row, here))}</div>
 </details></li>"""
 
 
@@ -100,7 +100,7 @@ def _marks(row: Row) -> str:
     return error + undo
 
 
-def _about(row: Row, here: Collection[str]) -> Iterator[str]:
+def _details(row: Row, here: Collection[str]) -> Iterator[str]:
     span = row.span
     known: dict[str, AttributeValue] = {"kind": span.kind.name, "trace id": span.trace_id, "span id": span.span_id}
     if span.is_error:
@@ -138,8 +138,8 @@ def _text(value: AttributeValue) -> str:
     return value if isinstance(value, str) else dumps(value, ensure_ascii=False)
 
 
-def _anchor(chapter: Chapter) -> str:
-    return "trace-" + "".join(letter if letter.isalnum() else "-" for letter in chapter.title)
+def _anchor(section: TraceSection) -> str:
+    return "trace-" + "".join(character if character.isalnum() else "-" for character in section.title)
 
 
 def _asset(name: str) -> str:

@@ -1,4 +1,4 @@
-"""OTLP's binary requests, turned into OTLP's JSON."""
+"""Convert OTLP's binary requests to OTLP/JSON."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _IDS = ("traceId", "spanId", "parentSpanId")
 
 
 def to_json(body: bytes) -> dict[str, Any]:
-    """Turn a binary export of traces into OTLP/JSON.
+    """Convert a binary export of traces to OTLP/JSON.
 
     Protobuf's own mapping writes ids in base64 and enums by name; OTLP has ids in hex and enums as numbers
     (opentelemetry-proto, "JSON Protobuf Encoding").
 
     Raises:
-        MalformedTrace: the bytes are no export of traces.
+        MalformedTrace: the bytes are not an export of traces.
     """
     request = ExportTraceServiceRequest()
     try:

@@ -1,4 +1,4 @@
-"""The spans of one run in memory: as they were received, and as values."""
+"""The spans of one run in memory, both as OTLP/JSON and as values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_SPANS = 200_000
 
 
 class Recording:
-    """Keeps spans, at most `limit`; safe for any number of threads."""
+    """Keeps at most `limit` spans; safe for threads."""
 
     def __init__(self, limit: int = MAX_SPANS) -> None:
         self._limit = limit
@@ -22,7 +22,7 @@ class Recording:
         self._spans: list[Span] = []
 
     def add(self, document: Mapping[str, Any]) -> int:
-        """Keep the spans of an OTLP/JSON document, all or none, and tell how many were refused.
+        """Keep the spans of an OTLP/JSON document, all or none, and return how many were rejected.
 
         Raises:
             MalformedTrace: the document has another shape.
@@ -36,12 +36,12 @@ class Recording:
         return 0
 
     def spans(self) -> tuple[Span, ...]:
-        """Give all spans, in the order in which they came."""
+        """Return all spans, in the order in which they were received."""
         with self._lock:
             return tuple(self._spans)
 
     def document(self, trace_ids: Collection[str]) -> dict[str, Any]:
-        """Write the spans of some traces as one OTLP/JSON document."""
+        """Return the spans of some traces as one OTLP/JSON document."""
         with self._lock:
             resource_spans = tuple(self._resource_spans)
         return select(resource_spans, trace_ids)

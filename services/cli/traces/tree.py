@@ -1,4 +1,4 @@
-"""A trace as the rows of a waterfall: parents above children, earlier above later. Pure; text and page draw from it."""
+"""A trace as the rows of a waterfall: parents above children, earlier above later. Used by terminal and page alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.messaging import semconv
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One span in a waterfall; `begin` and `width` are parts of the trace's whole time, from 0 to 1."""
+    """One span in a waterfall; `begin` and `width` are fractions of the trace's duration, from 0 to 1."""
 
     span: Span
     depth: int
@@ -22,17 +22,17 @@ class Row:
 
     @property
     def is_compensation(self) -> bool:
-        """Tell whether the span undoes what another did."""
+        """Whether the span undoes what another span did."""
         return self.span.kind is Kind.CONSUMER and self.message in UNDOES
 
     @property
     def message(self) -> str:
-        """Name the type of the message that is sent or processed; empty for other spans."""
+        """The type of the message that is sent or processed; empty for other spans."""
         return self.span.text(semconv.SAGATRACE_MESSAGE_TYPE) or ""
 
 
 def rows(spans: Iterable[Span]) -> list[Row]:
-    """Lay spans out; one whose parent is not among them is drawn as a root."""
+    """Return the rows for spans; a span whose parent is missing is drawn as a root."""
     ordered = sorted(spans, key=lambda span: (span.start_ns, -span.end_ns, span.span_id))
     if not ordered:
         return []
@@ -45,13 +45,13 @@ def rows(spans: Iterable[Span]) -> list[Row]:
 
 
 def length_ns(spans: Iterable[Span]) -> int:
-    """Give the time from the first start to the last end, in nanoseconds."""
+    """Return the time from the first start to the last end, in nanoseconds."""
     known = list(spans)
     return max(span.end_ns for span in known) - min(span.start_ns for span in known) if known else 0
 
 
 def duration(nanoseconds: int) -> str:
-    """Write a duration for people: 350 us, 12.3 ms, 4.56 s."""
+    """Return a duration as text: 350 us, 12.3 ms, 4.56 s."""
     microseconds = nanoseconds / 1_000
     for limit, factor, unit, digits in ((1e3, 1, "us", 0), (1e6, 1e3, "ms", 1)):
         if microseconds < limit:
@@ -60,7 +60,7 @@ def duration(nanoseconds: int) -> str:
 
 
 def _walk(ordered: list[Span]) -> Iterator[tuple[Span, int]]:
-    """Go through spans depth first; what hangs from no root, being its own ancestor, comes last."""
+    """Yield spans depth first with their depth; spans in a cycle, which have no root, come last."""
     ids = {span.span_id for span in ordered}
     children: dict[str | None, list[Span]] = defaultdict(list)
     for span in ordered:

@@ -1,4 +1,4 @@
-"""The waterfall of a trace for a terminal: service, name, duration and bar, a line for each span."""
+"""Draw a trace as a waterfall on a terminal: service, name, duration and bar, one line a span."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ ASCII = Signs(bar="#", point="|", error="!", compensation="<", cut="~")
 
 
 def waterfall(spans: Iterable[Span], *, width: int, signs: Signs = UNICODE) -> list[Text]:
-    """Draw a trace.
+    """Return the lines of a waterfall.
 
     Args:
-        spans: What to draw.
-        width: Columns of the terminal; lines are at most that long.
-        signs: What to draw with; `ASCII` where nothing else can be shown.
+        spans: The spans to draw.
+        width: The terminal's columns; no line is longer.
+        signs: The characters to draw with; `ASCII` for a terminal without Unicode.
     """
     drawn = rows(spans)
     if not drawn:

@@ -27,14 +27,14 @@ def _log(folder: Path, text: str) -> Child:
 def test_a_log_is_read_by_whole_lines(tmp_path: Path) -> None:
     """An event counts once its line is complete, whatever other lines there are."""
     child = _log(tmp_path, 'Traceback\n{"event": "service.ready"}\n{"event": "service.sto')
-    assert child.said("service.ready")
-    assert not child.said("service.sto")
-    assert child.last_words() == "service.ready"
+    assert child.has_logged("service.ready")
+    assert not child.has_logged("service.sto")
+    assert child.last_line() == "service.ready"
 
 
-def test_a_silent_child_has_no_last_words(tmp_path: Path) -> None:
+def test_a_silent_child_has_no_last_line(tmp_path: Path) -> None:
     """A child that wrote nothing is said to have written nothing."""
-    assert _log(tmp_path, "").last_words() == "it wrote nothing"
+    assert _log(tmp_path, "").last_line() == "it wrote nothing"
 
 
 def test_all_children_end_when_they_are_left(tmp_path: Path) -> None:

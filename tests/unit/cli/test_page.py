@@ -5,7 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 from services.cli.traces.model import Event
-from services.cli.traces.page import Chapter, page
+from services.cli.traces.page import TraceSection, page
 from tests.support.stories import changed, declined, doing, refunded
 
 _HOSTILE = "\"'><script>alert(1)</script><img src=//evil.example/x onerror=alert(1)>"
@@ -50,8 +50,11 @@ def _page(*, hostile: bool = False) -> _Reader:
             for span in spans
         ]
     about = {"saga": _HOSTILE if hostile else "saga-1"}
-    chapters = [Chapter("refunded", about, tuple(spans)), Chapter("declined", {}, tuple(declined("saga-2").spans))]
-    return _Reader(page("Five sagas", chapters))
+    sections = [
+        TraceSection("refunded", about, tuple(spans)),
+        TraceSection("declined", {}, tuple(declined("saga-2").spans)),
+    ]
+    return _Reader(page("Five sagas", sections))
 
 
 def test_every_span_can_be_opened() -> None:
@@ -77,7 +80,7 @@ def test_a_link_to_a_span_elsewhere_is_text() -> None:
     spans = declined().spans
     process = doing(spans, "process", "payment.charge")
     link = replace(process.links[0], trace_id="b" * 32, span_id="d" * 16)
-    text = page("x", [Chapter("declined", {}, tuple(changed(spans, process, links=(link,))))])
+    text = page("x", [TraceSection("declined", {}, tuple(changed(spans, process, links=(link,))))])
     assert f"in trace {'b' * 32}" in text
     assert "#" + "d" * 16 not in text
 
@@ -93,7 +96,7 @@ def test_nothing_of_a_span_becomes_markup() -> None:
 def test_the_page_needs_no_network() -> None:
     """The page names no address, and its policy forbids every request."""
     spans = tuple(declined().spans)
-    text = page("x", [Chapter("declined", {}, spans)])
+    text = page("x", [TraceSection("declined", {}, spans)])
     assert re.findall(r"https?:|//[a-z]|@import|url\(|src=", re.sub(r"^//.*$", "", text, flags=re.MULTILINE)) == []
     assert "default-src 'none'" in text
 

@@ -6,8 +6,8 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.cli.formatting import cell, document, table
 from services.cli.printable import printable
-from services.cli.rows import cell, document, table
 
 
 @given(st.binary() | st.text())

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Link, SpanKind, StatusCode, format_span_id, format_trace_id
 
-from services.cli.forward import Forward
+from services.cli.forwarder import Forwarder
 from services.cli.receiver import MAX_BODY_BYTES, Receiver
 from services.cli.traces.model import Kind
 from services.cli.traces.otlp import parse
@@ -146,26 +146,30 @@ def test_a_full_recording_is_a_partial_success() -> None:
 async def test_what_is_received_goes_on(recording: Recording) -> None:
     """With an endpoint to forward to, the spans are kept here and arrive there too."""
     there = Recording()
-    with Receiver(there) as far, Forward(far.endpoint, {}) as forward, Receiver(recording, forward=forward) as near:
+    with (
+        Receiver(there) as far,
+        Forwarder(far.endpoint, {}) as forwarder,
+        Receiver(recording, forwarder=forwarder) as near,
+    ):
         _record(near.endpoint, Compression.Gzip)
         await eventually(lambda: there.spans() == recording.spans())
     assert len(recording.spans()) == 2
-    assert forward.failures == 0
+    assert forwarder.failures == 0
 
 
 async def test_an_endpoint_that_is_away_costs_nothing_but_a_count(recording: Recording) -> None:
     """If nobody is at the endpoint, the spans are kept here all the same."""
     with Receiver(Recording()) as gone:
         endpoint = gone.endpoint
-    with Forward(endpoint, {}) as forward, Receiver(recording, forward=forward) as near:
+    with Forwarder(endpoint, {}) as forwarder, Receiver(recording, forwarder=forwarder) as near:
         _record(near.endpoint)
-        await eventually(lambda: forward.failures == 2)
+        await eventually(lambda: forwarder.failures == 2)
     assert len(recording.spans()) == 2
 
 
 async def test_an_endpoint_may_take_traces_alone() -> None:
     """Metrics that an endpoint knows no path for are not counted as lost; traces are."""
-    with Receiver(Recording()) as far, Forward(f"{far.endpoint}/elsewhere", {}) as forward:
-        forward.put("/v1/metrics", b"")
-        forward.put("/v1/traces", b"")
-        await eventually(lambda: forward.failures == 1)
+    with Receiver(Recording()) as far, Forwarder(f"{far.endpoint}/elsewhere", {}) as forwarder:
+        forwarder.put("/v1/metrics", b"")
+        forwarder.put("/v1/traces", b"")
+        await eventually(lambda: forwarder.failures == 1)

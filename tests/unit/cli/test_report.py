@@ -1,4 +1,4 @@
-"""The report tells of each order how it ended, and whether it is one trace."""
+"""The report shows how each order ended, and whether it is one trace."""
 
 import io
 import json
@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from services.cli.order_api import PlacedOrder
-from services.cli.play import Played
-from services.cli.report import Account, account_of, show, write
+from services.cli.player import ScenarioResult
+from services.cli.report import ScenarioReport, report_on, show, write
 from services.cli.scenarios import SCENARIOS
 from services.cli.traces.check import Finding, Rule
 from services.cli.traces.recording import Recording
@@ -18,53 +18,53 @@ _COMPLETED = SCENARIOS[0]
 _PLACED = PlacedOrder(order_id="order-1", saga_id="saga-1", trace_id=TRACE_ID)
 
 
-def _account(outcome: str = "completed", findings: int = 0) -> Account:
+def _report(outcome: str = "completed", findings: int = 0) -> ScenarioReport:
     span = completed().spans[0]
     found = [Finding(Rule.IDS, f"finding {number}", span) for number in range(findings)]
-    return Account(Played(_COMPLETED, _PLACED, outcome), tuple(completed().spans), found)
+    return ScenarioReport(ScenarioResult(_COMPLETED, _PLACED, outcome), tuple(completed().spans), found)
 
 
-def _shown(*accounts: Account) -> str:
+def _shown(*reports: ScenarioReport) -> str:
     output = io.StringIO()
-    show(Console(file=output, width=100, highlight=False), accounts)
+    show(Console(file=output, width=100, highlight=False), reports)
     return output.getvalue()
 
 
-def test_only_the_right_end_in_one_trace_is_whole() -> None:
-    """An account is whole if the saga ended as told and its trace has no findings."""
-    assert _account().is_whole
-    assert not _account(outcome="failed").is_whole
-    assert not _account(findings=1).is_whole
+def test_only_the_right_end_in_one_trace_passes() -> None:
+    """A report passes if the saga ended as its scenario says and its trace has no findings."""
+    assert _report().passed
+    assert not _report(outcome="failed").passed
+    assert not _report(findings=1).passed
 
 
 def test_the_table_says_yes_or_no() -> None:
     """Each order has a line with its outcome, its spans and whether it is one trace."""
-    lines = [line.split() for line in _shown(_account(), _account(findings=1)).splitlines()[-2:]]
+    lines = [line.split() for line in _shown(_report(), _report(findings=1)).splitlines()[-2:]]
     spans = str(len(completed().spans))
     assert lines == [["completed", "completed", spans, "yes"], ["completed", "completed", spans, "no"]]
 
 
 def test_findings_stand_under_their_trace_and_are_bounded() -> None:
     """What is wrong is printed with the span it is about, and a flood is cut with its number."""
-    text = _shown(_account(findings=200))
+    text = _shown(_report(findings=200))
     assert f"{Rule.IDS}: oms `POST /orders`" in text
     assert text.count("finding ") == 10
     assert "and 190 more findings" in text
 
 
-def test_an_order_that_was_not_accepted_has_an_account_too(tmp_path: Path) -> None:
-    """Without an order there is no trace: the account says so, and the report has the line all the same."""
-    account = account_of(Played(_COMPLETED, None, "POST /orders was not answered"), Recording())
-    assert not account.is_whole
-    write(tmp_path, [account], Recording())
+def test_an_order_that_was_not_accepted_has_a_report_too(tmp_path: Path) -> None:
+    """Without an order there is no trace: the output says so, and `report.json` still has its line."""
+    report = report_on(ScenarioResult(_COMPLETED, None, "POST /orders was not answered"), Recording())
+    assert not report.passed
+    write(tmp_path, [report], Recording())
     (order,) = json.loads((tmp_path / "report.json").read_text())["orders"]
     assert (order["scenario"], order["trace_id"], order["spans"]) == ("completed", None, 0)
-    assert "not accepted" in _shown(account)
+    assert "not accepted" in _shown(report)
 
 
 def test_the_report_has_what_was_agreed(tmp_path: Path) -> None:
     """`report.json` names scenario, ids, outcome, trace and number of spans."""
-    write(tmp_path, [_account()], Recording())
+    write(tmp_path, [_report()], Recording())
     assert json.loads((tmp_path / "report.json").read_text()) == {
         "orders": [
             {

@@ -1,4 +1,4 @@
-"""Rows for people: a table on a terminal as on a pipe, each cell harmless and whole."""
+"""Format values as a table or as JSON: safe for a terminal, and the same on a pipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GAP = "  "
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Write rows under their columns' names; what a cell holds is cut nowhere, so that it can be copied."""
+    """Return rows under their column names; no cell is truncated, so that it can be copied."""
     lines = [tuple(columns), *(tuple(cell(value) for value in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = (_GAP.join(value.ljust(width) for value, width in zip(line, widths, strict=True)) for line in lines)
@@ -20,7 +20,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def cell(value: object) -> str:
-    """Write a value as one harmless cell; `-` for none."""
+    """Return a value as one cell of printable text; `-` if it is None or empty."""
     if value is None or value == "":
         return "-"
     if isinstance(value, datetime):
@@ -29,5 +29,5 @@ def cell(value: object) -> str:
 
 
 def document(value: object) -> str:
-    """Write a JSON document in ASCII: its escapes are harmless on a terminal, too."""
+    """Return a JSON document in ASCII, which is safe on a terminal too."""
     return json.dumps(value, indent=1, default=str)

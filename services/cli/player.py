@@ -1,4 +1,4 @@
-"""Plays the scenarios, all at the same time, each to its end."""
+"""Run the demo's scenarios, all at the same time, each to its end."""
 
 from __future__ import annotations
 
@@ -20,71 +20,71 @@ _INTERVAL_S = 0.1
 
 
 class Stopped(Exception):
-    """The demo was interrupted while a scenario was played."""
+    """The demo was interrupted while a scenario was running."""
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """What became of a scenario; `placed` is None if its order was not accepted."""
+class ScenarioResult:
+    """The outcome of a scenario; `placed` is None if its order was not accepted."""
 
     scenario: Scenario
     placed: PlacedOrder | None
     outcome: str
 
     @property
-    def is_as_told(self) -> bool:
-        """Tell whether the saga ended as its scenario says."""
+    def is_expected(self) -> bool:
+        """Whether the saga ended as its scenario says."""
         return self.outcome == self.scenario.outcome
 
 
 @dataclass(frozen=True)
 class Player:
-    """Plays scenarios.
+    """Runs scenarios.
 
     Args:
         api: The order API.
-        progress: Who is told.
-        check: Called again and again while it waits, to raise when there is nothing to wait for any more.
+        progress: Shows what each scenario is doing.
+        check: Called repeatedly while waiting; it raises if there is nothing left to wait for.
     """
 
     api: OrderApi
     progress: Progress
     check: Callable[[], None]
 
-    def play(self, scenarios: Sequence[Scenario]) -> list[Played]:
-        """Play all scenarios, and return when the last has ended or its time is over."""
+    def play(self, scenarios: Sequence[Scenario]) -> list[ScenarioResult]:
+        """Run all scenarios, and return when the last one has ended or its time is up."""
         stop = threading.Event()
         pool = ThreadPoolExecutor(len(scenarios), thread_name_prefix="scenario")
         try:
-            playing = [pool.submit(self._play_one, scenario, stop) for scenario in scenarios]
-            while not all(one.done() for one in playing):
+            running = [pool.submit(self._play_one, scenario, stop) for scenario in scenarios]
+            while not all(one.done() for one in running):
                 self.check()
                 stop.wait(_INTERVAL_S)
-            return [one.result() for one in playing]
+            return [one.result() for one in running]
         finally:
             stop.set()
-            # An interrupt does not wait for requests that have no answer yet.
+            # An interrupt does not wait for requests that are still unanswered.
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _play_one(self, scenario: Scenario, stop: threading.Event) -> Played:
+    def _play_one(self, scenario: Scenario, stop: threading.Event) -> ScenarioResult:
         placed = None
         try:
             placed = self.api.place(scenario.order)
-            self.progress.tell(scenario.name, f"order {placed.order_id} is placed")
+            self.progress.update(scenario.name, f"order {placed.order_id} is placed")
             if scenario.request:
                 self._await(scenario, placed, {scenario.request_at, *ENDS}, stop)
                 self.api.request(placed.order_id, scenario.request)
-                self.progress.tell(scenario.name, f"{scenario.request} requested")
+                self.progress.update(scenario.name, f"{scenario.request} requested")
             outcome = self._await(scenario, placed, ENDS.keys(), stop)
         except ApiError as error:
             outcome = str(error)
-        self.progress.tell(scenario.name, outcome, done=True)
-        return Played(scenario, placed, outcome)
+        self.progress.update(scenario.name, outcome, done=True)
+        return ScenarioResult(scenario, placed, outcome)
 
-    def _await(self, scenario: Scenario, placed: PlacedOrder, wanted: Container[str], stop: threading.Event) -> str:
+    def _await(self, scenario: Scenario, placed: PlacedOrder, statuses: Container[str], stop: threading.Event) -> str:
         deadline = time.monotonic() + END_S
-        while (status := self.api.status(placed.order_id)) not in wanted and time.monotonic() < deadline:
-            self.progress.tell(scenario.name, status)
+        while (status := self.api.status(placed.order_id)) not in statuses and time.monotonic() < deadline:
+            self.progress.update(scenario.name, status)
             if stop.wait(_INTERVAL_S):
                 raise Stopped(scenario.name)
         return status

@@ -1,4 +1,4 @@
-"""How a command ends: the exit codes, and what the user can mend as one line."""
+"""How a command ends: the exit codes, and one line for an error that the user can fix."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ INTERRUPTED = 130
 
 
 @contextmanager
-def one_line() -> Iterator[None]:
-    """Turn what the user can mend into one line and exit code 2, and an interrupt into 130."""
+def exit_on_error() -> Iterator[None]:
+    """Turn an error that the user can fix into one line and exit code 2, and an interrupt into 130."""
     try:
         yield
     except (CannotRun, ConfigurationError) as error:
@@ -31,6 +31,6 @@ def one_line() -> Iterator[None]:
 
 
 def refuse(reason: str) -> typer.Exit:
-    """Say why what was asked is not done, and give the exit to raise."""
+    """Print why the request is refused, and return the exit to raise."""
     print(f"sagatrace: {printable(reason)}", file=sys.stderr)
     return typer.Exit(REFUSED)

@@ -1,11 +1,11 @@
-"""One saga's part of a trace, with its spans found by what they are.
+"""One saga's part of a trace, with its spans by kind.
 
-A trace may hold more than one saga, and spans of a caller outside this system. A span belongs to a saga
+A trace may contain several sagas, and spans of a caller outside this system. A span belongs to a saga
 
-- if it carries its `saga.id`,
-- if it carries none, and the way from it up to a span of the saga, or from a span of the saga up to it, leads through
-  such spans only; the way up ends at a SERVER span, because above it is the caller,
-- if it carries none and the trace has one saga and no caller: then nobody else can have made it.
+- if it carries the saga's `saga.id`,
+- if it carries no `saga.id`, and neither do the spans between it and a span of the saga that is its ancestor or its
+  descendant; a path up ends at a SERVER span, because the caller is above that,
+- if it carries no `saga.id` and the trace has only one saga and no caller: nobody else can have made it.
 """
 
 from __future__ import annotations
@@ -36,43 +36,43 @@ _SERVES_MANY = {POLL, COMMIT}
 
 
 def operation(span: Span) -> str | None:
-    """Name the messaging operation of a span, if it is one."""
+    """Return the messaging operation of a span, if it has one."""
     return span.text(MESSAGING_OPERATION_NAME)
 
 
 def serves_many(span: Span) -> bool:
-    """Tell whether a span serves many orders by its nature, and so carries no ids."""
+    """Return whether a span serves many orders, as a poll or a commit does, and so carries no ids."""
     return operation(span) in _SERVES_MANY
 
 
 def message_type(span: Span) -> str | None:
-    """Name the type of the message that a span sends or processes."""
+    """Return the type of the message that a span sends or processes."""
     return span.text(semconv.SAGATRACE_MESSAGE_TYPE)
 
 
 def group(span: Span) -> str | None:
-    """Name the consumer group that a span processes for."""
+    """Return the consumer group that a span processes for."""
     return span.text(MESSAGING_CONSUMER_GROUP_NAME)
 
 
 def claim(span: Span) -> int:
-    """Tell the how many-th claim of its outbox row a send belongs to."""
+    """Return the number of the outbox row's claim that a send belongs to, from 1."""
     value = span.attributes.get(semconv.SAGATRACE_OUTBOX_ATTEMPT)
     return value if isinstance(value, int) else 1
 
 
 def is_duplicate(span: Span) -> bool:
-    """Tell whether the inbox absorbed the message that a span processes."""
+    """Return whether the inbox absorbed the message that a span processes."""
     return bool(span.attributes.get(semconv.SAGATRACE_DUPLICATE))
 
 
 @dataclass(frozen=True)
-class Story:
-    """What a trace tells of one saga.
+class SagaTrace:
+    """The spans of one saga in a trace.
 
     Args:
         saga_id: The saga.
-        trace: All spans of its trace.
+        trace: All spans of the trace.
     """
 
     saga_id: str
@@ -91,18 +91,18 @@ class Story:
 
     @cached_property
     def entries(self) -> tuple[Span, ...]:
-        """The requests that started the saga: one, if all is well.
+        """The requests that started the saga: exactly one in a good trace.
 
-        A caller may put further requests about the order into the trace that it shares: those cause no span here.
+        A caller may make more requests for the order in the trace that it shares; those have no child spans here.
         """
         own = {span.span_id for span in self.spans}
-        doors = [span for span in self.spans if span.kind is Kind.SERVER and span.parent_id not in own]
+        requests = [span for span in self.spans if span.kind is Kind.SERVER and span.parent_id not in own]
         parents = {span.parent_id for span in self.spans}
-        return tuple(door for door in doors if door.span_id in parents) or tuple(doors)
+        return tuple(one for one in requests if one.span_id in parents) or tuple(requests)
 
     @cached_property
     def sends(self) -> Mapping[MessageKey, Sequence[Span]]:
-        """The send spans by topic and message id; a span that names no message is under an empty id."""
+        """The send spans by topic and message id; a span without a message id is under an empty one."""
         return self._by_message(SEND)
 
     @cached_property
@@ -112,33 +112,33 @@ class Story:
 
     @cached_property
     def effects(self) -> Mapping[tuple[str, str], Sequence[Span]]:
-        """The process spans that had an effect, by message id and group, from whatever topic the message came.
+        """The process spans that had an effect, by message id and group, whatever topic the message came from.
 
-        An interrupted one may have had it: it counts if no other did.
+        An interrupted span may have had the effect: it counts if no finished one did.
         """
-        return {key: _prefer_finished(spans) for key, spans in self.tries.items()}
+        return {key: _prefer_finished(spans) for key, spans in self.possible_effects.items()}
 
     @cached_property
-    def tries(self) -> Mapping[tuple[str, str], Sequence[Span]]:
+    def possible_effects(self) -> Mapping[tuple[str, str], Sequence[Span]]:
         """The process spans that may have had an effect, by message id and group.
 
-        A failed attempt, and a duplicate that the inbox absorbed, have none. Of several interrupted ones nobody knows
-        which one had it.
+        Failed attempts, and duplicates that the inbox absorbed, have none. Of several interrupted spans it is unknown
+        which one had the effect.
         """
-        tries: dict[tuple[str, str], list[Span]] = defaultdict(list)
+        found: dict[tuple[str, str], list[Span]] = defaultdict(list)
         for (_, message_id), spans in self.processes.items():
             for span in spans:
                 if not span.is_error and not is_duplicate(span):
-                    tries[message_id, group(span) or ""].append(span)
-        return dict(tries)
+                    found[message_id, group(span) or ""].append(span)
+        return dict(found)
 
-    def tried(self, kind: str) -> list[list[Span]]:
-        """Give the process spans that may have had an effect of one type of message, message by message."""
-        return [list(spans) for spans in self.tries.values() if message_type(spans[0]) == kind]
+    def possible_effects_of(self, kind: str) -> list[list[Span]]:
+        """Return the process spans that may have had an effect, for each message of a type."""
+        return [list(spans) for spans in self.possible_effects.values() if message_type(spans[0]) == kind]
 
     @cached_property
-    def buried(self) -> frozenset[tuple[str, str]]:
-        """The messages, by id and group, that the group has written to its dead letters."""
+    def dead_lettered(self) -> frozenset[tuple[str, str]]:
+        """The messages, by id and group, that the group sent to its dead-letter topic."""
         return frozenset(
             (failed.text(MESSAGING_MESSAGE_ID) or "", group(failed) or "")
             for (topic, _), spans in self.sends.items()
@@ -148,68 +148,68 @@ class Story:
         )
 
     def failures(self, message_id: str, reader: str) -> Iterator[Span]:
-        """Give the process spans of a message that failed for a group, from whatever topic it came."""
+        """Yield the failed process spans of a message for a group, whatever topic it came from."""
         for (_, one), spans in self.processes.items():
             if one == message_id:
                 yield from (span for span in spans if span.is_error and group(span) == reader)
 
-    def processed(self, kind: str) -> list[Span]:
-        """Give the process spans with an effect of one type of message, in the order in which they started."""
+    def effects_of(self, kind: str) -> list[Span]:
+        """Return the process spans with an effect, for all messages of a type, in the order in which they started."""
         found = [span for spans in self.effects.values() for span in spans if message_type(span) == kind]
         return sorted(found, key=lambda span: span.start_ns)
 
     def sent_types(self) -> set[str]:
-        """Name the types of all messages that were sent."""
+        """Return the types of all messages that were sent."""
         return {kind for spans in self.sends.values() for span in spans if (kind := message_type(span))}
 
     def named(self, name: str) -> list[Span]:
-        """Give the saga's spans of one name."""
+        """Return the saga's spans with a name."""
         return [span for span in self.spans if span.name == name]
 
-    def _by_message(self, wanted: str) -> dict[MessageKey, list[Span]]:
+    def _by_message(self, operation_name: str) -> dict[MessageKey, list[Span]]:
         found: dict[MessageKey, list[Span]] = defaultdict(list)
         for span in self.spans:
-            if operation(span) == wanted:
+            if operation(span) == operation_name:
                 topic = span.text(MESSAGING_DESTINATION_NAME) or ""
                 found[topic, span.text(MESSAGING_MESSAGE_ID) or ""].append(span)
         return dict(found)
 
     def _members(self) -> set[str]:
         members = {span.span_id for span in self.trace if _saga(span) == self.saga_id}
-        if self._is_alone(members):
+        if self._has_trace_alone(members):
             return set(self.by_id)
         for one in list(members):
-            members.update(self._nameless_above(self.by_id[one]))
+            members.update(self._unmarked_above(self.by_id[one]))
         for span in self.trace:
-            way = self._nameless_up(span, members)
-            if way and way[-1].parent_id in members:
-                members.update(one.span_id for one in way)
+            path = self._unmarked_path(span, members)
+            if path and path[-1].parent_id in members:
+                members.update(one.span_id for one in path)
         return members
 
-    def _is_alone(self, members: Iterable[str]) -> bool:
-        """Tell whether the trace has one saga and no caller."""
-        doors = [self.by_id[one] for one in members if self.by_id[one].kind is Kind.SERVER]
+    def _has_trace_alone(self, members: Iterable[str]) -> bool:
+        """Return whether the trace has only this saga and no caller."""
+        requests = [self.by_id[one] for one in members if self.by_id[one].kind is Kind.SERVER]
         others = {_saga(span) for span in self.trace} - {self.saga_id, None}
-        return not others and all(door.parent_id is None for door in doors)
+        return not others and all(request.parent_id is None for request in requests)
 
-    def _nameless_above(self, span: Span) -> list[str]:
-        """Walk up from a span of the saga through spans without an id, up to the request."""
-        way: list[str] = []
+    def _unmarked_above(self, span: Span) -> list[str]:
+        """Return the ids of the spans without `saga.id` directly above a span of the saga, up to the request."""
+        path: list[str] = []
         while span.kind is not Kind.SERVER:
             above = self.by_id.get(span.parent_id or "")
-            if above is None or _saga(above) is not None or above.span_id in way:
+            if above is None or _saga(above) is not None or above.span_id in path:
                 break
-            way.append(above.span_id)
+            path.append(above.span_id)
             span = above
-        return way
+        return path
 
-    def _nameless_up(self, span: Span | None, members: Container[str]) -> list[Span]:
-        """Walk up from a span that is nobody's yet, itself included, to the last one that is nobody's."""
-        way: list[Span] = []
-        while span is not None and _saga(span) is None and span.span_id not in members and span not in way:
-            way.append(span)
+    def _unmarked_path(self, span: Span | None, members: Container[str]) -> list[Span]:
+        """Return the path up from a span, itself included, as long as the spans belong to no saga yet."""
+        path: list[Span] = []
+        while span is not None and _saga(span) is None and span.span_id not in members and span not in path:
+            path.append(span)
             span = self.by_id.get(span.parent_id or "")
-        return way
+        return path
 
 
 def _saga(span: Span) -> str | None:

@@ -1,4 +1,4 @@
-"""Passes telemetry on to an endpoint of the user's: what the services send to the demo goes there as well."""
+"""Forward telemetry to the user's endpoint: what the services send to the demo also goes there."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _END: Final = None
 _TRACES: Final = "/v1/traces"
 
 
-class Forward:
-    """Sends OTLP/HTTP requests on, in the background; one that fails is counted and not repeated.
+class Forwarder:
+    """Forwards OTLP/HTTP requests in the background; a failed one is counted and not repeated.
 
-    An endpoint that takes traces alone, as Jaeger does, answers 404 to metrics and logs: that is no failure.
+    An endpoint that accepts only traces, as Jaeger does, answers 404 to metrics and logs: that is not a failure.
 
     Args:
         endpoint: The base URL, as in `OTEL_EXPORTER_OTLP_ENDPOINT`; http or https.
@@ -33,7 +33,7 @@ class Forward:
         self._endpoint = endpoint.rstrip("/")
         self._headers = dict(headers) | {"Content-Type": "application/x-protobuf"}
         self._queue: queue.Queue[tuple[str, bytes] | None] = queue.Queue(_QUEUE_LENGTH)
-        self._thread = threading.Thread(target=self._send_all, name="otlp forward", daemon=True)
+        self._thread = threading.Thread(target=self._send_all, name="otlp forwarder", daemon=True)
         #: Requests that did not arrive.
         self.failures = 0
 
@@ -54,7 +54,7 @@ class Forward:
         error: BaseException | None,
         frames: TracebackType | None,
     ) -> None:
-        """Send what is queued, within two seconds."""
+        """Send what is queued, for two seconds at most."""
         deadline = time.monotonic() + _FLUSH_S
         while self._queue.full() and time.monotonic() < deadline:
             self._thread.join(timeout=0.05)
@@ -65,7 +65,7 @@ class Forward:
     def _send_all(self) -> None:
         while (item := self._queue.get()) is not _END:
             path, body = item
-            request = Request(self._endpoint + path, body, self._headers)  # noqa: S310  the settings take http(s) only
+            request = Request(self._endpoint + path, body, self._headers)  # noqa: S310  the settings accept http(s) only
             try:
                 with urlopen(request, timeout=_TIMEOUT_S):  # noqa: S310  as above
                     pass
@@ -74,5 +74,5 @@ class Forward:
 
 
 def _is_failure(path: str, error: OSError) -> bool:
-    is_not_taken = isinstance(error, HTTPError) and error.code == HTTPStatus.NOT_FOUND
-    return path == _TRACES or not is_not_taken
+    is_unsupported = isinstance(error, HTTPError) and error.code == HTTPStatus.NOT_FOUND
+    return path == _TRACES or not is_unsupported

@@ -1,4 +1,4 @@
-"""What is done once before the services start: topics on the broker, tables in the database. Both may be repeated."""
+"""Create topics on the broker and tables in the database, before the services start. Both can be repeated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.messaging.topology import all_topics, create_topics
 
 
 def topics(replicas: int, wait_s: float) -> list[str]:
-    """Make the topics that are missing, and say what was done, a line each.
+    """Create the missing topics, and return a line for each topic.
 
     Raises:
         CannotRun: no broker answers in time, or it refuses.
@@ -24,17 +24,17 @@ def topics(replicas: int, wait_s: float) -> list[str]:
     servers = KafkaSettings.read().bootstrap_servers
     print(f"sagatrace: asking the broker at {servers}, for {wait_s:g} s at most", file=sys.stderr)
     try:
-        made = asyncio.run(create_topics(servers, replicas=replicas, timeout_s=wait_s))
+        created = asyncio.run(create_topics(servers, replicas=replicas, timeout_s=wait_s))
     except MessagingError as error:
         raise CannotRun(str(error)) from error
-    return [f"{topic.name}: {'made' if topic.name in made else 'is there'}" for topic in all_topics()]
+    return [f"{topic.name}: {'made' if topic.name in created else 'is there'}" for topic in all_topics()]
 
 
 def migrate() -> list[str]:
-    """Bring every service's tables to the newest revision, and say so, a line each.
+    """Upgrade every service's tables to the newest revision, and return a line for each service.
 
     Raises:
-        CannotRun: the database is away, or is a SQLite file, which holds one service.
+        CannotRun: the database is unavailable, or is a SQLite file, which holds the tables of only one service.
     """
     settings = DatabaseSettings.read()
     if (settings.database_url or "").startswith("sqlite"):

@@ -1,4 +1,4 @@
-"""Traces of sagas made by hand: each the whole of what a good one records, for tests to read and to break."""
+"""Hand-made traces of sagas: each has every span that a good one records, for tests to read and to break."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -36,8 +36,8 @@ _SERVICES = {
 
 
 @dataclass
-class Telling:
-    """Writes a saga's trace, a millisecond a span."""
+class TraceBuilder:
+    """Builds a saga's trace, one millisecond a span."""
 
     saga_id: str = "saga-1"
     trace_id: str = TRACE_ID
@@ -70,7 +70,7 @@ class Telling:
         return entry
 
     def message(self, cause: Span, topic: str, kind: str) -> Span:
-        """Add a message's send span and the process spans of all groups; give that of the first group."""
+        """Add a message's send span and the process spans of all groups; return that of the first group."""
         about = {
             "messaging.destination.name": topic,
             "messaging.message.id": f"{self.saga_id}-{len(self.spans)}",
@@ -87,7 +87,7 @@ class Telling:
         return processed[0]
 
     def send_aside(self, topic: str, cause: Span, failed: Span) -> Span:
-        """Add the send of a message that failed to a dead-letter or a retry topic."""
+        """Add the send of a failed message to a dead-letter or a retry topic."""
         about = {
             "messaging.operation.name": "send",
             "messaging.destination.name": topic,
@@ -113,59 +113,59 @@ class Telling:
         )
 
     def summary(self, name: str, outcome: str, begin: Span, **more: Any) -> Span:
-        """Add the span of a life, from another span's start until now."""
+        """Add a summary span, from another span's start until now."""
         span = self.span(name, self.spans[0], "oms", attributes={"saga.outcome": outcome}, **more)
         self.spans[-1] = span = replace(span, start_ns=begin.start_ns)
         return span
 
 
-def completed(saga_id: str = "saga-1", **more: Any) -> Telling:
-    """Tell of a saga that goes all the way forward."""
-    telling = Telling(saga_id, **more)
-    entry = telling.entry()
-    telling.message(entry, ORDER_EVENTS, "order.created")
-    telling.message(entry, SAGA_EVENTS, "saga.started")
-    reserve = telling.message(entry, INVENTORY_COMMANDS, "inventory.reserve")
-    reserved = telling.message(reserve, SAGA_REPLIES, "inventory.reserved")
-    charge = telling.message(reserved, PAYMENT_COMMANDS, "payment.charge")
-    charged = telling.message(charge, SAGA_REPLIES, "payment.charged")
-    telling.message(charged, ORDER_EVENTS, "order.confirmed")
-    telling.message(charged, SAGA_EVENTS, "saga.completed")
-    telling.summary("saga order", "completed", entry)
-    return telling
+def completed(saga_id: str = "saga-1", **more: Any) -> TraceBuilder:
+    """Build the trace of a saga that completes."""
+    trace = TraceBuilder(saga_id, **more)
+    entry = trace.entry()
+    trace.message(entry, ORDER_EVENTS, "order.created")
+    trace.message(entry, SAGA_EVENTS, "saga.started")
+    reserve = trace.message(entry, INVENTORY_COMMANDS, "inventory.reserve")
+    reserved = trace.message(reserve, SAGA_REPLIES, "inventory.reserved")
+    charge = trace.message(reserved, PAYMENT_COMMANDS, "payment.charge")
+    charged = trace.message(charge, SAGA_REPLIES, "payment.charged")
+    trace.message(charged, ORDER_EVENTS, "order.confirmed")
+    trace.message(charged, SAGA_EVENTS, "saga.completed")
+    trace.summary("saga order", "completed", entry)
+    return trace
 
 
-def refunded(saga_id: str = "saga-1") -> Telling:
-    """Tell of a saga that was completed and then taken back."""
-    telling = completed(saga_id)
-    request = telling.span("request refund", telling.spans[0], "oms")
-    refund = telling.message(request, PAYMENT_COMMANDS, "payment.refund")
-    paid_back = telling.message(refund, SAGA_REPLIES, "payment.refunded")
-    release = telling.message(paid_back, INVENTORY_COMMANDS, "inventory.release")
-    released = telling.message(release, SAGA_REPLIES, "inventory.released")
-    telling.message(released, ORDER_EVENTS, "order.refunded")
-    telling.message(released, SAGA_EVENTS, "saga.refunded")
-    telling.summary("refund order", "refunded", request)
-    return telling
+def refunded(saga_id: str = "saga-1") -> TraceBuilder:
+    """Build the trace of a saga that was completed and then refunded."""
+    trace = completed(saga_id)
+    request = trace.span("request refund", trace.spans[0], "oms")
+    refund = trace.message(request, PAYMENT_COMMANDS, "payment.refund")
+    paid_back = trace.message(refund, SAGA_REPLIES, "payment.refunded")
+    release = trace.message(paid_back, INVENTORY_COMMANDS, "inventory.release")
+    released = trace.message(release, SAGA_REPLIES, "inventory.released")
+    trace.message(released, ORDER_EVENTS, "order.refunded")
+    trace.message(released, SAGA_EVENTS, "saga.refunded")
+    trace.summary("refund order", "refunded", request)
+    return trace
 
 
-def buried(saga_id: str = "saga-1") -> Telling:
-    """Tell of a saga of which one group could not process a message: it is among the group's dead letters."""
-    telling = completed(saga_id)
-    failed = which(telling.spans, _of_notification)
-    telling.spans[telling.spans.index(failed)] = failed = replace(failed, is_error=True)
-    telling.send_aside(dead_letter_topic(NOTIFICATION_GROUP), failed, failed)
-    return telling
+def dead_lettered(saga_id: str = "saga-1") -> TraceBuilder:
+    """Build the trace of a saga with a message that one group sent to its dead letters."""
+    trace = completed(saga_id)
+    failed = which(trace.spans, _of_notification)
+    trace.spans[trace.spans.index(failed)] = failed = replace(failed, is_error=True)
+    trace.send_aside(dead_letter_topic(NOTIFICATION_GROUP), failed, failed)
+    return trace
 
 
-def redriven(saga_id: str = "saga-1") -> Telling:
-    """Tell of such a saga after a re-drive: the message was processed after all."""
-    telling = buried(saga_id)
-    failed = which(telling.spans, _of_notification)
-    send = telling.send_aside(retry_topic(NOTIFICATION_GROUP), telling.spans[-1], failed)
+def redriven(saga_id: str = "saga-1") -> TraceBuilder:
+    """Build the trace of such a saga after a re-drive, in which the message was processed."""
+    trace = dead_lettered(saga_id)
+    failed = which(trace.spans, _of_notification)
+    send = trace.send_aside(retry_topic(NOTIFICATION_GROUP), trace.spans[-1], failed)
     links = (Link(send.trace_id, send.span_id), Link(failed.trace_id, failed.span_id, {"link.type": "retry_of"}))
     topic = {"messaging.destination.name": retry_topic(NOTIFICATION_GROUP)}
-    telling.span(
+    trace.span(
         f"process {retry_topic(NOTIFICATION_GROUP)}",
         send,
         failed.service,
@@ -173,44 +173,44 @@ def redriven(saga_id: str = "saga-1") -> Telling:
         attributes={**failed.attributes, **topic},
         links=links,
     )
-    return telling
+    return trace
 
 
 def _of_notification(span: Span) -> bool:
     return span.attributes.get("messaging.consumer.group.name") == NOTIFICATION_GROUP
 
 
-def declined(saga_id: str = "saga-1") -> Telling:
-    """Tell of a saga whose charge was declined, and whose stock was released."""
-    telling = Telling(saga_id)
-    entry = telling.entry()
-    telling.message(entry, ORDER_EVENTS, "order.created")
-    telling.message(entry, SAGA_EVENTS, "saga.started")
-    reserve = telling.message(entry, INVENTORY_COMMANDS, "inventory.reserve")
-    reserved = telling.message(reserve, SAGA_REPLIES, "inventory.reserved")
-    charge = telling.message(reserved, PAYMENT_COMMANDS, "payment.charge")
-    refused = telling.message(charge, SAGA_REPLIES, "payment.declined")
-    release = telling.message(refused, INVENTORY_COMMANDS, "inventory.release")
-    released = telling.message(release, SAGA_REPLIES, "inventory.released")
-    telling.message(released, ORDER_EVENTS, "order.canceled")
-    telling.message(released, SAGA_EVENTS, "saga.failed")
-    telling.summary("saga order", "failed", entry, is_error=True, status="card_declined")
-    return telling
+def declined(saga_id: str = "saga-1") -> TraceBuilder:
+    """Build the trace of a saga whose charge was declined, and whose stock was released."""
+    trace = TraceBuilder(saga_id)
+    entry = trace.entry()
+    trace.message(entry, ORDER_EVENTS, "order.created")
+    trace.message(entry, SAGA_EVENTS, "saga.started")
+    reserve = trace.message(entry, INVENTORY_COMMANDS, "inventory.reserve")
+    reserved = trace.message(reserve, SAGA_REPLIES, "inventory.reserved")
+    charge = trace.message(reserved, PAYMENT_COMMANDS, "payment.charge")
+    refused = trace.message(charge, SAGA_REPLIES, "payment.declined")
+    release = trace.message(refused, INVENTORY_COMMANDS, "inventory.release")
+    released = trace.message(release, SAGA_REPLIES, "inventory.released")
+    trace.message(released, ORDER_EVENTS, "order.canceled")
+    trace.message(released, SAGA_EVENTS, "saga.failed")
+    trace.summary("saga order", "failed", entry, is_error=True, status="card_declined")
+    return trace
 
 
 def which(spans: list[Span], matches: Callable[[Span], bool]) -> Span:
-    """Find the first span that matches."""
+    """Return the first span that matches."""
     return next(span for span in spans if matches(span))
 
 
 def doing(spans: list[Span], operation: str, kind: str) -> Span:
-    """Find the first send or process span of a type of message."""
+    """Return the first send or process span of a type of message."""
     wanted = {"messaging.operation.name": operation, "sagatrace.message.type": kind}
     return which(spans, lambda span: wanted.items() <= dict(span.attributes).items())
 
 
 def changed(spans: list[Span], span: Span, **changes: Any) -> list[Span]:
-    """Give the spans with one of them changed; attributes are added, and dropped where they are None."""
+    """Return the spans with one of them changed; attributes are added, and removed where they are None."""
     if "attributes" in changes:
         both = dict(span.attributes) | changes["attributes"]
         changes["attributes"] = {key: value for key, value in both.items() if value is not None}

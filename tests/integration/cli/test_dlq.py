@@ -1,4 +1,4 @@
-"""`sagatrace dlq` over a real dead-letter topic: what it shows and how safely, what it sends, and what it refuses."""
+"""`sagatrace dlq` on a real dead-letter topic: what it shows, what it sends, and what it refuses."""
 
 import asyncio
 import base64
@@ -37,19 +37,19 @@ Retried = Callable[["Topic"], Awaitable[Sequence[ConsumerRecord[bytes, bytes]]]]
 
 @dataclass
 class Topic:
-    """A group's dead-letter topic, with letters of a key that no other test has."""
+    """A group's dead-letter topic, with dead letters of a key that no other test uses."""
 
     brokers: str
     key: str
     operator: Operator
-    #: A partition of an origin that no other test's letters have.
+    #: A partition of an origin that no other test uses.
     partition: int = field(default_factory=lambda: uuid4().int % 2**31)
     offset: int = 0
 
-    async def add(self, value: bytes | None, *more: Header, **story: object) -> RecordMetadata:
+    async def add(self, value: bytes | None, *more: Header, **failure: object) -> RecordMetadata:
         """Write a dead letter, as a group does."""
         self.offset += 1
-        told = {
+        usual = {
             "group": GROUP,
             "attempts": 3,
             "error-type": "services.contracts.errors.Undecodable",
@@ -59,26 +59,26 @@ class Topic:
             "original-partition": self.partition,
             "original-offset": self.offset,
         }
-        names = {name.replace("_", "-"): content for name, content in story.items()}
-        headers: list[Header] = [(f"{OWN}{name}", str(content).encode()) for name, content in (told | names).items()]
+        names = {name.replace("_", "-"): content for name, content in failure.items()}
+        headers: list[Header] = [(f"{OWN}{name}", str(content).encode()) for name, content in (usual | names).items()]
         async with Producer(self.brokers) as producer:
             key = self.key.encode()
             return await producer.publish(dead_letter_topic(GROUP), key=key, value=value, headers=[*headers, *more])
 
     def list(self, *options: str) -> list[str]:
-        """Name the letters of the key that a list with these options has."""
-        letters = self.operator.json("dlq", "list", GROUP, "--key", self.key, *options)
-        return [letter["at"] for letter in letters]
+        """Return the places of the key's dead letters that a list with these options shows."""
+        listed = self.operator.json("dlq", "list", GROUP, "--key", self.key, *options)
+        return [one["at"] for one in listed]
 
 
 def at(sent: RecordMetadata) -> str:
-    """Write where a letter is."""
+    """Return the place of a dead letter, as the command writes it."""
     return f"{sent.partition}:{sent.offset}"
 
 
 @pytest.fixture
 def retried(broker: Broker) -> Retried:
-    """Read what was sent to the group's retry topic with a letter's key, until now."""
+    """Read what was sent to the group's retry topic with the key so far."""
 
     async def read(dlq: Topic) -> Sequence[ConsumerRecord[bytes, bytes]]:
         topic, key = retry_topic(GROUP), dlq.key.encode()
@@ -103,8 +103,8 @@ async def dlq(broker: Broker, tmp_path: Path) -> Topic:
     return Topic(broker, f"order-{uuid4()}", Operator({"KAFKA_BOOTSTRAP_SERVERS": broker, "DATABASE_URL": url}))
 
 
-async def test_letters_are_listed_and_chosen_by_every_filter(dlq: Topic) -> None:
-    """Each filter chooses the letters it names, and a letter that failed again is one, at the place of the first."""
+async def test_dead_letters_are_listed_and_chosen_by_every_filter(dlq: Topic) -> None:
+    """Each filter chooses its dead letters, and a record that failed again is listed once, at its original place."""
     event = events.SagaStarted(saga_id="s-1", order_id="o-1", sequence=1)
     poison = at(await dlq.add(b"{"))
     busy = at(await dlq.add(encode(event), error_type="payment.GatewayBusy", failed_at="2999-01-01T00:00:00+00:00"))
@@ -115,13 +115,13 @@ async def test_letters_are_listed_and_chosen_by_every_filter(dlq: Topic) -> None
     )
     assert dlq.list("--until", "1s") == dlq.list("--offset", again, "--offset", poison) == [again]
     assert dlq.list("--limit", "1") == [again]
-    (told,) = dlq.operator.json("dlq", "list", GROUP, "--offset", busy)
-    assert (told["event_id"], told["key"], told["attempts"]) == (str(event.event_id), dlq.key, 3)
+    (listed,) = dlq.operator.json("dlq", "list", GROUP, "--offset", busy)
+    assert (listed["event_id"], listed["key"], listed["attempts"]) == (str(event.event_id), dlq.key, 3)
 
 
 @pytest.mark.brokers("embedded")
 async def test_no_escape_of_a_record_reaches_the_terminal(dlq: Topic) -> None:
-    """Key, value, header names and values, and the story itself are shown without any control character."""
+    """Key, value, header names and values, and the failure are shown without any control character."""
     dlq.key += ESCAPE
     sent = await dlq.add(
         ESCAPE.encode() + b"\xff\nline",
@@ -145,7 +145,7 @@ async def test_no_escape_of_a_record_reaches_the_terminal(dlq: Topic) -> None:
 
 @pytest.mark.brokers("embedded")
 async def test_a_payload_is_shown_only_when_it_is_asked_for(dlq: Topic) -> None:
-    """Only `show --value` tells the payload, as text and, in JSON, byte for byte too."""
+    """Only `show --value` prints the payload, as text and, in JSON, also byte for byte."""
     payload = b"card 4111\xff"
     place = at(await dlq.add(payload, ("traceparent", TRACEPARENT)))
     for command in (["list", GROUP], ["show", GROUP, place], ["redrive", GROUP], ["redrive", GROUP, "--execute"]):
@@ -156,8 +156,8 @@ async def test_a_payload_is_shown_only_when_it_is_asked_for(dlq: Topic) -> None:
     code, out, _ = dlq.operator.run("dlq", "show", GROUP, place, "--value", "--jaeger", "http://jaeger")
     assert "    card 4111\\xff" in out.splitlines()
     assert "http://jaeger/trace/0af7651916cd43dd8448eb211c80319c" in out
-    told = dlq.operator.json("dlq", "show", GROUP, place, "--value")
-    assert base64.b64decode(told["value_base64"]) == payload
+    shown = dlq.operator.json("dlq", "show", GROUP, place, "--value")
+    assert base64.b64decode(shown["value_base64"]) == payload
 
 
 async def test_a_redrive_keeps_the_record_its_order_and_its_trace(dlq: Topic, retried: Retried) -> None:
@@ -170,7 +170,7 @@ async def test_a_redrive_keeps_the_record_its_order_and_its_trace(dlq: Topic, re
     assert (dry["executed"], len(dry["done"])) == (False, 3)
     assert await retried(dlq) == []
     done = dlq.operator.json(*chosen, "--execute", "--rate", "5", "--reason", "fixed")
-    assert [letter["at"] for letter in done["done"]] == [letter["at"] for letter in dry["done"]]
+    assert [one["at"] for one in done["done"]] == [one["at"] for one in dry["done"]]
     records = await retried(dlq)
     assert [record.value for record in records] == [b"value 0", b"value 1", b"value 2"]
     # Two pauses of 200 ms, by the producer's clock, which counts whole milliseconds.
@@ -194,16 +194,16 @@ async def test_what_was_done_is_known_and_not_done_again(dlq: Topic, retried: Re
     assert dlq.list() == [second]
     assert dlq.operator.json(*discard, "--execute")["done"] == []
     redrive = ("dlq", "redrive", GROUP, "--key", dlq.key, "--execute")
-    assert [letter["at"] for letter in dlq.operator.json(*redrive)["done"]] == [second]
-    assert [letter["status"] for letter in dlq.operator.json(*redrive)["left"]] == ["left: closed", "left: under way"]
+    assert [one["at"] for one in dlq.operator.json(*redrive)["done"]] == [second]
+    assert [one["status"] for one in dlq.operator.json(*redrive)["left"]] == ["left: closed", "left: under way"]
     assert len(await retried(dlq)) == 1
-    for place, action, reason in ((first, "discard", "no order"), (second, "redrive", None)):
-        (act,) = dlq.operator.json("dlq", "show", GROUP, place)["acts"]
-        assert (act["action"], act["by"], act["reason"]) == (action, OPERATOR, reason)
+    for place, name, reason in ((first, "discard", "no order"), (second, "redrive", None)):
+        (action,) = dlq.operator.json("dlq", "show", GROUP, place)["acts"]
+        assert (action["action"], action["by"], action["reason"]) == (name, OPERATOR, reason)
 
 
 @pytest.mark.brokers("embedded")
-async def test_a_letter_that_could_not_be_sent_goes_with_the_next_run(dlq: Topic, retried: Retried) -> None:
+async def test_a_dead_letter_that_could_not_be_sent_goes_with_the_next_run(dlq: Topic, retried: Retried) -> None:
     """A run that fails says how far it came and exits with 2; what it could not send is not under way."""
     await dlq.add(b"1")
     large = at(await dlq.add(b"2" * 2000))
@@ -213,15 +213,15 @@ async def test_a_letter_that_could_not_be_sent_goes_with_the_next_run(dlq: Topic
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "SAGATRACE_PRODUCER_MAX_BYTES" in err
     assert "1 of 2 are re-driven" in err
-    assert [letter["at"] for letter in dlq.operator.json(*chosen)["done"]] == [large]
-    acts = dlq.operator.json("dlq", "show", GROUP, large)["acts"]
-    assert [act["action"] for act in acts] == ["redrive", "taken back", "redrive"]
+    assert [one["at"] for one in dlq.operator.json(*chosen)["done"]] == [large]
+    actions = dlq.operator.json("dlq", "show", GROUP, large)["acts"]
+    assert [one["action"] for one in actions] == ["redrive", "taken back", "redrive"]
     assert [len(record.value or b"") for record in await retried(dlq)] == [1, 2000]
 
 
 @pytest.mark.brokers("embedded")
 async def test_what_is_parked_goes_only_by_force(dlq: Topic, retried: Retried) -> None:
-    """A letter that was re-driven too often is refused, and what waits behind it, with exit code 1; force sends it."""
+    """A dead letter re-driven too often, and what waits behind it, are refused with exit code 1; force sends them."""
     await dlq.add(b"1", state="parked", redrive_count=3)
     await dlq.add(b"2", state="behind")
     chosen = ("dlq", "redrive", GROUP, "--key", dlq.key, "--execute")
@@ -241,8 +241,8 @@ async def test_a_group_that_its_breaker_stopped_goes_on_by_command(dlq: Topic) -
     await database.close()
     assert "stopped: 10 dead letters in a row" in dlq.operator.run("dlq", "list", GROUP)[1]
     await dlq.add(b"1")
-    (told,) = dlq.operator.json("dlq", "list", GROUP, "--key", dlq.key)
-    assert told["stopped"] == "10 dead letters in a row"
+    (listed,) = dlq.operator.json("dlq", "list", GROUP, "--key", dlq.key)
+    assert listed["stopped"] == "10 dead letters in a row"
     code, _, err = dlq.operator.run("dlq", "redrive", GROUP, "--key", dlq.key, "--execute")
     assert (code, err.count("\n")) == (0, 1)
     assert f"{GROUP} has stopped (10 dead letters in a row)" in err
@@ -277,8 +277,8 @@ async def test_what_it_cannot_do_is_one_line(dlq: Topic) -> None:
 
 
 @pytest.mark.brokers("embedded")
-async def test_a_letter_that_claims_anything_can_be_discarded(dlq: Topic) -> None:
-    """Counts and times that no row could hold, of a record that anybody wrote, keep nobody from closing it."""
+async def test_a_dead_letter_that_claims_anything_can_be_discarded(dlq: Topic) -> None:
+    """Counts and times that no row could hold, in a record that anybody wrote, do not keep it from being closed."""
     sent = await dlq.add(
         b"1",
         redrive_count="99999999999",
@@ -291,7 +291,7 @@ async def test_a_letter_that_claims_anything_can_be_discarded(dlq: Topic) -> Non
     assert dlq.list() == []
 
 
-async def test_a_letter_that_can_not_be_read_hides_no_other_group(tmp_path: Path) -> None:
+async def test_a_record_that_cannot_be_read_hides_no_other_group(tmp_path: Path) -> None:
     """A list of all groups shows those that can be read, and then says which can't, with exit code 2."""
     url = sqlite_url(tmp_path, "notification")
     await upgrade(url, "notification")

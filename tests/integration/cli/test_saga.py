@@ -32,7 +32,7 @@ async def oms(url: str) -> AsyncIterator[OrderService]:
 
 
 def saga(store: str, *arguments: str) -> tuple[int, str, str]:
-    """Run the command; give its exit code and what it prints."""
+    """Run the command; return its exit code and output."""
     return Operator({"DATABASE_URL": store}).run("saga", *arguments)
 
 
@@ -43,7 +43,7 @@ async def place(oms: OrderService) -> Placed:
 
 
 async def give_up(oms: OrderService) -> None:
-    """Let all sagas ask for attention."""
+    """Make all sagas need attention."""
     oms.read_replies()
     for _ in range(2):
         await oms.run_out()
@@ -73,8 +73,8 @@ async def test_a_saga_is_shown_by_either_id_with_its_history_and_its_page(oms: O
         assert code == 0
         assert f"http://jaeger:16686/trace/{placed.trace_id}\n" in out
         assert "start" in out.splitlines()[-1]
-        told = json.loads(saga(url, "show", one, "--json")[1])
-        assert (told["trace_id"], told["history"][0]["input"]) == (placed.trace_id, "start")
+        shown = json.loads(saga(url, "show", one, "--json")[1])
+        assert (shown["trace_id"], shown["history"][0]["input"]) == (placed.trace_id, "start")
 
 
 async def test_a_retry_takes_a_saga_on_and_says_who(oms: OrderService, url: str) -> None:

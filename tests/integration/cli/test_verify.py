@@ -1,4 +1,4 @@
-"""`sagatrace verify`: what it says of traces that are broken, absent, unsampled or unfinished, and how it exits."""
+"""`sagatrace verify`: what it prints for traces that are broken, absent, unsampled or unfinished, and how it exits."""
 
 import json
 import os
@@ -34,7 +34,7 @@ async def oms(url: str) -> AsyncIterator[OrderService]:
 
 
 def verify(store: str, *options: str) -> tuple[int, str, str]:
-    """Run the command; give its exit code and what it prints."""
+    """Run the command; return its exit code and output."""
     done = subprocess.run(
         [sys.executable, "-m", "services.cli", "verify", "--wait", "0", *options],
         env=os.environ | {"DATABASE_URL": store},
@@ -112,8 +112,8 @@ async def test_one_saga_is_chosen_by_either_id(oms: OrderService, url: str) -> N
 
 
 @pytest.mark.parametrize("since", ["", "1", "1y", "-5m"])
-def test_a_duration_that_is_none_is_told(url: str, since: str) -> None:
-    """A wrong `--since` is exit code 2 and says what it takes."""
+def test_a_wrong_duration_is_refused(url: str, since: str) -> None:
+    """A wrong `--since` is exit code 2 and says what it accepts."""
     code, _, err = verify(url, "--since", since)
     assert code == 2
     assert "--since" in err

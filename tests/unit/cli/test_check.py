@@ -7,13 +7,13 @@ import pytest
 
 from services.cli.traces.check import Rule, check
 from services.cli.traces.model import AttributeValue, Kind, Span, once
-from tests.support.stories import (
+from tests.support.saga_traces import (
     MS,
     TRACE_ID,
-    Telling,
-    buried,
+    TraceBuilder,
     changed,
     completed,
+    dead_lettered,
     declined,
     doing,
     redriven,
@@ -28,10 +28,10 @@ def _found(spans: list[Span], saga_id: str = "saga-1") -> list[Rule]:
     return list(dict.fromkeys(finding.rule for finding in check(spans, saga_id=saga_id, trace_id=TRACE_ID)))
 
 
-@pytest.mark.parametrize("tell", [completed, refunded, declined])
-def test_a_whole_trace_passes(tell: Callable[[], Telling]) -> None:
+@pytest.mark.parametrize("build", [completed, refunded, declined])
+def test_a_whole_trace_passes(build: Callable[[], TraceBuilder]) -> None:
     """A saga that is one connected trace has no findings, whichever way it went."""
-    assert check(tell().spans, saga_id="saga-1", trace_id=TRACE_ID) == []
+    assert check(build().spans, saga_id="saga-1", trace_id=TRACE_ID) == []
 
 
 def _without(pick: Callable[[list[Span]], Span]) -> Break:
@@ -125,7 +125,7 @@ def _named(name: str) -> Callable[[list[Span]], Span]:
         pytest.param(
             lambda spans: [span for span in spans if span.attributes.get("sagatrace.message.type") != "saga.refunded"],
             Rule.END,
-            id="an end that nobody was told of",
+            id="an end without its event",
         ),
         pytest.param(_with(_named("saga order"), attributes={"saga.outcome": "fine"}), Rule.END, id="no known outcome"),
     ],
@@ -187,7 +187,7 @@ def test_a_row_that_was_left_by_a_dead_relay_may_be_sent_by_another_claim() -> N
 
 def test_a_message_among_the_dead_letters_is_missed_by_nobody() -> None:
     """A group that could not process a message has no effect of it, if it says where the message is."""
-    spans = buried().spans
+    spans = dead_lettered().spans
     assert check(spans, saga_id="saga-1", trace_id=TRACE_ID) == []
     assert _found(spans[:-1]) == [Rule.EFFECT]
 
@@ -289,36 +289,34 @@ def test_a_nameless_span_between_two_of_a_saga_is_the_sagas() -> None:
 
 def test_spans_of_a_caller_are_not_the_sagas() -> None:
     """The caller's own spans in the same trace carry no ids of ours, and need none."""
-    telling = completed(caller="c" * 16)
-    caller = replace(
-        telling.spans[0], span_id="c" * 16, parent_id=None, kind=Kind.CLIENT, service="shop", attributes={}
-    )
+    trace = completed(caller="c" * 16)
+    caller = replace(trace.spans[0], span_id="c" * 16, parent_id=None, kind=Kind.CLIENT, service="shop", attributes={})
     beside = replace(caller, span_id="d" * 16, parent_id="c" * 16)
-    assert _found([*telling.spans, caller, beside]) == []
+    assert _found([*trace.spans, caller, beside]) == []
 
 
 def test_a_further_request_in_a_shared_trace_is_no_second_entry() -> None:
     """A caller may look at the order within the trace that it shares."""
-    telling = completed(caller="c" * 16)
-    look = replace(telling.spans[0], span_id="d" * 16, name="GET /orders/{order_id}")
-    assert _found([*telling.spans, look]) == []
+    trace = completed(caller="c" * 16)
+    look = replace(trace.spans[0], span_id="d" * 16, name="GET /orders/{order_id}")
+    assert _found([*trace.spans, look]) == []
 
 
 def test_a_request_in_a_trace_of_its_own_is_no_stray() -> None:
     """A cancel or refund request keeps its own trace, and carries the saga's id there."""
-    telling = completed()
-    request = replace(telling.spans[0], trace_id="b" * 32, span_id="d" * 16, name="POST /orders/{order_id}/refund")
+    trace = completed()
+    request = replace(trace.spans[0], trace_id="b" * 32, span_id="d" * 16, name="POST /orders/{order_id}/refund")
     inside = replace(request, span_id="f" * 16, parent_id="d" * 16, kind=Kind.INTERNAL)
-    assert _found([*telling.spans, request, inside]) == []
+    assert _found([*trace.spans, request, inside]) == []
 
 
 def test_polls_and_commits_need_no_ids() -> None:
     """Spans that serve many orders carry no ids, also where one is in the trace."""
-    telling = completed()
-    parent = doing(telling.spans, "process", "saga.started")
+    trace = completed()
+    parent = doing(trace.spans, "process", "saga.started")
     attributes = {"messaging.operation.name": "commit"}
     commit = replace(parent, span_id="d" * 16, parent_id=parent.span_id, attributes=attributes, kind=Kind.CLIENT)
-    assert _found([*telling.spans, commit]) == []
+    assert _found([*trace.spans, commit]) == []
 
 
 def test_a_trace_without_spans_is_not_whole() -> None:

@@ -1,4 +1,4 @@
-"""Children are started with a lifeline, watched by their logs, and ended to the last one."""
+"""Children are started with a lifeline, watched through their logs, and all ended."""
 
 import subprocess
 import sys
@@ -46,8 +46,8 @@ def test_all_children_end_when_they_are_left(tmp_path: Path) -> None:
     assert all(child.process.returncode is not None for child in started)
 
 
-async def test_a_child_that_ended_is_told_with_its_log(tmp_path: Path) -> None:
-    """A child that ends while it is waited for is an error that names it, its last words and its log."""
+async def test_a_child_that_ended_is_an_error_with_its_log(tmp_path: Path) -> None:
+    """A child that ends while it is waited for is an error that names it, its last line and its log."""
     with Children(tmp_path) as children:
         child = children.start("zen", _ENDS, {})
         await eventually(lambda: child.process.poll() is not None)

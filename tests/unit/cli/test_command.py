@@ -1,4 +1,4 @@
-"""The command says what it can do, and what is wrong, in the way a shell user expects."""
+"""The command documents itself, and reports errors in the way a shell user expects."""
 
 import re
 import subprocess
@@ -31,7 +31,7 @@ def test_help_names_commands_examples_and_exit_codes() -> None:
 
 
 def _commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
-    """Give the path of each command of a group and its groups."""
+    """Yield the path of each command of a group and its subgroups."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from _commands(command, *path, name)
@@ -99,7 +99,7 @@ def test_a_service_that_cannot_start_says_so_in_one_line(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
-def test_output_that_cannot_be_written_is_told_in_one_line() -> None:
+def test_output_that_cannot_be_written_is_one_line() -> None:
     """A standard output that is full is exit code 2 and a line, not a traceback after everything looked done."""
     command = [sys.executable, "-m", "services.cli", "--version"]
     with Path("/dev/full").open("w") as full:
@@ -118,8 +118,8 @@ def test_one_sqlite_file_is_not_migrated_for_all_services(monkeypatch: pytest.Mo
     assert "DATABASE_URL" in line
 
 
-def test_a_broker_that_is_away_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`topics` says what it waits for and, in a line, that it was in vain: none for each attempt."""
+def test_an_unavailable_broker_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`topics` prints what it waits for and one line for the failure, not one for each attempt."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9")
     done = subprocess.run(
         [sys.executable, "-m", "services.cli", "topics", "--wait", "1.5"],

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 from services.cli.traces.model import Event
 from services.cli.traces.page import TraceSection, page
-from tests.support.stories import changed, declined, doing, refunded
+from tests.support.saga_traces import changed, declined, doing, refunded
 
 _HOSTILE = "\"'><script>alert(1)</script><img src=//evil.example/x onerror=alert(1)>"
 _VOID = {"meta", "br", "img", "link"}
@@ -61,7 +61,7 @@ def test_every_span_can_be_opened() -> None:
     """Each span of each trace is an element with an id of its own, and all elements are closed."""
     read = _page()
     ids = read.values("details", "id")
-    expected = [span.span_id for telling in (refunded("saga-1"), declined("saga-2")) for span in telling.spans]
+    expected = [span.span_id for trace in (refunded("saga-1"), declined("saga-2")) for span in trace.spans]
     assert sorted(ids) == sorted(expected)
     assert read.open == []
 
@@ -102,7 +102,7 @@ def test_the_page_needs_no_network() -> None:
 
 
 def test_the_page_says_what_it_shows_without_colours() -> None:
-    """What colour tells is told to a screen reader too, and headings label their sections."""
+    """What colour shows is also labelled for a screen reader, and headings label their sections."""
     read = _page()
     assert "compensates" in read.values("span", "aria-label")
     assert set(read.values("section", "aria-labelledby")) <= {

@@ -40,7 +40,7 @@ def receiver(recording: Recording) -> Iterator[Receiver]:
 
 
 def _record(endpoint: str, compression: Compression = Compression.NoCompression) -> tuple[str, str, str]:
-    """Export two spans, and tell the trace's id and the spans' ids."""
+    """Export two spans, and return the trace's id and the spans' ids."""
     provider = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
     provider.add_span_processor(
         SimpleSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces", compression=compression)),

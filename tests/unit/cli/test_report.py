@@ -12,7 +12,7 @@ from services.cli.report import ScenarioReport, report_on, show, write
 from services.cli.scenarios import SCENARIOS
 from services.cli.traces.check import Finding, Rule
 from services.cli.traces.recording import Recording
-from tests.support.stories import TRACE_ID, completed
+from tests.support.saga_traces import TRACE_ID, completed
 
 _COMPLETED = SCENARIOS[0]
 _PLACED = PlacedOrder(order_id="order-1", saga_id="saga-1", trace_id=TRACE_ID)

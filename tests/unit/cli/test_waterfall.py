@@ -6,7 +6,7 @@ import pytest
 
 from services.cli.traces.tree import duration, rows
 from services.cli.traces.waterfall import ASCII, waterfall
-from tests.support.stories import changed, completed, declined, doing
+from tests.support.saga_traces import changed, completed, declined, doing
 
 
 def test_every_span_has_one_row_under_its_parent() -> None:

@@ -1,6 +1,6 @@
-"""The four messaging metrics of the convention, and the time a message queued.
+"""The four messaging metrics of the convention, and the time that a message was queued.
 
-They are recorded for every operation, sampled or not. Without a meter provider nothing is computed: `enabled` looks
+They are recorded for every operation, sampled or not. Without a meter provider nothing is computed; `enabled` checks
 each time, because a provider may be set long after `instrument()`.
 """
 
@@ -56,11 +56,11 @@ class Metrics:
 
     @property
     def enabled(self) -> bool:
-        """Whether anybody collects: not without a meter provider, nor with one that does nothing."""
+        """Whether metrics are collected: not without a meter provider, nor with one that does nothing."""
         if self._enabled:
             return True
-        # The API's stand-in for a provider that is not there yet keeps the real instrument in this attribute; on any
-        # other instrument the attribute is missing and the instrument itself is the answer. It stays the same.
+        # The API's proxy for a provider that is not there yet holds the real instrument in this attribute. Any other
+        # instrument lacks the attribute, and is itself the real one.
         instrument = getattr(self._operation, "_real_instrument", self._operation)
         if instrument is None:
             return False
@@ -72,7 +72,7 @@ class Metrics:
         labels.typed.record(self._operation, duration_ns / _NANOSECONDS, error)
 
     def sent(self, labels: Labels, count: int, error: str | None = None) -> None:
-        """Count messages that were handed to the broker, or failed to be."""
+        """Count messages that were sent to the broker, or failed to be sent."""
         labels.untyped.record(self._sent, count, error)
 
     def consumed(self, labels: Labels, count: int) -> None:
@@ -84,5 +84,5 @@ class Metrics:
         labels.untyped.record(self._process, duration_ns / _NANOSECONDS, error)
 
     def queue_time(self, labels: Labels, seconds: float) -> None:
-        """Record how long a message waited, from its timestamp to its processing."""
+        """Record how long a message waited, from its timestamp to the start of its processing."""
         labels.untyped.record(self._queue_time, seconds)

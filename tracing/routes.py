@@ -1,7 +1,7 @@
-"""What is the same for every message of one operation on one topic by one client, computed once.
+"""Compute once what is the same for every message of one operation on one topic by one client.
 
-A route holds the span name, the attributes that a span starts with and the labels of its metrics. Each client has its
-routes by operation and topic; a client is forgotten with the producer or consumer that it describes.
+A route holds the span name, the attributes that a span starts with, and the labels of its metrics. Each client has its
+routes by operation and topic; a client is forgotten together with the producer or consumer that it describes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tracing.labels import Labels
 from tracing.options import Options
 
 _DEFAULT_PORT: Final = 9092
-#: Routes of one client; a program that makes up topics (one a reply, say) must not grow without bound.
+#: The most routes of a client; a program that invents topics (one for each reply, say) must not grow without bound.
 _LIMIT: Final = 1024
 
 
@@ -33,7 +33,7 @@ class Route:
         *,
         traced: bool,
     ) -> None:
-        # A transaction has no destination at all; only an operation of the convention is named after the server.
+        # A transaction has no destination; only operations of the convention are named after the server.
         self.name = semconv.span_name(operation, topics, server if operation in semconv.OPERATION_TYPES else None)
         self.traced = traced
         self.attributes: dict[str, AttributeValue] = {
@@ -45,12 +45,12 @@ class Route:
         if len(topics) == 1:
             self.attributes[semconv.MESSAGING_DESTINATION_NAME] = topics[0]
         self.attributes.update(client)
-        # A client id differs from process to process: it is for spans, on a metric it would only multiply series.
+        # A client id differs from process to process. It is for spans only: on a metric it would multiply the series.
         self._labels = {name: value for name, value in self.attributes.items() if name != semconv.MESSAGING_CLIENT_ID}
         self._by_partition: dict[int | None, Labels] = {}
 
     def labels_of(self, partition: int | None) -> Labels:
-        """Return the metric labels with the partition, where it is known."""
+        """Return the metric labels, with the partition if it is known."""
         labels = self._by_partition.get(partition)
         if labels is None:
             known = {} if partition is None else {semconv.MESSAGING_DESTINATION_PARTITION_ID: str(partition)}
@@ -71,7 +71,7 @@ class Routes:
         self._routes: dict[tuple[str, tuple[str, ...]], Route] = {}
 
     def get(self, operation: str, *topics: str) -> Route:
-        """Return the route of an operation on a topic, or on several that one call serves."""
+        """Return the route of an operation on a topic, or on several topics in one call."""
         route = self._routes.get((operation, topics))
         if route is None:
             route = self._add(operation, topics)
@@ -87,7 +87,7 @@ class Routes:
 
 
 def client_attributes(client: object, group: str | None = None) -> dict[str, AttributeValue]:
-    """Return what an aiokafka client says of itself: its id, its group and the first of its bootstrap servers."""
+    """Return the attributes of an aiokafka client: its id, its group and the first of its bootstrap servers."""
     attributes: dict[str, AttributeValue] = {}
     if client_id := getattr(client, "_client_id", None):
         attributes[semconv.MESSAGING_CLIENT_ID] = str(client_id)
@@ -102,7 +102,7 @@ def first_server(servers: object) -> tuple[str, int] | None:
     """Return host and port of the first bootstrap server.
 
     Args:
-        servers: as aiokafka takes them: a string `host[:port]`, several joined by commas, or a sequence of such.
+        servers: as aiokafka takes them: a string `host[:port]`, several joined by commas, or a sequence of these.
     """
     if isinstance(servers, list | tuple):
         servers = servers[0] if servers else None

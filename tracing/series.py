@@ -1,12 +1,12 @@
 """A metric series: one instrument with labels that do not change from one measurement to the next.
 
-The SDK cleans, copies, sorts and hashes the labels of each measurement, only to find the aggregation that it adds the
-value to. The labels of a route never change, so a series finds its aggregations once, one for each reader and view, and
-from then on hands them each value as the SDK would, exemplars included.
+For each measurement the SDK cleans, copies, sorts and hashes the labels, only to find the aggregation to which it adds
+the value. The labels of a route never change, so a series looks up its aggregations once, one for each reader and view,
+and from then on passes them each value as the SDK would, exemplars included.
 
-What a series cannot know to be the same goes the SDK's own way: the first measurement, which makes the aggregations; a
-value that the SDK refuses; a meter that was switched off; readers that came or went; an aggregation that the SDK has
-dropped; another kind of instrument, or an SDK without one of the private names.
+A measurement goes through the SDK in every case in which the series cannot be sure of the same result: the first one,
+which creates the aggregations; a value that the SDK refuses; a meter that was switched off; readers that were added or
+removed; an aggregation that the SDK has dropped; another kind of instrument; an SDK without one of the private names.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from tracing.api import recorder
 try:
     from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes as hash_attributes
     from opentelemetry.sdk.metrics._internal.measurement import Measurement as SdkMeasurement
-except ImportError:  # A new SDK: every measurement goes its own way.
+except ImportError:  # Another version of the SDK: every measurement goes through it.
     SdkMeasurement = None  # type: ignore[assignment,misc]
 
 Attributes = Mapping[str, AttributeValue]
 
-#: What an instrument of the SDK must have, for a series to be more than a call of it.
+#: The private names of the SDK's instruments that a series needs.
 PRIVATE: tuple[str, ...] = ("_is_enabled", "_measurement_consumer")
-#: What records for an instrument, without anything of a subclass.
-_WAYS: Final = (sdk.Counter.add, sdk.Histogram.record)
+#: The SDK's own methods that record; a subclass may have others.
+_METHODS: Final = (sdk.Counter.add, sdk.Histogram.record)
 
 
 class Measurement:
-    """What an aggregation reads of a measurement: all that the SDK's has."""
+    """A measurement for the SDK's aggregations, with all attributes of the SDK's own class."""
 
     __slots__ = ("attributes", "context", "instrument", "time_unix_nano", "value")
 
@@ -52,7 +52,7 @@ class Measurement:
 
 
 class _Stream(NamedTuple):
-    """Where one reader and view keep this series: still there if the key still finds the aggregation."""
+    """The place of this series in one reader and view; it is valid as long as the key finds the aggregation."""
 
     aggregations: dict[Hashable, Any]
     key: Hashable
@@ -65,12 +65,12 @@ class Series:
     __slots__ = ("_instrument", "_is_known", "_labels", "_readers", "_record", "_samples", "_streams")
 
     def __init__(self, instrument: Counter | Histogram, labels: Attributes) -> None:
-        # The API's stand-in for a provider that was not there yet keeps the real instrument.
+        # The API's proxy for a provider that was not there yet holds the real instrument.
         self._instrument: Any = getattr(instrument, "_real_instrument", None) or instrument
         self._is_known = _known(self._instrument)
         self._record = recorder(instrument)
         self._labels = labels
-        #: The readers that the streams are of; None while there are no streams.
+        #: The readers that the streams belong to; None while there are no streams.
         self._readers: object = None
         self._streams: tuple[_Stream, ...] = ()
         self._samples: Callable[[float, int, Attributes, Context], bool]
@@ -106,7 +106,7 @@ class Series:
             self._streams = tuple(self._found(readers.values()))
             self._samples = consumer._sdk_config.exemplar_filter.should_sample
         except (AttributeError, KeyError, TypeError):
-            return  # Not built as it is known; or not there: the meter is off, or a reader has just come.
+            return  # Built otherwise, or missing: the meter is off, or a reader was just added.
         self._readers = readers
 
     def _found(self, readers: Iterable[Any]) -> Iterator[_Stream]:
@@ -119,9 +119,9 @@ class Series:
 
 
 def _known(instrument: Counter | Histogram) -> bool:
-    """Tell whether instrument and measurement are built as a series takes them to be."""
+    """Return whether the instrument and the SDK's measurement are built as a series expects."""
     return (
-        getattr(recorder(instrument), "__func__", None) in _WAYS
+        getattr(recorder(instrument), "__func__", None) in _METHODS
         and all(hasattr(instrument, name) for name in PRIVATE)
         and SdkMeasurement is not None
         and {field.name for field in fields(SdkMeasurement)} == set(Measurement.__slots__)

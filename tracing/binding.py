@@ -1,8 +1,8 @@
-"""Attributes that follow a unit of work: set once, and written on every span below.
+"""Attributes of a unit of work: set once, and written on every span below.
 
-`bind` keeps them in the local OpenTelemetry context under a key of ours. They are never baggage: nothing bound leaves
-the process, and nothing that arrives in a message is bound. Our own spans take them at start, where a sampler sees
-them; `provider.BoundAttributesSpanProcessor` copies them onto every other span.
+`bind` keeps them in the local OpenTelemetry context under our own key. They are never baggage: nothing bound leaves the
+process, and nothing that arrives in a message is bound. Our own spans start with them, so that samplers see them;
+`provider.BoundAttributesSpanProcessor` copies them onto all other spans.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from opentelemetry.util.types import AttributeValue
 from tracing import faults, semconv
 
 _KEY: Final = create_key("sagatrace-bound-attributes")
-#: What OTLP's int64 holds; a larger integer would cost the whole exported batch.
+#: The bound of OTLP's int64; one larger integer would make the official encoder lose the whole batch.
 _INT64: Final = 1 << 63
 
 
 class Bound(dict[str, AttributeValue]):
-    """The attributes bound in a context, and the name of the one that is the conversation, if one is."""
+    """The attributes bound in a context, and the name of the one that is the conversation, if any."""
 
     __slots__ = ("conversation",)
 
@@ -45,7 +45,7 @@ def bound(context: Context | None = None) -> Bound:
 
 
 def clean(value: object) -> AttributeValue:
-    """Return a value that every exporter can encode: no lone surrogates, no integer past 64 bits, no foreign type."""
+    """Return a value that every exporter can encode: no lone surrogate, no integer beyond 64 bits, no other type."""
     if isinstance(value, bool | float):
         return value
     if isinstance(value, int):
@@ -59,7 +59,7 @@ def clean(value: object) -> AttributeValue:
 
 
 def _homogeneous(items: list[AttributeValue]) -> AttributeValue:
-    """Return a list whose items all have one type, as attributes must: their own if they share one, else strings."""
+    """Return a list whose items have one type, as attributes must: their own if they share one, or strings."""
     kinds = {type(item) for item in items}
     if len(kinds) <= 1 and list not in kinds:
         return cast("AttributeValue", items)
@@ -142,7 +142,7 @@ class _Use:
 
 
 def use_context(context: Context) -> _Use:
-    """Make a context current, and the former one again on exit, to continue a stored trace."""
+    """Make a context current, to continue a stored trace, and the former one again on exit."""
     return _Use(context)
 
 

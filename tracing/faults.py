@@ -1,6 +1,6 @@
-"""Where errors of the instrumentation end: in the log, once each, never in the caller.
+"""Log the errors of the instrumentation, each once, so that none reaches the caller.
 
-A message of an exception may quote a payload, so the log names the exception's type and the line that raised it.
+An exception's message may quote a payload, so the log names the exception's type and the line that raised it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import traceback
 from typing import Final
 
 _log: Final = logging.getLogger("tracing")
-#: Kinds of faults that were logged. Bounded, so that a fault with many faces cannot grow it for ever.
+#: The kinds of faults that were logged; bounded, so that a fault with many variants cannot grow it for ever.
 _seen: set[tuple[str, str, str]] = set()
 _SEEN_LIMIT: Final = 256
 
 
 def report(doing: str, error: BaseException) -> None:
-    """Log an error of ours or of a hook: a warning the first time, debug from then on.
+    """Log an error of ours or of a hook: as a warning the first time, as debug from then on.
 
     Args:
         doing: what failed, as a participle with its object: "starting a send span".
@@ -33,5 +33,5 @@ def report(doing: str, error: BaseException) -> None:
 
 
 def forget() -> None:
-    """Log every fault anew; a new instrumentation starts with this."""
+    """Log every fault as new again; a new instrumentation starts with this."""
     _seen.clear()

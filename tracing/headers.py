@@ -1,8 +1,8 @@
-"""Kafka record headers as a value: read tolerantly, replace by copying.
+"""Kafka record headers as a value: read tolerantly, replaced by copying.
 
-Headers are an ordered sequence of `(name, bytes or None)` in which a name may repeat. They come from other
-programs, so nothing here raises on any bytes: a value that is not UTF-8, an entry that is no pair and a missing
-sequence all read as "not there". Nothing changes its argument: a caller may share one list between sends.
+Headers are an ordered sequence of `(name, bytes or None)` in which a name may repeat. They come from other programs, so
+nothing here raises on any bytes: a value that is not UTF-8, an entry that is not a pair and a missing sequence all read
+as "not there". Nothing changes its argument: a caller may share one list between sends.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from opentelemetry.propagators.textmap import Getter, Setter
 Header = tuple[str, bytes | None]
 Headers = Sequence[Header]
 
-#: W3C Trace Context level 2, section 3.2.2; the byte form of what Kafka carries. Version ff is forbidden, version 00
-#: has nothing after the flags, a later one may.
+#: W3C Trace Context level 2, section 3.2.2, as bytes, as Kafka carries it. Version ff is forbidden, version 00 has
+#: nothing after the flags, a later version may.
 TRACEPARENT: Final = re.compile(rb"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 
-#: W3C Baggage, section 3.3.2: what a propagator has to take; the API's logs a longer header and ignores it.
+#: W3C Baggage, section 3.3.2: the limits that a propagator has to accept; the API's logs and ignores a longer header.
 _BAGGAGE_LIMIT: Final = 8192
 _BAGGAGE_MEMBERS: Final = 180
 #: W3C Baggage, section 3.3.1: a member is a token, a value, and properties.
@@ -56,8 +56,8 @@ def text(value: object) -> str | None:
 def get(headers: Headers, name: str) -> str | None:
     """Return the last valid value of a header, or None.
 
-    The last one is the newest where instrumentations append instead of replacing. A `traceparent` is valid only in
-    the form of the W3C recommendation, so garbage behind a good value does not hide it.
+    The last one is the newest where instrumentations append instead of replacing. A `traceparent` is valid only in the
+    form of the W3C recommendation, so garbage after a good value does not hide it.
     """
     for key, value in reversed(headers):
         if key == name and (found := text(value)) is not None and _well_formed(name, found):
@@ -66,14 +66,14 @@ def get(headers: Headers, name: str) -> str | None:
 
 
 def _well_formed(name: str, value: str) -> bool:
-    """Refuse what a propagator would refuse, so that an older value gets its turn and no header text gets logged."""
+    """Refuse what a propagator would refuse, so that an older value is used and no header text is logged."""
     if name == "traceparent":
         return TRACEPARENT.fullmatch(value.strip(" \t").encode()) is not None
     return name != "baggage" or _is_baggage(value)
 
 
 def _is_baggage(value: str) -> bool:
-    """Take a baggage header as a whole or not at all: the API's propagator logs each member that it refuses."""
+    """Accept a baggage header as a whole or not at all: the API's propagator logs each member that it refuses."""
     members = value.split(",")
     fits = len(value) <= _BAGGAGE_LIMIT and len(members) <= _BAGGAGE_MEMBERS
     return fits and all(map(_BAGGAGE_MEMBER.fullmatch, members))
@@ -93,7 +93,7 @@ def replace(headers: Headers, name: str, value: bytes | None) -> list[Header]:
 
 
 class HeaderGetter(Getter[Headers]):
-    """How a propagator reads Kafka headers: the last valid value of a name."""
+    """Reads Kafka headers for a propagator: the last valid value of a name."""
 
     def get(self, carrier: Headers, key: str) -> list[str] | None:
         """Return the value as the one-element list that propagators expect."""
@@ -106,7 +106,7 @@ class HeaderGetter(Getter[Headers]):
 
 
 class HeaderSetter(Setter[list[Header]]):
-    """How a propagator writes Kafka headers: into a list of its own, which `propagation` then merges."""
+    """Writes Kafka headers for a propagator, into a list of its own, which `wire` then merges."""
 
     def set(self, carrier: list[Header], key: str, value: str) -> None:
         """Append a header; a value that UTF-8 cannot express (lone surrogates) is left out."""

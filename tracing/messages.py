@@ -1,4 +1,4 @@
-"""What a span says of one message: partition, offset, key, tombstone, chosen headers."""
+"""The attributes of a span that describe one message: partition, offset, key, tombstone, captured headers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tracing.telemetry import Telemetry
 
 #: Characters of a captured header's value; the rest is cut.
 _HEADER_LIMIT: Final = 256
-#: OTEL_SPAN_LINK_COUNT_LIMIT, 128 by default: what the SDK keeps of a span's links. It drops the rest silently.
+#: The default of OTEL_SPAN_LINK_COUNT_LIMIT: the links that the SDK keeps a span. It drops the rest silently.
 LINK_LIMIT: Final = 128
 #: `serialized_value_size` of a record without a value, whatever a deserializer made of it.
 _NO_VALUE: Final = -1
@@ -64,7 +64,7 @@ def describe(attributes: dict[str, AttributeValue], record: Record, telemetry: T
 
 
 def link_attributes(record: Record) -> dict[str, AttributeValue]:
-    """Say which message of a batch a link is for (messaging-spans.md, "Batch receiving")."""
+    """Return what identifies the message of a link in a batch (messaging-spans.md, "Batch receiving")."""
     return {
         semconv.MESSAGING_DESTINATION_PARTITION_ID: str(record.partition),
         semconv.MESSAGING_KAFKA_OFFSET: record.offset,
@@ -72,7 +72,7 @@ def link_attributes(record: Record) -> dict[str, AttributeValue]:
 
 
 def capture(attributes: dict[str, AttributeValue], headers: object, names: Collection[str]) -> None:
-    """Add the headers that the user allowed, as lists of strings; bytes that are no UTF-8 become question marks."""
+    """Add the headers that the user allowed, as lists of strings; bytes that are not UTF-8 become U+FFFD."""
     found: dict[str, list[str]] = {}
     for name, value in pairs(headers):
         if name in names and value is not None:

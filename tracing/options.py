@@ -108,7 +108,7 @@ class Options:
         return cls(**options)
 
     def traces(self, topic: str) -> bool:
-        """Tell whether a topic has spans and metrics."""
+        """Return whether a topic has spans and metrics."""
         if self._exclude is not None and self._exclude.fullmatch(topic):
             return False
         return self._include is None or self._include.fullmatch(topic) is not None

@@ -77,7 +77,7 @@ class FactIdGenerator(RandomIdGenerator):
     """Random ids, and the one that `identity.known_as` asks for."""
 
     def generate_span_id(self) -> int:
-        """Give the id of a new span."""
+        """Return the id of a new span."""
         wanted = identity.wanted()
         return super().generate_span_id() if wanted is None else wanted
 

@@ -190,17 +190,17 @@ class RecordedSpans:
 
 
 def links_to(span: ReadableSpan, target: ReadableSpan) -> bool:
-    """Tell whether a span has a link to another."""
+    """Return whether a span has a link to another."""
     return any(link.context.span_id == _id(target) for link in span.links)
 
 
 def is_child(span: ReadableSpan, parent: ReadableSpan) -> bool:
-    """Tell whether a span is a direct child of another, in the same trace."""
+    """Return whether a span is a direct child of another, in the same trace."""
     return _parent_id(span) == _id(parent) and _context(span).trace_id == _context(parent).trace_id
 
 
 def _is_root(span: ReadableSpan) -> bool:
-    """Tell whether a span without a recorded parent may begin a trace."""
+    """Return whether a span without a recorded parent may begin a trace."""
     return span.parent is None or (span.kind is SpanKind.SERVER and span.parent.is_remote)
 
 

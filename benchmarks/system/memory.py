@@ -163,8 +163,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.json is not None:
         options.json.write_text(json.dumps({**found, "machine": about}, indent=2) + "\n")
     print(f"{about['cpu']}; {options.messages} messages, each sent and processed; last quarter over the second")
-    for receiver, told in found.items():
-        last, more = told["readings"][-1], told["growth"]
+    for receiver, result in found.items():
+        last, more = result["readings"][-1], result["growth"]
         print(
             f"receiver {receiver}: {last['resident_mb']:.1f} MB at the end, {more['resident_mb']:+.1f} MB, "
             f"{more['objects']:+.0f} of {last['objects']} objects",

@@ -217,19 +217,19 @@ def lines(found: Mapping[str, Samples], about: Mapping[str, Any]) -> Iterator[st
     width = max(map(len, found))
     yield f"{'':{width}}  sagas/s (least-most)     life: median, 95 %   spans   transactions   out of order"
     for name, samples in found.items():
-        rates, told = [round_.rate for round_ in samples.rounds], samples.document()
-        life = told["saga_seconds"]
+        rates, document = [round_.rate for round_ in samples.rounds], samples.document()
+        life = document["saga_seconds"]
         yield (
             f"{name:{width}}  {samples.rate():7.1f} ({min(rates):.1f}-{max(rates):.1f})".ljust(width + 27)
-            + f"{life['median']:8.2f} s {life['p95']:6.2f} s {told['spans_per_saga']:9.1f}"
-            + f"{told['transactions_per_saga']:15.1f}{samples.out_of_order:15d}"
+            + f"{life['median']:8.2f} s {life['p95']:6.2f} s {document['spans_per_saga']:9.1f}"
+            + f"{document['transactions_per_saga']:15.1f}{samples.out_of_order:15d}"
         )
     if (compared := ratio(found)) is not None:
         yield ""
         yield f"sagas a second, traced over untraced, median over the rounds: {compared:.3f}"
         yield f"CPU a saga of the services, untraced over traced, median over the rounds: {cpu_ratio(found):.3f}"
     yield ""
-    yield "milliseconds of CPU a saga (servers that are shared, PostgreSQL, count for whoever has the round)"
+    yield "milliseconds of CPU a saga (shared servers, such as PostgreSQL, count for the side whose round it is)"
     names = list(next(iter(found.values())).cpu())
     yield f"{'':{width}}" + "".join(f"{name:>14}" for name in [*names, "services"])
     for name, samples in found.items():

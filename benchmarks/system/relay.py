@@ -101,8 +101,8 @@ async def measure(url: str, rows: int) -> list[float]:
             name, committed = await _commit(database, Outbox(database))
             async with asyncio.timeout(_WAIT_S):
                 line = await asyncio.to_thread(child.stdout.readline)
-            told, _, sent = line.partition(" ")
-            if told != name:
+            published, _, sent = line.partition(" ")
+            if published != name:
                 raise Failed("the relay sent another row than the one that was committed")
             waits.append((int(sent) - committed) / 1e6)
     except TimeoutError as error:

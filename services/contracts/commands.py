@@ -15,7 +15,7 @@ from services.contracts.envelope import Identifier, Item, Message, Money, Value
 
 
 class Step(StrEnum):
-    """The forward steps of the saga: what a compensation undoes is named by the step, too."""
+    """The forward steps of the saga, which also name what a compensation undoes."""
 
     RESERVE = "reserve"
     CHARGE = "charge"

@@ -17,7 +17,7 @@ class Answer(Value):
 
 
 class Refusal(Answer):
-    """An answer that says no, with a short code that says why: `out_of_stock`, `declined`, `undone`."""
+    """An answer that says no, with a short code for the reason: `out_of_stock`, `declined`, `undone`."""
 
     reason: Identifier
 

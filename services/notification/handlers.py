@@ -18,7 +18,7 @@ class NotificationHandler:
         self._sender = sender
 
     async def __call__(self, event: Message) -> None:
-        """Tell the customer of one event, once.
+        """Send the customer a notice of one event, once.
 
         Raises:
             Unavailable: the database can't be reached.

@@ -17,7 +17,7 @@ async def check_definitions(database: Database) -> None:
         Unavailable: the database can't be reached.
     """
     async with database.reading() as connection:
-        found = await store.without_definition(connection, _MAX_NAMED + 1)
+        found = await store.sagas_without_definition(connection, _MAX_NAMED + 1)
     if not found:
         return
     named = ", ".join(f"{saga_id} (definition {definition})" for saga_id, definition in found[:_MAX_NAMED])

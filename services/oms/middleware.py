@@ -35,7 +35,7 @@ def with_token(app: ASGIApp, token: SecretStr) -> ASGIApp:
     expected = token.get_secret_value().encode()
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in HEALTH and not _is_right(_given(scope), expected):
+        if scope["type"] == "http" and scope["path"] not in HEALTH and not _is_right(_token_of(scope), expected):
             challenge = {"www-authenticate": 'Bearer realm="sagatrace"'}
             refusal = problems.response(HTTPStatus.UNAUTHORIZED, "a bearer token is needed", headers=challenge)
             await refusal(scope, receive, send)
@@ -45,7 +45,7 @@ def with_token(app: ASGIApp, token: SecretStr) -> ASGIApp:
     return outer
 
 
-def _given(scope: Scope) -> bytes:
+def _token_of(scope: Scope) -> bytes:
     """Return the token of a request; empty if there is none, or several."""
     values = Headers(scope=scope).getlist("authorization")
     scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")

@@ -39,7 +39,7 @@ class TimeoutSettings(Settings):
 
 
 class ApiSettings(Settings):
-    """Where the order API listens, `SAGATRACE_API_HOST` and `SAGATRACE_API_PORT`, and to whom: `SAGATRACE_API_TOKEN`.
+    """The address of the order API, `SAGATRACE_API_HOST` and `SAGATRACE_API_PORT`, and its token, `SAGATRACE_API_TOKEN`.
 
     Without a token it serves everybody who can reach it: by default, only programs on this machine.
     """
@@ -54,5 +54,5 @@ class ApiSettings(Settings):
     @classmethod
     def _is_sendable(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None and not _TOKEN.fullmatch(token.get_secret_value()):
-            raise ValueError("it consists of letters, digits and -._~+/=")
+            raise ValueError("it must consist of letters, digits and -._~+/=")
         return token

@@ -115,8 +115,8 @@ async def list_sagas(connection: AsyncConnection, wanted: SagaFilter, limit: int
     return [saga for row in await connection.execute(query) if (saga := _saga(row))]
 
 
-async def without_definition(connection: AsyncConnection, limit: int) -> list[tuple[str, int]]:
-    """Name sagas that could still move, but not by any definition of this program, and their definition.
+async def sagas_without_definition(connection: AsyncConnection, limit: int) -> list[tuple[str, int]]:
+    """Return the ids and definitions of sagas that could still move, but whose definition this program lacks.
 
     A completed saga can still be refunded.
     """
@@ -149,7 +149,7 @@ async def sagas_started_within(connection: AsyncConnection, seconds: float) -> l
     return [saga for row in await connection.execute(query) if (saga := _saga(row))]
 
 
-async def add_history(  # noqa: PLR0913  one parameter a column
+async def add_history(  # noqa: PLR0913  one parameter per column
     connection: AsyncConnection,
     saga: Saga,
     *,

@@ -1,4 +1,4 @@
-"""The durable writes of the audit, as its crash points name them."""
+"""The durable writes of the audit service, as its crash points name them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from enum import StrEnum
 
 
 class AuditWrite(StrEnum):
-    """Every durable write of the audit."""
+    """Every durable write of the audit service."""
 
     TRAIL = "trail"

@@ -39,7 +39,7 @@ class TimeoutSettings(Settings):
 
 
 class ApiSettings(Settings):
-    """The address of the order API, `SAGATRACE_API_HOST` and `SAGATRACE_API_PORT`, and its token, `SAGATRACE_API_TOKEN`.
+    """The order API: its address, `SAGATRACE_API_HOST` and `SAGATRACE_API_PORT`, and token, `SAGATRACE_API_TOKEN`.
 
     Without a token it serves everybody who can reach it: by default, only programs on this machine.
     """

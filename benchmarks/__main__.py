@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import encoder, figures, freight, machine, processes, rounds
+from benchmarks import encoder, figures, freight, imports, machine, processes, rounds
 from benchmarks.modes import Mode
 from benchmarks.processes import Failed
 from benchmarks.report import Report
@@ -85,12 +85,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         found = figures.rows(rounds.run(plan, cores, _tell))
         timings: encoder.Timings = processes.work("benchmarks.encoder", [])
+        imported = imports.medians(imports.measure(plan.rounds))
     except Failed as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
-    report = Report(plan, machine.describe(cores), found, figures.taxes(found), encoder.ratio(timings))
+    report = Report(plan, machine.describe(cores), found, figures.taxes(found), encoder.ratio(timings), imported)
     if options.json is not None:
         options.json.write_text(report.json() + "\n")
     print(report.text())

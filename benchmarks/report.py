@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from benchmarks.figures import Rows, Taxes
+from benchmarks.imports import Imports, ratios
 from benchmarks.modes import MODES, UNTRACED, WORKLOADS, Workload
 from benchmarks.rounds import Plan
 from benchmarks.worker import REPEATS
@@ -25,7 +26,9 @@ class Report:
     rows: Rows
     tax: Taxes
     #: The official encoder's CPU time over ours.
-    encoder: float = 0.0
+    encoder: float
+    #: Milliseconds, by what is imported.
+    imports: Imports
 
     def json(self) -> str:
         """Return the rows, `{ROW: {WORKLOAD: {"min", "median"}}}`, the `tax`, `{ROW: {WORKLOAD: ratio}}`, and the rest.
@@ -37,7 +40,14 @@ class Report:
             for name, loads in self.rows.items()
         }
         return json.dumps(
-            {"rows": rows, "tax": self.tax, "encoder": self.encoder, "machine": self.machine, **asdict(self.plan)},
+            {
+                "rows": rows,
+                "tax": self.tax,
+                "encoder": self.encoder,
+                "imports": self.imports,
+                "machine": self.machine,
+                **asdict(self.plan),
+            },
             indent=2,
         )
 
@@ -63,6 +73,11 @@ class Report:
                 yield _line(mode.title, (_ratio(self.tax[mode.name][load]) for load in WORKLOADS))
         yield ""
         yield f"the official encoder takes {self.encoder:.1f} times the CPU of ours"
+        alone, instrumented = ratios(self.imports)
+        yield (
+            f"import tracing takes {self.imports['tracing']:.0f} ms, {alone:.2f} of contrib's"
+            f" {self.imports['contrib']:.0f} ms; with instrument() {instrumented:.2f}"
+        )
 
     def _cell(self, name: str, load: Workload) -> str:
         figure = self.rows[name][load]

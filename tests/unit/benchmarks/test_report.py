@@ -33,13 +33,14 @@ _MACHINE = {
     "pinned": True,
     "versions": {"python": "CPython 3.11.7", "aiokafka": "0.14.0"},
 }
+_IMPORTS = {"tracing": 10.0, "contrib": 100.0, "tracing_instrumented": 150.0, "contrib_instrumented": 120.0}
 
 
 @pytest.fixture
 def report() -> Report:
     """A run in which every workload of a row cost the same."""
     rows = {mode.name: {load: Figure(_MINIMA[mode.name], 200.0) for load in WORKLOADS} for mode in MODES}
-    return Report(Plan(rounds=7, messages=15_000), _MACHINE, rows, taxes(rows), encoder=11.5)
+    return Report(Plan(rounds=7, messages=15_000), _MACHINE, rows, taxes(rows), encoder=11.5, imports=_IMPORTS)
 
 
 def test_json_has_the_rows_and_the_taxes(report: Report) -> None:
@@ -53,7 +54,7 @@ def test_json_has_the_rows_and_the_taxes(report: Report) -> None:
         "official_0": {"produce": 0.45, "getone": 0.45, "getmany": 0.45},
         "fast_0": {"produce": 0.25, "getone": 0.25, "getmany": 0.25},
     }
-    assert found["encoder"] == 11.5
+    assert (found["encoder"], found["imports"]) == (11.5, _IMPORTS)
     assert (found["rounds"], found["messages"], found["machine"]) == (7, 15_000, _MACHINE)
 
 
@@ -63,8 +64,9 @@ def test_the_table_has_a_line_for_each_row(report: Report) -> None:
     (line,) = [line for line in lines if line.startswith("contrib, 100 % sampled")]
     assert line.split()[-12:] == ["110.0", "/", "200.0", "11.0x"] * 3
     taxes = [["0.75"] * 3, ["0.15"] * 3, ["0.45"] * 3, ["0.25"] * 3]
-    assert [line.split()[-3:] for line in lines[-6:-2]] == taxes
-    assert lines[-1] == "the official encoder takes 11.5 times the CPU of ours"
+    assert [line.split()[-3:] for line in lines[-7:-3]] == taxes
+    assert lines[-2] == "the official encoder takes 11.5 times the CPU of ours"
+    assert lines[-1] == "import tracing takes 10 ms, 0.10 of contrib's 100 ms; with instrument() 1.25"
 
 
 def test_the_table_names_the_machine(report: Report) -> None:

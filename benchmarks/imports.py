@@ -1,7 +1,7 @@
-"""What importing the library takes, next to contrib's package, and both again with all that `instrument()` loads.
+"""Measure how long it takes to import the library and contrib's package, each alone and with what `instrument()` loads.
 
 Each import happens in a fresh interpreter under `-X importtime`, the four in turn. The figure is the time of all
-modules that the interpreter did not have at its start.
+modules that were not loaded when the interpreter started.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from benchmarks.processes import Failed
 
-#: What is run, by the name of its figure.
+#: The statements to run, by the name of their figure.
 STATEMENTS: Final[Mapping[str, str]] = {
     "tracing": "import tracing",
     "contrib": "import opentelemetry.instrumentation.aiokafka",
@@ -25,7 +25,7 @@ STATEMENTS: Final[Mapping[str, str]] = {
     ),
 }
 _MODULE: Final = re.compile(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", re.MULTILINE)
-#: The last module of the interpreter's own start.
+#: The last module that the interpreter loads at its start.
 _LAST_OF_START: Final = "site"
 _LIMIT_S: Final = 60.0
 
@@ -76,5 +76,5 @@ def medians(timings: Timings) -> Imports:
 
 
 def ratios(found: Imports) -> tuple[float, float]:
-    """Return what ours takes in units of contrib's: the import alone, and with `instrument()`."""
+    """Return our time over contrib's, for the import alone and with `instrument()`."""
     return found["tracing"] / found["contrib"], found["tracing_instrumented"] / found["contrib_instrumented"]

@@ -17,11 +17,11 @@ class TracingError(Exception):
 
 
 class InvalidOption(TracingError, ValueError):
-    """An option of `instrument()` is unknown or has a value it cannot have."""
+    """An option of `instrument()` is unknown or has an invalid value."""
 
 
 class InvalidSetting(TracingError, ValueError):
-    """An environment variable has a value that it cannot have; the message names it."""
+    """An environment variable has an invalid value; the message names the variable."""
 
 
 class UnknownExporter(TracingError, TypeError):

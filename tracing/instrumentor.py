@@ -1,11 +1,11 @@
 """`instrument()` puts the wrappers onto aiokafka, `uninstrument()` takes them off.
 
-`KafkaInstrumentor` is contrib's `AIOKafkaInstrumentor` to its call sites: a singleton with `instrument()`,
+`KafkaInstrumentor` is a drop-in replacement for contrib's `AIOKafkaInstrumentor`: a singleton with `instrument()`,
 `uninstrument()` and the dependency check of the base class. Both wrap the same methods, so only one may be active:
 
-- instrumenting with ours first takes off an active instrumentation of the base class;
-- while ours is active, `AIOKafkaInstrumentor().instrument()` and `.uninstrument()` do nothing, whoever calls them and
-  in whatever order: under `opentelemetry-instrument` both entry points may load;
+- instrumenting with ours first removes an active instrumentation of the base class;
+- while ours is active, `AIOKafkaInstrumentor().instrument()` and `.uninstrument()` do nothing, in any order of calls:
+  under `opentelemetry-instrument` both entry points may load;
 - the wrappers are plain functions set on the classes. contrib's `unwrap` strips wrapt proxies and would strip ours.
 """
 
@@ -30,7 +30,7 @@ _log: Final = logging.getLogger("tracing")
 
 Wrapper = Callable[..., Any]
 
-#: What is wrapped, and by what. `send_and_wait`, `async for` and `transaction()` end in these.
+#: What is wrapped, and by what. `send_and_wait`, `async for` and `transaction()` call these.
 _WRAPPERS: Final[tuple[tuple[type, str, Wrapper], ...]] = (
     (aiokafka.AIOKafkaProducer, "send", producing.wrap_send),
     (aiokafka.AIOKafkaProducer, "create_batch", batches.wrap_create_batch),
@@ -54,7 +54,7 @@ _WRAPPERS: Final[tuple[tuple[type, str, Wrapper], ...]] = (
 
 
 class KafkaInstrumentor(AIOKafkaInstrumentor):
-    """OpenTelemetry for aiokafka; in every call site of `AIOKafkaInstrumentor` it can stand in for it.
+    """OpenTelemetry for aiokafka; a drop-in replacement for contrib's `AIOKafkaInstrumentor`.
 
     Its `instrument()` takes the options of `tracing.instrument()`.
     """
@@ -64,14 +64,14 @@ class KafkaInstrumentor(AIOKafkaInstrumentor):
     _is_instrumented_by_opentelemetry = False
 
     def __init__(self) -> None:
-        # Called each time, for one object: what it holds must survive that.
+        # Every call initialises the one object again: what it holds must survive that.
         self._originals: dict[tuple[type, str], tuple[Any, Any]] = getattr(self, "_originals", {})
 
     def _instrument(self, **kwargs: object) -> None:
         """Wrap the clients.
 
         Raises:
-            InvalidOption: an option is unknown or has a value it cannot have.
+            InvalidOption: an option is unknown or has an invalid value.
         """
         active = Telemetry(Options.parse(kwargs))
         _retire_base()
@@ -83,7 +83,7 @@ class KafkaInstrumentor(AIOKafkaInstrumentor):
         telemetry.activate(active)
 
     def _uninstrument(self, **_: object) -> None:
-        """Take off what is still ours; where somebody wrapped on top, ours stays below and passes calls through."""
+        """Remove our wrappers; one that somebody else has wrapped since stays below and passes calls through."""
         telemetry.deactivate()
         for (owner, name), (original, wrapped) in self._originals.items():
             if getattr(owner, name) is wrapped:
@@ -92,12 +92,12 @@ class KafkaInstrumentor(AIOKafkaInstrumentor):
         _restore_base()
 
 
-#: The methods through which the base class wraps and strips, as they are.
+#: The methods with which the base class wraps and unwraps, as contrib defines them.
 _BASE_METHODS: Final = {name: getattr(AIOKafkaInstrumentor, name) for name in ("_instrument", "_uninstrument")}
 
 
 def _stand_aside(_: AIOKafkaInstrumentor, **__: object) -> None:
-    """Do nothing in the name of the base class while ours is active."""
+    """Do nothing, in place of the methods of the base class while ours is active."""
     _log.info("AIOKafkaInstrumentor has no effect while tracing.KafkaInstrumentor is active")
 
 
@@ -113,7 +113,7 @@ def _retire_base() -> None:
 def _restore_base() -> None:
     for name, method in _BASE_METHODS.items():
         setattr(AIOKafkaInstrumentor, name, method)
-    # It may have been told to instrument and have done nothing: it shall not believe otherwise.
+    # It may have been asked to instrument, and did nothing: its state must say so.
     AIOKafkaInstrumentor()._is_instrumented_by_opentelemetry = False  # noqa: SLF001 - the base class's own state
 
 
@@ -163,7 +163,7 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
         **unknown: refused.
 
     Raises:
-        InvalidOption: an option is unknown or has a value it cannot have.
+        InvalidOption: an option is unknown or has an invalid value.
     """
     named = {
         "tracer_provider": tracer_provider,
@@ -192,7 +192,7 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
 
 
 def uninstrument() -> None:
-    """Stop tracing; nothing happens if `instrument` was not called."""
+    """Stop tracing; does nothing if `instrument` was not called."""
     instrumentor = KafkaInstrumentor()
     if instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.uninstrument()

@@ -1,4 +1,4 @@
-"""What a user may choose, validated where it is given."""
+"""The options of `instrument()`, checked when they are given."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opentelemetry.trace import Span, TracerProvider
 
 from tracing.errors import InvalidOption
 
-#: `hook(span, args, kwargs)`, called before a send; contrib's signature, but a plain function is as welcome.
+#: `hook(span, args, kwargs)`, called before a send; contrib's signature, plain or async.
 ProduceHook = Callable[[Span, tuple[Any, ...], dict[str, Any]], Awaitable[None] | None]
 #: `hook(span, record, args, kwargs)`, called for every received record with the span of its poll.
 ConsumeHook = Callable[[Span, Any, tuple[Any, ...], dict[str, Any]], Awaitable[None] | None]
@@ -27,9 +27,9 @@ MESSAGE_KEYS: Final = ("plain", "hash", "off")
 POLL_SPANS: Final = (True, False, "waited", "waited_getone")
 PROCESS_PARENTS: Final = ("message", "ambient")
 
-#: What is called of the objects that a user may bring.
+#: The method that is called of each object that a user may pass.
 _METHODS: Final = {"tracer_provider": "get_tracer", "meter_provider": "get_meter", "propagator": "inject"}
-#: contrib's names of the two hooks, by ours.
+#: Our names of the two hooks, by contrib's.
 _ALIASES: Final = {"async_produce_hook": "produce_hook", "async_consume_hook": "consume_hook"}
 
 
@@ -51,18 +51,18 @@ class Options:
     consume_hook: ConsumeHook | None = None
     #: Globs of the topics to trace; empty for all.
     include_topics: Sequence[str] = ()
-    #: Globs of the topics to leave out, which wins. Such a topic has no span and no metric, its context still travels.
+    #: Globs of the topics to leave out, even if they are included: no span, no metric; their context still travels.
     exclude_topics: Sequence[str] = ()
-    #: The key on spans: "plain", "hash" (the start of its SHA-256, a pseudonym that can be searched) or "off".
+    #: The key on spans: "plain", "hash" (the first digits of its SHA-256, a pseudonym) or "off".
     message_key: MessageKey = "plain"
     #: Names of headers that become `messaging.header.<name>` on send and process spans.
     captured_headers: Sequence[str] = ()
-    #: A `poll` span for each receive that brought something; False: none. "waited": only if it had to wait;
-    #: "waited_getone": the same of a `getone`, while each `getmany`, whose span serves many messages, has its own.
+    #: True: a `poll` span for each receive that brought something; False: none; "waited": only if it had to wait;
+    #: "waited_getone": the same for a `getone`, while each `getmany`, whose span serves many messages, has one.
     poll_spans: PollSpans = True
-    #: The parent of the process span of one record: its sender's span, or what is current, with a link to the sender.
+    #: The parent of one record's process span: its sender's span, or the current span, with a link to the sender.
     process_parent: ProcessParent = "message"
-    #: Spans of ours as objects that cost little, where the provider allows it; False: always the SDK's own.
+    #: Whether our spans are lean objects where the provider allows it, or always the SDK's own.
     lean_spans: bool = True
     _include: re.Pattern[str] | None = field(init=False, repr=False, default=None)
     _exclude: re.Pattern[str] | None = field(init=False, repr=False, default=None)
@@ -115,7 +115,7 @@ class Options:
 
 
 def _names(option: str, value: object) -> tuple[str, ...]:
-    """Accept a sequence of strings, but not one string, whose letters would pass for names."""
+    """Return the strings of a sequence; refuse a single string, whose characters would pass for names."""
     if isinstance(value, str) or not isinstance(value, Sequence | set | frozenset):
         raise InvalidOption(f"{option} must be a sequence of strings, not {type(value).__name__}")
     if not all(isinstance(item, str) and item for item in value):

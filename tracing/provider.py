@@ -1,7 +1,7 @@
-"""`configure()` and `shutdown()`: the OpenTelemetry SDK of a program, from the standard variables.
+"""`configure()` and `shutdown()`: the OpenTelemetry SDK of a program, set up from the standard variables.
 
-A library never does this; the program does, once, in its main function. Whatever another party has configured before
-(`opentelemetry-instrument`, a test) stays: then only the bound attributes are added to it, and `shutdown` leaves it.
+A program calls `configure()` once, in its main function; a library never does. A provider that is already set
+(by `opentelemetry-instrument` or a test) stays: it only gets the bound attributes, and `shutdown()` leaves it open.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _SDK_SHUTDOWN_S: Final = 30.0
 class BoundAttributesSpanProcessor(SpanProcessor):
     """Copies what `tracing.bind` bound onto every span that other instrumentations start.
 
-    Spans of this package have it from their start, so that samplers see it; they are passed over.
+    Spans of this package have them from their start, so that samplers see them; they are skipped.
     """
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
@@ -74,7 +74,7 @@ class BoundAttributesSpanProcessor(SpanProcessor):
 
 
 class FactIdGenerator(RandomIdGenerator):
-    """Random ids, and the one that `identity.known_as` asks for."""
+    """Generates random ids, except for the span id that `identity.known_as` asks for."""
 
     def generate_span_id(self) -> int:
         """Return the id of a new span."""
@@ -83,7 +83,7 @@ class FactIdGenerator(RandomIdGenerator):
 
 
 class CountingBatchSpanProcessor(BatchSpanProcessor):
-    """The SDK's batch processor, which drops the oldest span when its queue is full, with a count of those drops."""
+    """The SDK's batch processor, which drops the oldest span when its queue is full, with a count of the drops."""
 
     def __init__(self, exporter: SpanExporter, settings: TelemetrySettings) -> None:
         super().__init__(
@@ -93,25 +93,25 @@ class CountingBatchSpanProcessor(BatchSpanProcessor):
             max_export_batch_size=settings.batch_size,
             export_timeout_millis=settings.export_timeout_ms,
         )
-        #: Spans lost since the start because the exporter could not keep up.
+        #: Spans dropped since the start because the exporter could not keep up.
         self.dropped = 0
         self._size = settings.queue_size
         self._waiting: Any = getattr(self._batch_processor, "_queue", ())
         self._counter = metrics.get_meter(SCOPE, version(), schema_url=SCHEMA_URL).create_counter(
             SPANS_PROCESSED, unit="{span}", description="Spans that the processor could not keep."
         )
-        # Known from the start, so that the first drop is an increase.
+        # Reported from the start, so that the first drop shows as an increase.
         self._counter.add(0, _QUEUE_FULL)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Queue a span, and count the one that has to leave for it."""
+        """Queue a span, and count the one that is dropped for it."""
         if len(self._waiting) >= self._size and span.context is not None and span.context.trace_flags.sampled:
             self.dropped += 1
             self._counter.add(1, _QUEUE_FULL)
         super().on_end(span)
 
     def shutdown(self, timeout_s: float = _SDK_SHUTDOWN_S) -> None:
-        """Export what is queued, for at most so many seconds, and close."""
+        """Export what is queued, within a number of seconds, and close."""
         self._batch_processor.shutdown(timeout_millis=_milliseconds(timeout_s))
 
 
@@ -139,17 +139,17 @@ def configure(
     """Set up tracing, metrics and propagation from the OTEL_* variables; a second call does nothing.
 
     Args:
-        service_name: `service.name` where OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES do not give one.
-        resource_attributes: further attributes of the resource; the environment wins.
+        service_name: `service.name`, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES gives one.
+        resource_attributes: further attributes of the resource; the environment overrides them.
         span_processors: called for each span before it is exported.
-        journal: a folder that outlives the process; a folder in it, by the service's name, has the span journal, which
-            ships what a killed process had not exported when the next one starts. SAGATRACE_JOURNAL_DIR wins, and
-            `none` there means that there is no journal. None is kept for a provider that somebody else has set.
+        journal: a folder that outlives the process. The span journal is kept in a subfolder with the service's name;
+            from it the next process ships what a killed one had not exported. SAGATRACE_JOURNAL_DIR overrides it, and
+            `none` there means no journal. A provider that was already set has none.
 
     Raises:
-        InvalidSetting: a variable has a value that it cannot have, or names something that is not installed.
+        InvalidSetting: a variable has an invalid value, or names something that is not installed.
     """
-    global _configured  # noqa: PLW0603 - the SDK is global, and so is the memory of having set it up
+    global _configured  # noqa: PLW0603 - the SDK is global, and so is whether it has been set up
     with _lock:
         if _configured is not None:
             return
@@ -168,7 +168,7 @@ def configure(
 
 
 def _resource(service_name: str | None, attributes: Mapping[str, str]) -> Resource:
-    """Describe the process; a deployment can rename a service, so the environment wins over the program."""
+    """Return the resource; a deployment can rename a service, so the environment overrides the program."""
     given = Resource.create()
     described = dict(given.attributes)
     if service_name and str(described.get(SERVICE_NAME, "")).startswith(_UNNAMED):
@@ -223,7 +223,7 @@ def _set_up_tracing(
         configured.journal = _journal(folder, resource, is_fed=_encodes(exporters[0], settings))
         provider.add_span_processor(configured.journal)
     for number, exporter in enumerate(exporters):
-        # What the first one has taken is safe; the second is the console, if there is one.
+        # A span that the first exporter has taken is safe; the second one, if any, is the console.
         batches = _batching(exporter, settings, configured.journal if number == 0 else None)
         configured.processors.append(batches)
         provider.add_span_processor(batches)
@@ -237,7 +237,7 @@ def _set_up_tracing(
 def _batching(
     exporter: SpanExporter, settings: TelemetrySettings, journal: Journal | None
 ) -> CountingBatchSpanProcessor | EncodingSpanProcessor:
-    """Build what queues spans for an exporter, the SDK's batch processor where spans are not encoded when they end."""
+    """Return the processor for an exporter: ours where spans are encoded when they end, else the SDK's."""
     if not _encodes(exporter, settings):
         return CountingBatchSpanProcessor(exporter if journal is None else journal.exporting(exporter), settings)
     if journal is None:
@@ -251,7 +251,7 @@ def _encodes(exporter: SpanExporter, settings: TelemetrySettings) -> bool:
 
 
 def _journal(folder: Path, resource: Resource, *, is_fed: bool) -> Journal:
-    """Open the journal of a service, in a folder by its name."""
+    """Open the journal of a service, in a subfolder with its name."""
     from tracing.journal import Journal  # noqa: PLC0415 - it needs POSIX, and only programs that ask for it load it
 
     name = re.sub(r"[^A-Za-z0-9._-]", "_", str(resource.attributes.get(SERVICE_NAME, ""))).strip(".")
@@ -259,7 +259,7 @@ def _journal(folder: Path, resource: Resource, *, is_fed: bool) -> Journal:
 
 
 def dropped_spans() -> int:
-    """Return how many spans were lost since `configure` because the exporter could not keep up."""
+    """Return how many spans were dropped since `configure` because the exporter could not keep up."""
     return sum(processor.dropped for processor in _configured.processors) if _configured is not None else 0
 
 
@@ -267,8 +267,8 @@ def shutdown(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
     """Export what is left and close what `configure` opened; a second call does nothing.
 
     Args:
-        timeout_s: seconds after which it returns whether or not a collector has taken everything. What waits for a
-            collector are threads of the SDK; they are left behind, and die with the process.
+        timeout_s: seconds after which it returns, whether or not a collector has taken everything. Threads of the SDK
+            that still wait for the collector are left behind, and end with the process.
 
     Returns:
         Whether everything was closed in time.
@@ -295,7 +295,7 @@ def shutdown(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
 
 
 def _milliseconds(seconds: float) -> int:
-    """Round up, so that a wait of so long has reached the end of the time; the SDK needs at least one."""
+    """Return milliseconds, rounded up so that a wait is not too short, and at least one, which the SDK needs."""
     return max(1, math.ceil(seconds * 1000))
 
 

@@ -1,9 +1,9 @@
 """The OTEL_* variables that `configure()` obeys, read and checked in one place.
 
 Source: OpenTelemetry specification, "SDK Environment Variables" and "OTLP Exporter Configuration". Endpoints, headers,
-timeouts, certificates and resource attributes are used by the exporters and the SDK themselves; here is what decides
-which of those are built, and a check of what they would stumble over. Where the SDK logs a bad value and goes on with
-another, this is an error that names it.
+timeouts, certificates and resource attributes are read by the exporters and the SDK themselves. This module reads what
+decides which of them are built, and checks the values that they would fail on later. Where the SDK would log a bad
+value and use another, this module raises an error that names it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any, Final
 from tracing.errors import InvalidSetting
 
 EXPORTERS: Final = ("otlp", "console", "none")
-#: The exporter that `opentelemetry-instrument` knows by this name; for `configure()` it is OTLP like any other.
+#: The name of our exporter for `opentelemetry-instrument`; `configure()` takes it as `otlp`.
 ENCODING_EXPORTER: Final = "sagatrace"
 PROTOCOLS: Final = ("http/protobuf", "grpc")
-#: What the official exporters take; gRPC's has no word for none but an unset variable.
+#: What the official exporters accept; for no compression with gRPC the variable has to be unset.
 COMPRESSIONS: Final = {"http/protobuf": ("none", "gzip", "deflate"), "grpc": ("gzip",)}
-#: How spans are exported: as bytes that were made when they ended, or by the SDK's batch processor and encoder.
+#: How spans are exported: encoded when they end, or by the SDK's batch processor and encoder.
 SPAN_EXPORTS: Final = ("encoded", "official")
 SAMPLERS: Final = (
     "always_on",
@@ -33,9 +33,9 @@ SAMPLERS: Final = (
     "parentbased_always_off",
     "parentbased_traceidratio",
 )
-#: The SDK's default of 2048 spans is a second of a busy producer; 32768 take about 50 MB at worst.
+#: The SDK's default of 2048 spans is one second of a busy producer; 32768 take at most about 50 MB.
 QUEUE_SIZE: Final = 32_768
-#: Bytes of encoded spans that may wait; 32768 spans of Kafka take about 20 MB.
+#: Bytes of encoded spans in the queue; 32768 Kafka spans take about 20 MB.
 QUEUE_BYTES: Final = 64 << 20
 BATCH_SIZE: Final = 512
 SCHEDULE_DELAY_MS: Final = 5_000
@@ -47,10 +47,10 @@ SHUTDOWN_TIMEOUT_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
-    """What the environment says about the export of spans.
+    """The settings for the export of spans.
 
-    That is all that who builds a processor or an exporter alone has to have right: the SDK that they are put into may
-    know other samplers, exporters and propagators than `configure()`.
+    A processor or exporter that is built without `configure()` reads only these: the SDK that it is added to may know
+    other samplers, exporters and propagators.
     """
 
     traces_protocol: str
@@ -59,15 +59,15 @@ class ExportSettings:
     #: Milliseconds.
     schedule_delay_ms: int
     export_timeout_ms: int
-    #: Bytes of memory that encoded spans may take until their export.
+    #: Bytes of memory that encoded spans may take before their export.
     queue_bytes: int = QUEUE_BYTES
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> ExportSettings:
-        """Read the variables of the process, or of a mapping in their place.
+        """Read the variables of the process, or those of a mapping.
 
         Raises:
-            InvalidSetting: a value is none of those that the specification names.
+            InvalidSetting: a value is not one that the specification allows.
         """
         return cls(**_export(_Reader(os.environ if environment is None else environment)))
 
@@ -94,7 +94,7 @@ def _export(read: _Reader) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySettings(ExportSettings):
-    """What the environment says about telemetry."""
+    """All settings of `configure()`."""
 
     disabled: bool
     traces_exporters: tuple[str, ...]
@@ -105,21 +105,21 @@ class TelemetrySettings(ExportSettings):
     sampling_ratio: float
     propagators: tuple[str, ...]
     metric_interval_ms: int
-    #: The folder of span journals; None if the environment does not say, empty if it says that there is to be none.
+    #: The folder of span journals; None if the variable is not set, empty if it is `none`.
     journal: str | None
     #: One of SPAN_EXPORTS.
     span_export: str = "encoded"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> TelemetrySettings:
-        """Read the variables of the process, or of a mapping in their place.
+        """Read the variables of the process, or those of a mapping.
 
         Raises:
-            InvalidSetting: a value is none of those that the specification names.
+            InvalidSetting: a value is not one that the specification allows.
         """
         read = _Reader(os.environ if environment is None else environment)
         disabled = read.text("OTEL_SDK_DISABLED", "").lower() == "true"
-        if disabled:  # Nobody stumbles over a setting of what is not there.
+        if disabled:  # Settings of what is switched off are not checked.
             read = _Reader({})
         protocol = read.choice("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOLS, "http/protobuf")
         metrics_protocol = read.choice("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", PROTOCOLS, protocol)
@@ -142,7 +142,7 @@ class TelemetrySettings(ExportSettings):
 
 
 class _Reader:
-    """Variables by kind. An empty one counts as unset (specification, "Empty value")."""
+    """Reads variables by type. An empty one counts as unset (specification, "Empty value")."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -178,7 +178,7 @@ class _Reader:
         return int(value)
 
     def check_otlp(self, prefix: str, protocol: str) -> None:
-        """Refuse what an exporter would stumble over at each export. Headers hold secrets: no value is repeated."""
+        """Refuse what would fail at every export. Headers hold secrets, so no error repeats their value."""
         endpoint = self.text(f"{prefix}ENDPOINT", "")
         if endpoint and protocol == "http/protobuf" and not endpoint.startswith(("http://", "https://")):
             raise InvalidSetting(f"{prefix}ENDPOINT must begin with http:// or https:// for {protocol}")

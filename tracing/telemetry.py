@@ -1,7 +1,7 @@
-"""The state of one `instrument()`: options, spans, metrics, propagation, and what is known of each client.
+"""The state of one `instrument()`: options, spans, metrics, propagation, and what is known about each client.
 
-There is one at a time. Without `instrument()` the functions of the package work on a default one, which follows the
-global providers, so that `tracing.process` is of use to a consumer that nobody instrumented.
+There is one at a time. Without `instrument()` the functions of the package use a default one, which follows the
+global providers, so that `tracing.process` works with a consumer that is not instrumented.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tracing.wire import Propagation
 
 
 class OpenTransaction(Protocol):
-    """What a send needs of the transaction that it is in."""
+    """The transaction that a send belongs to."""
 
     def adopt(self, context: Context) -> tuple[Context, tuple[Link, ...]]:
-        """Return the context to start a span in, and the links to start it with."""
+        """Return the context and the links to start a span with."""
 
     def end(self, outcome: str, error: BaseException | None) -> None:
         """End the transaction's span."""
@@ -68,20 +68,20 @@ class Telemetry:
         self.propagation = Propagation(self.options.propagator)
         self.render_key = message_key.RENDERERS[self.options.message_key]
         self.captured_headers = frozenset(self.options.captured_headers)
-        #: Whether the clients are wrapped: a wrapper that outlives `uninstrument()` passes calls through.
+        #: Whether the clients are wrapped; a wrapper that is left after `uninstrument()` passes calls through.
         self.active = False
-        #: Whether the parent of a record's process span is what is current, and not its sender's span.
+        #: Whether the parent of a record's process span is the current span, and not its sender's.
         self.ambient_parent = self.options.process_parent == "ambient"
-        #: Whether a receive that found its messages prefetched has no span of its own.
+        #: Whether a receive that found its messages prefetched has no span.
         self.spares_getone = self.options.poll_spans in {"waited", "waited_getone"}
         self.spares_getmany = self.options.poll_spans == "waited"
-        #: Hooks that run as tasks, held so that none is collected while it runs.
+        #: Hooks that run as tasks, held so that none is garbage-collected while it runs.
         self.background: set[asyncio.Task[None]] = set()
         self._clients: WeakKeyDictionary[object, Client] = WeakKeyDictionary()
         self._handlers: dict[str | None, Routes] = {}
 
     def client(self, instance: object) -> Client:
-        """Return what is known of a producer or consumer of aiokafka."""
+        """Return what is known about an aiokafka producer or consumer."""
         client = self._clients.get(instance)
         if client is None:
             inner = getattr(instance, "client", None) or getattr(instance, "_client", None)
@@ -121,7 +121,7 @@ def current() -> Telemetry:
 
 
 def activate(telemetry: Telemetry) -> None:
-    """Make this telemetry the one in use."""
+    """Put this telemetry to use."""
     global _active  # noqa: PLW0603 - one instrumentation at a time is what the module is about
     faults.forget()
     telemetry.active = True
@@ -129,7 +129,7 @@ def activate(telemetry: Telemetry) -> None:
 
 
 def deactivate() -> None:
-    """Return to the default telemetry; wrappers that are still in place pass calls through from now on."""
+    """Return to the default telemetry; wrappers that are left pass calls through from now on."""
     global _active  # noqa: PLW0603 - as above
     if _active is not None:
         _active.active = False

@@ -1,4 +1,4 @@
-"""Spans in memory, drawn as trees and asserted on: for the tests of whoever uses `tracing`.
+"""Record spans in memory, draw them as trees and assert on them: for the tests of programs that use `tracing`.
 
 ```python
 with tracing.testing.RecordedSpans() as spans:
@@ -37,7 +37,7 @@ try:
 except ModuleNotFoundError as missing:
     raise MissingExtra.of("tracing.testing") from missing
 
-#: How long `wait_for` looks, and how often, in seconds.
+#: For how long and how often `wait_for` looks, in seconds.
 PATIENCE_S: Final = 5.0
 _INTERVAL_S: Final = 0.005
 
@@ -45,12 +45,12 @@ _INTERVAL_S: Final = 0.005
 class RecordedSpans:
     """Records every span and metric while it is entered.
 
-    On entering, aiokafka is instrumented with the given options, and the tracer provider here becomes the global one
-    for as long as it is entered, so that spans of other instrumentations and of the program itself are seen too.
-    Metrics of others are seen if `meter_provider` is passed to them.
+    Entering it instruments aiokafka with the given options, and makes its tracer provider the global one until it is
+    left, so that spans of other instrumentations and of the program itself are recorded too. Metrics of others are
+    recorded if `meter_provider` is passed to them.
 
     Args:
-        sampler: which spans to record; all, unless their parent is not sampled, by default.
+        sampler: which spans to record; by default all, unless their parent is not sampled.
         service_name: `service.name` of the resource.
         span_processors: called for each span as well.
         instrumented: whether entering instruments aiokafka.
@@ -151,7 +151,7 @@ class RecordedSpans:
             time.sleep(_INTERVAL_S)
 
     def tree(self) -> str:
-        """Draw the finished spans: a line each with name, kind, error and links, children indented, traces apart."""
+        """Draw the finished spans: one line each with name, kind, error and links, children indented, by trace."""
         return "\n".join(line for spans in self.traces().values() for line in _draw(spans))
 
     def assert_connected(self, trace_id: str | None = None) -> None:
@@ -245,7 +245,7 @@ def _line(span: ReadableSpan, *, orphan: bool) -> str:
 
 
 class _Switch(trace.TracerProvider):
-    """The global tracer provider of a test process: it hands every span to whoever records at the time.
+    """The global tracer provider of a test process: it hands every span to the recorder that is entered.
 
     The API lets the global provider be set once, and tracers that were handed out remember it; this one stays and
     forwards.
@@ -259,7 +259,7 @@ class _Switch(trace.TracerProvider):
         if not cls._installed:
             if isinstance(trace.get_tracer_provider(), TracerProvider):
                 raise RuntimeError(
-                    "a global TracerProvider is set already; pass RecordedSpans' own to who shall use it"
+                    "a global TracerProvider is set already; pass RecordedSpans' own to what has to use it"
                 )
             trace.set_tracer_provider(cls())
             cls._installed = True

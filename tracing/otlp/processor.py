@@ -58,7 +58,7 @@ class EncodingSpanProcessor(SpanProcessor):
 
     Raises:
         UnknownExporter: the exporter cannot be given bytes; use the SDK's BatchSpanProcessor for it.
-        InvalidSetting: a variable has a value that it cannot have.
+        InvalidSetting: a variable has an invalid value.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from tests.support.sources import ROOT
 
 @pytest.mark.timeout(120)
 def test_a_quick_run_measures_every_row(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """The whole way runs: broker, receiver, a worker a row, every span received, the table and the JSON."""
+    """Everything runs: broker, receiver, a worker for each row, every span received, the table and the JSON."""
     if importlib.util.find_spec("confluent_kafka") is None:
         parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace-services[demo]'")
     file = tmp_path / "figures.json"

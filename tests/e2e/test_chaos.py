@@ -22,13 +22,13 @@ KILLS = 40
 
 @pytest.fixture
 def parts(servers: Servers, postgres: str, jaeger: JaegerAddress) -> Iterator[Parts]:
-    """A broker that soon misses a dead member, an empty database, and Jaeger."""
+    """A broker that soon notices a dead member, an empty database, and Jaeger."""
     with postgresql_database(postgres) as database:
         yield Parts(servers.kafka(BROKER).bootstrap, database, jaeger.url, jaeger.otlp_http)
 
 
 async def test_random_kills_lose_nothing_and_do_nothing_twice(parts: Parts, tmp_path: Path) -> None:
-    """Whoever is killed or paused, every order ends, its audit trail is a legal history, and the ledgers balance."""
+    """Under random kills and pauses every order ends, its audit trail is a legal history, and the ledgers balance."""
     with Nursery() as nursery, system(tmp_path, parts, nursery.start, instances=2) as services:
         killers = Killers(services.instances, KILLS, seed=1)
         left = await play(services, 1, killers.run)

@@ -24,13 +24,13 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture
 def parts(servers: Servers, postgres: str, jaeger: JaegerAddress) -> Iterator[Parts]:
-    """A broker that soon misses a dead member, an empty database, and Jaeger."""
+    """A broker that soon notices a dead member, an empty database, and Jaeger."""
     with postgresql_database(postgres) as database:
         yield Parts(servers.kafka(BROKER).bootstrap, database, jaeger.url, jaeger.otlp_http)
 
 
 def test_every_durable_write_belongs_to_a_service() -> None:
-    """No write is left out: each but an operator's is one of some service's, which dies there in the next test."""
+    """No write is left out: each one, except an operator's, belongs to a service that dies there in the next test."""
     assert {write for writes in WRITES.values() for write in writes} | OPERATOR == set(Write)
 
 
@@ -51,7 +51,7 @@ async def test_a_crash_at_any_durable_write_loses_nothing(parts: Parts, tmp_path
 
 
 async def _dead_letters(brokers: str, group: str, wanted: set[bytes]) -> set[bytes]:
-    """Read a group's dead letters until all that are wanted are there."""
+    """Read a group's dead letters until all expected ones are there."""
     found: set[bytes] = set()
     topic = dead_letter_topic(group)
     async with AIOKafkaConsumer(topic, bootstrap_servers=brokers, auto_offset_reset="earliest") as consumer:

@@ -1,4 +1,4 @@
-"""The demo, as a process: what it shows, what it writes, and that nothing of it is left."""
+"""The demo, as a process: what it shows, what it writes, and that it leaves nothing behind."""
 
 import fcntl
 import importlib.util
@@ -41,7 +41,7 @@ def _needs_the_broker(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, str, str]]:
-    """A demo that ran to its end, and what it said."""
+    """A demo that ran to its end, and what it printed."""
     with running_demo(tmp_path_factory.mktemp("demo")) as demo:
         out, err = demo.process.communicate(timeout=150)
         yield demo, out, err
@@ -77,7 +77,7 @@ def test_the_waterfalls_show_services_errors_and_compensation(finished: tuple[De
 
 
 def test_the_written_traces_pass_the_check(finished: tuple[Demo, str, str]) -> None:
-    """What `traces.json` holds is what was proven: it can be read back, and each saga in it is one trace."""
+    """`traces.json` can be read back, and each saga in it is one trace."""
     demo, _, _ = finished
     spans = parse(json.loads((demo.output / "traces.json").read_text()))
     for order in _report(demo)["orders"]:
@@ -129,7 +129,7 @@ async def test_a_demo_that_is_ended_while_it_starts_leaves_no_child(tmp_path: Pa
 
 
 async def _end(demo: Demo, number: signal.Signals) -> None:
-    """Send a signal to the demo, and see that all its children are over within the bound."""
+    """Send a signal to the demo, and check that all its children end within the bound."""
     demo.process.send_signal(number)
     await eventually(lambda: not demo.children(), timeout_s=_END_S)
     demo.process.communicate(timeout=10)
@@ -137,7 +137,7 @@ async def _end(demo: Demo, number: signal.Signals) -> None:
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    """A port that somebody has is told in one line that says what to do, and nothing is started."""
+    """A port that is in use is one line that says what to do, and nothing is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with running_demo(tmp_path, "--port", str(port)) as demo:

@@ -31,7 +31,7 @@ async def test_the_demo_runs_on_kafka_postgresql_and_jaeger(
     postgres_database: str,
     jaeger: JaegerAddress,
 ) -> None:
-    """On Kafka and PostgreSQL all five sagas end as told, and each trace passes the same check in Jaeger."""
+    """On Kafka and PostgreSQL all five sagas end as expected, and each trace passes the same check in Jaeger."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
     monkeypatch.setenv("DATABASE_URL", postgres_database)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.otlp_http)

@@ -52,7 +52,7 @@ def database(postgres: str) -> Iterator[str]:
 
 @pytest.mark.timeout(180)
 async def test_a_drain_under_load_leaves_nothing_behind(tmp_path: Path, servers: Servers, database: str) -> None:
-    """All services are told to end amid their work, and do so in time; their successors do the rest, and nothing again.
+    """All services get SIGTERM amid their work, and end in time; their successors do the rest, and repeat nothing.
 
     Every saga is one whole trace, although spans are exported at the end only; none of its work was absorbed as a
     duplicate.
@@ -88,7 +88,7 @@ async def test_a_drain_under_load_leaves_nothing_behind(tmp_path: Path, servers:
 @pytest.mark.timeout(120)
 @pytest.mark.brokers("embedded")
 async def test_a_second_signal_forces_a_service_that_works(tmp_path: Path, broker: Broker, database: str) -> None:
-    """Told twice, a service ends at once and leaves the message in its hands; its successor takes it up, once."""
+    """At a second SIGTERM a service ends at once and leaves its message, which its successor processes once."""
     variables = _HURRIED | {"SAGATRACE_GATEWAY_SLOW": "60"}
     with runner(tmp_path, broker, "http://127.0.0.1:1", variables=variables | {"DATABASE_URL": database}) as starts:
         books = Books(database, broker)
@@ -115,7 +115,7 @@ async def _all_started(starts: Runner, generation: str) -> Sequence[Child]:
 
 
 async def _drain(services: Sequence[Child]) -> None:
-    """Tell all services at once to end; each does, within its budgets, and has not had to give anything up."""
+    """Send SIGTERM to all services at once; each ends within its budgets, and gives nothing up."""
     began = time.monotonic()
     for child in services:
         child.process.send_signal(signal.SIGTERM)
@@ -127,7 +127,7 @@ async def _drain(services: Sequence[Child]) -> None:
 
 
 def _findings(saga: PlacedOrder, spans: Sequence[Span]) -> list[Finding]:
-    """Check a saga's trace, and whatever else names the saga."""
+    """Check a saga's trace, and all other spans that name the saga."""
     own = [one for one in spans if one.trace_id == saga.trace_id or one.text(semconv.SAGA_ID) == saga.saga_id]
     return check(own, saga_id=saga.saga_id, trace_id=saga.trace_id)
 
@@ -137,7 +137,7 @@ async def _is_charged(books: Books, order: str) -> bool:
 
 
 async def _all_is_done(books: Books, orders: set[str]) -> bool:
-    """Tell whether each order's saga has ended well, with each effect once, and all that it had to say is said."""
+    """Return whether each order's saga has completed, with each effect once and all its events sent."""
     assert await books.outcomes() == dict.fromkeys(orders, "completed")
     assert await books.effects() == {(order, kind): 1 for order in orders for kind in ("reserve", "charge")}
     return await books.unsent() == 0

@@ -1,4 +1,4 @@
-"""Services whose back end takes no telemetry: orders are handled as ever, and a stop is as short as it is to be."""
+"""Services whose back end accepts no telemetry: orders are handled as usual, and a stop takes no longer."""
 
 import asyncio
 import signal

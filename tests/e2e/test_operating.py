@@ -59,7 +59,7 @@ class System:
     viewer: Operator = field(init=False)
 
     def __post_init__(self) -> None:
-        """Name the operator's settings."""
+        """Return the operator's settings."""
         where = {"KAFKA_BOOTSTRAP_SERVERS": self.brokers, "DATABASE_URL": self.database}
         spans = {"OTEL_EXPORTER_OTLP_ENDPOINT": self.receiver.endpoint, "OTEL_METRICS_EXPORTER": "none"}
         self.operator, self.viewer = Operator({**where, **spans}, is_process=True), Operator(where)
@@ -70,11 +70,11 @@ class System:
         return running_services(self.folder, self.brokers, self.receiver.endpoint, services=services, variables=shared)
 
     def of(self, placed: PlacedOrder) -> list[Span]:
-        """Give the spans of an order's trace."""
+        """Return the spans of an order's trace."""
         return [span for span in self.recording.spans() if span.trace_id == placed.trace_id]
 
     async def is_one_trace(self, placed: PlacedOrder, also: Callable[[list[Span]], bool]) -> None:
-        """Wait until an order's trace holds what it should, and is whole."""
+        """Wait until an order's trace has what it should, and is complete."""
         find = partial(check, saga_id=placed.saga_id, trace_id=placed.trace_id)
         await eventually(lambda: also(self.of(placed)) and not find(self.recording.spans()), timeout_s=30)
         assert find(self.recording.spans()) == []
@@ -160,7 +160,7 @@ async def _reaches(api: OrderApi, placed: PlacedOrder, status: str) -> None:
 
 
 def _all_are(system: System, group: str, status: str) -> bool:
-    """Tell whether a group has letters, all of this status."""
+    """Return whether a group has dead letters, all of this status."""
     return {letter["status"] for letter in system.viewer.json("dlq", "list", group, "--all")} == {status}
 
 

@@ -73,7 +73,7 @@ class System:
     pays: dict[str, str] = field(default_factory=dict)
 
     def pay(self, variables: dict[str, str]) -> None:
-        """Have the payment service run with these variables."""
+        """Run the payment service with these variables."""
         if self.paying is not None and self.pays == variables and self.paying.process.poll() is None:
             return
         if self.paying is not None:
@@ -93,7 +93,7 @@ class System:
         await asyncio.to_thread(self.services.orders.request, placed.order_id, request)
 
     async def reaches(self, placed: PlacedOrder, status: str) -> None:
-        """Wait for an order's saga to get there."""
+        """Wait for an order's saga to reach a status."""
 
         async def is_there() -> bool:
             return await asyncio.to_thread(self.services.orders.status, placed.order_id) == status
@@ -108,7 +108,7 @@ class System:
         assert process.returncode == -signal.SIGKILL
 
     async def move_clock(self, placed: PlacedOrder, *moments: str) -> None:
-        """Have these moments of a saga happen nine days earlier."""
+        """Move these times of a saga nine days back."""
         earlier = {name: sagas.c[name] - literal(DAYS, Interval) for name in moments}
         database = Database(self.database_url, schema="oms")
         try:
@@ -118,7 +118,7 @@ class System:
             await database.close()
 
     async def is_tree(self, placed: PlacedOrder, name: str) -> None:
-        """Wait until an order's trace is the whole tree that is written in a file."""
+        """Wait until an order's trace is the whole tree in a file."""
         expected = in_any_order((TREES / f"{name}.txt").read_text())
 
         def is_there() -> bool:
@@ -150,7 +150,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 
 async def test_an_order_paid_at_the_third_try_and_refunded_days_later(system: System) -> None:
-    """Attempts are events of one process span, and nine days later the refund goes on in the same tree."""
+    """Attempts are events of one process span, and nine days later the refund continues in the same tree."""
     system.pay(PATIENT)
     placed = await system.place("pm_flaky")
     await system.reaches(placed, "completed")
@@ -160,7 +160,7 @@ async def test_an_order_paid_at_the_third_try_and_refunded_days_later(system: Sy
 
 
 async def test_a_declined_order(system: System) -> None:
-    """A decline is an answer and no error; what undoes the reservation links to it."""
+    """A decline is a reply and not an error; what undoes the reservation links to it."""
     placed = await system.place("pm_declined")
     await system.is_tree(placed, "declined")
 

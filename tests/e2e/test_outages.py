@@ -1,4 +1,4 @@
-"""The broker or the database away under all services: nothing is lost, doubled or given up, and all goes on after."""
+"""The broker or the database is down for all services: nothing is lost, doubled or given up, and all goes on after."""
 
 import asyncio
 import signal
@@ -59,20 +59,20 @@ class System:
     customers: Customers
 
     async def is_ready(self) -> bool:
-        """Tell whether the order service says that it can work."""
+        """Return whether the order service says that it is ready."""
         return await asyncio.to_thread(self.starts.orders.is_ready)
 
 
 @pytest.fixture
 def outage_s(pytestconfig: pytest.Config) -> float:
-    """How long a server is away: `--outage SECONDS`."""
+    """How long a server is down: `--outage SECONDS`."""
     seconds: float = pytestconfig.getoption("--outage")
     return seconds
 
 
 @pytest.fixture
 def system(tmp_path: Path, servers: Servers, outage_s: float, request: pytest.FixtureRequest) -> Iterator[System]:
-    """The services, one of them twice, in their usual order of patience with an outage of this length."""
+    """The services, one of them twice, with times that are in their usual proportion to an outage of this length."""
     if request.node.callspec.params["fault"] == "freeze" and outage_s < FULL_S:
         pytest.skip("a silent broker is for a long run: --outage 60")
     broker, database = servers.kafka(_BROKER), servers.postgres()
@@ -92,7 +92,7 @@ def system(tmp_path: Path, servers: Servers, outage_s: float, request: pytest.Fi
 
 
 async def ends_in_time(child: Child) -> float:
-    """Tell a service to stop, and what that took, in seconds."""
+    """Stop a service, and return how long that took, in seconds."""
     began = time.monotonic()
     child.process.send_signal(signal.SIGTERM)
     code = await asyncio.to_thread(child.process.wait, _STOP_S)

@@ -1,4 +1,4 @@
-"""The trace of an order goes on through dead letters and their re-drive, with all services as processes."""
+"""The trace of an order continues through dead letters and their re-drive, with all services as processes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -63,7 +63,7 @@ class Orders:
         return await asyncio.to_thread(self.api.place, ORDER | {"payment_method": method})
 
     async def reaches(self, placed: PlacedOrder, status: str) -> None:
-        """Wait for an order's saga to get there."""
+        """Wait for an order's saga to reach a status."""
 
         async def is_there() -> bool:
             return await asyncio.to_thread(self.api.status, placed.order_id) == status
@@ -90,7 +90,7 @@ class Orders:
 
     @asynccontextmanager
     async def desk(self, group: str) -> AsyncIterator[DeadLetterOperator]:
-        """Open a group's dead letters where its service keeps them."""
+        """Open a group's dead letters in its service's database."""
         data = self.folder / _SERVICES[group] / "service.sqlite"
         database = Database(f"sqlite+aiosqlite:///{data}")
         try:
@@ -99,7 +99,7 @@ class Orders:
             await database.close()
 
     async def redrive(self, desk: DeadLetterOperator, group: str, letters: list[DeadLetter]) -> int:
-        """Send all that may be sent, with the spans of this process among the others, and tell how much it was."""
+        """Send all that may be sent, record this process's spans with the others, and return how many were sent."""
         act = Attribution("operator", new_id(), "a test")
         planned = plan_redrive(letters, await desk.entries())
         with RecordedSpans() as spans:
@@ -111,11 +111,11 @@ class Orders:
         return len(planned.send)
 
     def of(self, placed: PlacedOrder) -> list[Span]:
-        """Give the spans of an order's trace."""
+        """Return the spans of an order's trace."""
         return [span for span in self.recording.spans() if span.trace_id == placed.trace_id]
 
     async def is_one_trace(self, placed: PlacedOrder, also: Callable[[list[Span]], bool]) -> None:
-        """Wait until an order's trace holds what it should, and is whole."""
+        """Wait until an order's trace has what it should, and is complete."""
         await eventually(lambda: also(self.of(placed)) and not self._findings(placed), timeout_s=30)
         assert self._findings(placed) == []
 

@@ -29,7 +29,7 @@ _STOP_S = 30.0
 
 @contextmanager
 def _running(folder: Path, broker: Broker, port: int) -> Iterator[subprocess.Popen[str]]:
-    """Start the command with its files in a folder, and kill it at the end if it is still there."""
+    """Start the command with its files in a folder, and kill it at the end if it still runs."""
     variables = {
         "KAFKA_BOOTSTRAP_SERVERS": broker,
         "SAGATRACE_API_PORT": str(port),

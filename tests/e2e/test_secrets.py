@@ -1,4 +1,4 @@
-"""Secrets of the environment are in nothing that the system writes: logs, spans, reports, or what a command prints."""
+"""Nothing that the system writes has a secret of the environment: logs, spans, reports, or what a command prints."""
 
 import json
 import os

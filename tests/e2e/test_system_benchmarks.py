@@ -35,14 +35,14 @@ def _figures(folder: Path, *arguments: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("embedded")
 def test_keys_are_handled_in_their_order(tmp_path: Path) -> None:
-    """The benchmark of keys fails by itself where a key's order is not kept, and tells four figures."""
+    """The benchmark of keys fails by itself if a key's order is not kept, and prints four numbers."""
     found = _figures(tmp_path, "keys", "--messages", "400", "--keys", "20")
     assert set(found["seconds"]) == {"scheduler", "consumer", "one_key", "one_key_sequential"}
 
 
 @pytest.mark.usefixtures("embedded")
 def test_a_message_leaves_no_object_behind(tmp_path: Path) -> None:
-    """Thousands of traced messages later the process holds what it held, to less than an object in ten messages."""
+    """After thousands of traced messages the process holds less than one more object for every ten messages."""
     # The second quarter has to begin after the caches are full: 4,096 span contexts are remembered.
     messages = 20_000
     found = _figures(tmp_path, "memory", "--messages", str(messages), "--receiver", "alive")

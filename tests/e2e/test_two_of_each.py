@@ -48,7 +48,7 @@ def database(postgres: str) -> Iterator[str]:
 async def test_two_instances_share_the_work_and_keep_one_trace_a_saga(
     tmp_path: Path, servers: Servers, database: str, collector: CollectorAddress, jaeger: JaegerAddress
 ) -> None:
-    """Every saga ends as told, is one trace in Jaeger that each service finds by its ids, and is audited once."""
+    """Every saga ends as expected, is one trace in Jaeger that each service finds by its ids, and is audited once."""
     kafka = servers.kafka()
     await create_topics(kafka.bootstrap)
     shared = {"DATABASE_URL": database}
@@ -81,13 +81,13 @@ def _outcomes(api: OrderApi, ends: dict[str, str]) -> dict[str, str]:
 
 
 def _is_shared(folder: Path) -> bool:
-    """Tell whether both instances of every consumer have partitions."""
+    """Return whether both instances of every consumer have partitions."""
     logs = [folder / instance / f"{service}.log" for instance in "ab" for service in Service]
     return all(_partitions(log) > 0 for log in logs)
 
 
 def _partitions(log: Path) -> int:
-    """Read from a service's log how many partitions it was given last."""
+    """Read from a service's log how many partitions it was last assigned."""
     told = [json.loads(line) for line in log.read_text().splitlines() if f'"{ASSIGNED}"' in line]
     return int(told[-1]["partitions"]) if told else 0
 

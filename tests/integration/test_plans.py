@@ -88,7 +88,7 @@ async def _execute(url: str, *statements: str) -> None:
 
 
 async def _rows_read(url: str) -> Mapping[str, int]:
-    """Tell for each table how many rows were read by reading it from end to end; connections tell when they close."""
+    """Return for each table how many rows full scans have read; a connection reports them when it closes."""
     database = Database(url, schema="oms")
     try:
         async with database.reading() as connection:

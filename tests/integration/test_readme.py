@@ -40,7 +40,7 @@ asyncio.run(main())
 
 
 def examples() -> list[str]:
-    """Give the README's Python blocks, in order."""
+    """Return the README's Python blocks, in order."""
     return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 

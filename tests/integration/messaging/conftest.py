@@ -77,7 +77,7 @@ async def read_topic(broker: str) -> AsyncIterator[ReadTopic]:
 
 @pytest.fixture
 async def committed(broker: str) -> Committed:
-    """Tell what a group committed for each partition of a topic; None where it committed nothing."""
+    """Return what a group committed for each partition of a topic; None where it committed nothing."""
 
     async def ask(group: str, topic: str) -> list[int | None]:
         asking = AIOKafkaConsumer(bootstrap_servers=broker, group_id=group, enable_auto_commit=False)

@@ -109,7 +109,7 @@ async def test_poison_between_good_messages(  # noqa: PLR0913, PLR0917  its fixt
 
 
 def span_id(span: ReadableSpan) -> int:
-    """Give a span's id."""
+    """Return a span's id."""
     return int(span.context.span_id)
 
 

@@ -37,17 +37,17 @@ POINTS = {
 
 
 def spans_of(recording: Recording, placed: PlacedOrder) -> list[Span]:
-    """Give the spans of an order's trace, each once."""
+    """Return the spans of an order's trace, each once."""
     return [span for span in once(recording.spans()) if span.trace_id == placed.trace_id]
 
 
 def is_whole(recording: Recording, placed: PlacedOrder) -> bool:
-    """Tell whether an order is one connected trace."""
+    """Return whether an order is one connected trace."""
     return not check(recording.spans(), saga_id=placed.saga_id, trace_id=placed.trace_id)
 
 
 def has_ended(child: Child) -> bool:
-    """Tell whether a process is dead."""
+    """Return whether a process is dead."""
     return child.process.poll() is not None
 
 

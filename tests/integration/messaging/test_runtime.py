@@ -48,7 +48,7 @@ class Service:
         return self.process.wait(SLOW_S)
 
     def events(self) -> list[str]:
-        """Give the events of the log in order, with the name of what was stopped."""
+        """Return the events of the log in order, with the name of what was stopped."""
         return [" ".join(filter(None, (line["event"], line.get("name")))) for line in self.log]
 
 
@@ -157,7 +157,7 @@ def test_the_last_spans_are_exported() -> None:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
         threading.Thread(target=collector.serve_forever, daemon=True).start()

@@ -69,7 +69,7 @@ async def test_a_broker_that_is_away_is_told() -> None:
 
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
-    """Give each topic's partitions, once the broker knows all of them."""
+    """Return each topic's partitions, once the broker knows all of them."""
     described = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(names)}
     assert all(described.values())
     return described

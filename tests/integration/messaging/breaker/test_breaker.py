@@ -134,7 +134,7 @@ async def test_members_that_come_and_go_while_it_is_open_handle_nothing(
 
 
 def _is_paused(member: Membership) -> bool:
-    """Tell whether a member has partitions, nothing of them in hand, and all of them paused."""
+    """Return whether a member has partitions, nothing of them in hand, and all of them paused."""
     client = member._client
     idle = not any(partition.in_flight for partition in member._partitions.values())
     return idle and bool(client.assignment()) and client.paused() == client.assignment()

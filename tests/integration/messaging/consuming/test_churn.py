@@ -76,14 +76,14 @@ class Members:
             )
 
     def act(self, name: str, what: str) -> None:
-        """Let one come, go as it is asked to, or be killed."""
+        """Start, stop or kill one member."""
         if what == "comes":
             self.comes(name)
         else:
             self._processes[name].send_signal(signal.SIGTERM if what == "goes" else signal.SIGKILL)
 
     def codes(self) -> dict[str, int | None]:
-        """Tell how each has ended, if it has."""
+        """Return how each has ended, if it has."""
         return {name: process.poll() for name, process in self._processes.items()}
 
     def __enter__(self) -> Self:
@@ -131,7 +131,7 @@ def running_members(url: str, brokers: str, logs: Path) -> Iterator[Members]:
 async def test_ten_thousand_messages_outlive_their_readers(
     brokers: str, database_of_members: str, database: Database, tmp_path: Path
 ) -> None:
-    """Each message has its effect once, those of one key in their order, whoever joins, leaves and is killed."""
+    """Each message has its effect once, those of one key in order, while members join, leave and are killed."""
     with running_members(database_of_members, brokers, tmp_path) as members:
         members.comes("a")
         members.comes("b")

@@ -74,7 +74,7 @@ async def put(fragile: FaultyBroker, *sequences: int) -> None:
 
 
 async def committed(fragile: FaultyBroker) -> int:
-    """Tell how many records of the topic are below what the group has committed."""
+    """Return how many records of the topic are below what the group has committed."""
     async with AIOKafkaConsumer(bootstrap_servers=fragile.address, group_id=GROUP, enable_auto_commit=False) as client:
         offsets = [await client.committed(TopicPartition(TOPIC, partition)) for partition in range(4)]
     return sum(offset or 0 for offset in offsets)
@@ -92,25 +92,25 @@ async def consuming(
 
 
 def client_of(consumer: Consumer) -> AIOKafkaConsumer:
-    """Give the client behind a consumer."""
+    """Return the client behind a consumer."""
     assert consumer._membership is not None
     return consumer._membership._client
 
 
 def rebalance(consumer: Consumer) -> None:
-    """Let the group rebalance, as when a member joins."""
+    """Make the group rebalance, as when a member joins."""
     coordinator: Any = client_of(consumer)._coordinator
     coordinator.request_rejoin()
 
 
 def partition_of(sent: Message) -> int:
-    """Tell the partition of a message among four, as Kafka's default partitioner does."""
+    """Return the partition of a message among four, as Kafka's default partitioner does."""
     key = sent.order_id.encode()
     return int(DefaultPartitioner()(key, list(range(4)), list(range(4))))
 
 
 def nothing_runs() -> bool:
-    """Tell whether this test's task is the only one left."""
+    """Return whether this test's task is the only one left."""
     return asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -128,7 +128,7 @@ async def test_a_group_that_cannot_be_joined_is_told_in_time(fragile: FaultyBrok
 
 
 async def test_a_stop_ends_a_start(fragile: FaultyBroker) -> None:
-    """A consumer that is stopped while it joins gives up at once, and says so to whoever waits for it."""
+    """A consumer that is stopped while it joins gives up at once, and raises for the caller that waits for it."""
     fragile.freeze()
     consumer = Consumer(fragile.address, GROUP, [TOPIC], Seen(), settings=HASTY)
     starting = asyncio.create_task(consumer.start())

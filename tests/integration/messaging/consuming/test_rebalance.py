@@ -27,7 +27,7 @@ class Group:
         self.overlaps = 0
 
     def member(self, name: str) -> "Member":
-        """Give the handler of one member."""
+        """Return the handler of one member."""
         return Member(self, name)
 
 
@@ -64,7 +64,7 @@ async def flow(broker: str, topic: str, enough: asyncio.Event) -> int:
 
 @pytest.mark.brokers("kafka", "kafka35")
 async def test_members_come_and_go_while_messages_flow(broker: Broker, topic: str) -> None:
-    """Each message is handled, those of one key in order and never two at once, whoever joins and leaves meanwhile.
+    """Each message is handled, those of one key in order and never two at once, while members join and leave.
 
     Members hand over what they have finished: with one record of a partition at a time, nothing is handled twice.
     """

@@ -68,7 +68,7 @@ async def test_a_process_whose_relay_runs_announces_nothing(database: Database, 
 
 
 def _listeners(database: Database) -> asyncio.Future[list[int]]:
-    """Tell the processes of the server that listen in this database."""
+    """Return the server processes that listen in this database."""
 
     async def read() -> list[int]:
         query = text(

@@ -164,7 +164,7 @@ async def test_on_sent_is_part_of_the_marking_transaction(database: Database, ou
 
 
 async def test_on_sent_that_fails_ends_the_relay_and_unmarks_the_row(database: Database, outbox: Outbox) -> None:
-    """An error in `on_sent` is a bug: the row stays unsent, and whoever supervises the relay hears of it."""
+    """An error in `on_sent` is a bug: the row stays unsent, and the relay's supervisor gets the error."""
 
     async def on_sent(_connection: AsyncConnection, _rows: Sequence[OutboxRow]) -> None:
         raise LookupError

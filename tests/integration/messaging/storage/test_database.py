@@ -248,7 +248,7 @@ def test_a_database_that_cannot_be_is_refused(url: str, schema: str | None) -> N
 
 
 async def test_a_new_file_opened_many_times_at_once_is_available(tmp_path: Path) -> None:
-    """Whoever opens a new file first, nobody else is told that it is locked."""
+    """Of several connections that open a new file at the same time, none gets an error that it is locked."""
     for number in range(40):
         databases = [Database(f"sqlite+aiosqlite:///{tmp_path}/{number}.sqlite") for _ in range(4)]
         await asyncio.gather(*(_execute(database, "SELECT 1") for database in databases))

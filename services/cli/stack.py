@@ -81,7 +81,7 @@ class Stack:
         return self.children.start(service, arguments, environment_of(self._variables(service, brokers, port)))
 
     def _variables(self, service: Service, brokers: str, port: int) -> Mapping[str, str]:
-        # The embedded broker has no TLS, whatever the shell sets for another one.
+        # The embedded broker has neither TLS nor SASL, whatever the shell sets for another one.
         plain = {} if self.settings.kafka_bootstrap_servers else {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"}
         file = self.scratch / service / f"{service}.sqlite"
         return plain | {

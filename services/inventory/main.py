@@ -1,63 +1,39 @@
-"""The composition of the inventory: commands, delayed reservations, relay."""
+"""The declaration of the inventory: commands, and reservations that are decided later."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.contracts.topics import INVENTORY_COMMANDS, INVENTORY_GROUP, retry_topic
+from services.contracts.topics import INVENTORY_COMMANDS, INVENTORY_GROUP
 from services.inventory import store
 from services.inventory.delayed import DelayedReservations
 from services.inventory.handlers import StockHandler
 from services.inventory.settings import StockSettings
 from services.inventory.writes import InventoryWrite
-from services.messaging.breaker import BreakerRow
-from services.messaging.consumer import Consumer
-from services.messaging.dead_letters import DeadLetterLedger, dead_letter_answers
-from services.messaging.outbox import Outbox, Relay, backlog_gauges
-from services.messaging.producer import Producer
-from services.messaging.readiness import Readiness
-from services.messaging.runtime import Part, run_service
-from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
-from services.messaging.storage import Database, Inbox, pruning_loop, upgrade
-
-NAME = "inventory"
+from services.messaging.participant import Participant, Resources, Work
 
 
 @asynccontextmanager
-async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
-    """Open the service's database and broker, and give its parts: commands end first, the relay last."""
-    url = DatabaseSettings.read().url_of(NAME)
-    brokers = KafkaSettings.read().bootstrap_servers
-    stock, kept = StockSettings.read(), RetentionSettings.read()
-    await upgrade(url, NAME)
-    database = Database(url, schema=NAME)
-    inbox, outbox = Inbox(INVENTORY_GROUP), Outbox(database)
-    handler = StockHandler(database, inbox, outbox, stock.plan())
-    delayed = DelayedReservations(database, outbox, stock.plan())
-    prunes = (outbox.prune, kept.sent), (inbox.prune, kept.inbox), (store.prune, kept.tombstones)
-    try:
-        async with Producer(brokers, client_id=NAME) as producer:
-            yield [
-                Consumer(
-                    brokers,
-                    INVENTORY_GROUP,
-                    [INVENTORY_COMMANDS, retry_topic(INVENTORY_GROUP)],
-                    handler,
-                    producer=producer,
-                    readiness=readiness,
-                    ledger=DeadLetterLedger(database, INVENTORY_GROUP, dead_letter_answers(outbox)),
-                    trips=BreakerRow(database, INVENTORY_GROUP),
-                ),
-                delayed.loop(stock.reservation_poll),
-                pruning_loop(database, kept.interval, *prunes),
-                backlog_gauges(database, outbox),
-                Relay(database, outbox, producer, readiness=readiness),
-            ]
-    finally:
-        await database.close()
+async def _work(resources: Resources) -> AsyncIterator[Work]:
+    settings = StockSettings.read()
+    database, outbox, plan = resources.database, resources.outbox, settings.plan()
+    yield Work(
+        resources.consumer(StockHandler(database, resources.inbox, outbox, plan)),
+        loops=[DelayedReservations(database, outbox, plan).loop(settings.reservation_poll)],
+        prunes=[(store.prune, resources.retention.tombstones)],
+    )
+
+
+INVENTORY = Participant(
+    name="inventory",
+    group=INVENTORY_GROUP,
+    topics=[INVENTORY_COMMANDS],
+    work=_work,
+    writes=InventoryWrite,
+)
 
 
 async def main() -> None:
     """Run the inventory."""
-    await run_service(NAME, parts, writes=InventoryWrite)
+    await INVENTORY.run()

@@ -25,6 +25,7 @@ from services.messaging.consuming import (
 )
 from services.messaging.dead_letters import DeadLetters, Ledger, NoLedger
 from services.messaging.errors import Unavailable
+from services.messaging.part import Part
 from services.messaging.producer import Producer
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
@@ -35,7 +36,7 @@ from services.messaging.settings import ConsumerSettings
 _POLL_GRACE_S = 1.0
 
 
-class Consumer:
+class Consumer(Part):
     """Hands each message of some topics to a handler, at least once, in the order of its key.
 
     Args:

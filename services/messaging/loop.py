@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from services.messaging.errors import Unavailable
+from services.messaging.part import Part
 
 # How long to wait for what is away: doubled each time, from the first to the longest.
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 10.0
 
 
-class Loop:
+class Loop(Part):
     """Calls `turn` until it is stopped.
 
     Args:

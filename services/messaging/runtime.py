@@ -1,11 +1,10 @@
 """The life of a service process: telemetry, parts, signals, drain.
 
-What a process that was killed had not exported is in the span journal, and the next one ships it before it does
-anything else.
-A service is a list of parts, each with `run` and `stop`. All run side by side; one that dies stops the process with its
-error, because a service with a dead loop only looks alive. SIGTERM and SIGINT stop the parts one after the other in the
-order of the list, all within one budget; then the spans are flushed. While the service is still opening what it needs,
-a signal cancels that instead. A second signal ends the process at once.
+What a process that was killed had not exported is in the span journal, and the next process ships it before anything
+else. A service is a list of parts. They run side by side, and the service is ready once all have started. A part that
+dies stops the process with its error, because a service with a dead loop only looks alive. SIGTERM and SIGINT stop the
+parts one after the other in the order of the list, all within one budget; then the spans are flushed. While the service
+is still opening what it needs, a signal cancels that instead. A second signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -16,29 +15,19 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, Self
+from typing import Self
 
 import structlog
 
 import tracing
 from services.messaging import crash_points, logs
-from services.messaging.consumer import Consumer
+from services.messaging.part import Part
 from services.messaging.readiness import Readiness
 from services.messaging.settings import JOURNAL, RuntimeSettings
 
 _FORCED = 130
 # What a part that was cancelled may take to end, in seconds.
 _CANCEL_S = 1.0
-
-
-class Part(Protocol):
-    """A loop of a service."""
-
-    async def run(self) -> None:
-        """Work until `stop`."""
-
-    async def stop(self) -> None:
-        """Ask the work to end; what has begun is finished first."""
 
 
 Parts = Callable[[Readiness], AbstractAsyncContextManager[Sequence[Part]]]
@@ -81,9 +70,9 @@ async def run_service(name: str, parts: Parts, *, writes: Iterable[str] = ()) ->
 
 async def _supervise(parts: Sequence[Part], readiness: Readiness, stopping: asyncio.Event, budget_s: float) -> None:
     """Run all parts until one dies or a stop is asked for; then stop them in order."""
-    joining = {part: asyncio.Event() for part in parts if isinstance(part, Consumer)}
-    running = {part: asyncio.create_task(_run(part, joining), name=type(part).__name__) for part in parts}
-    announcing = asyncio.create_task(_announce(joining, readiness))
+    started = {part: asyncio.Event() for part in parts}
+    running = {part: asyncio.create_task(_run(part, started[part]), name=type(part).__name__) for part in parts}
+    announcing = asyncio.create_task(_announce(started.values(), readiness))
     stop = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait([stop, *running.values()], return_when=asyncio.FIRST_COMPLETED)
@@ -100,17 +89,16 @@ async def _supervise(parts: Sequence[Part], readiness: Readiness, stopping: asyn
         raise RuntimeError(f"{dead[0].get_name()} ended although nobody had asked it to")
 
 
-async def _run(part: Part, joining: dict[Consumer, asyncio.Event]) -> None:
-    if isinstance(part, Consumer):
-        await part.start()
-        joining[part].set()
+async def _run(part: Part, started: asyncio.Event) -> None:
+    await part.start()
+    started.set()
     await part.run()
 
 
-async def _announce(joining: dict[Consumer, asyncio.Event], readiness: Readiness) -> None:
-    """Say that the service is ready once every consumer has joined its group."""
-    for joined in joining.values():
-        await joined.wait()
+async def _announce(started: Iterable[asyncio.Event], readiness: Readiness) -> None:
+    """Report that the service is ready once every part has started: its consumers have joined their groups."""
+    for each in started:
+        await each.wait()
     _settle_in()
     readiness.ready("start")
     structlog.get_logger(__name__).info("service.ready")

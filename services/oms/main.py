@@ -1,20 +1,12 @@
-"""The composition of the order service: API, orchestrator, relay and sweeper."""
+"""The declaration of the order service: API, orchestrator and timeouts."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.contracts.topics import ORCHESTRATOR_GROUP, SAGA_REPLIES, retry_topic
-from services.messaging.breaker import BreakerRow
-from services.messaging.consumer import Consumer
-from services.messaging.dead_letters import DeadLetterLedger
-from services.messaging.outbox import Outbox, Relay, backlog_gauges
-from services.messaging.producer import Producer
-from services.messaging.readiness import Readiness
-from services.messaging.runtime import Part, run_service
-from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
-from services.messaging.storage import Database, Inbox, pruning_loop, upgrade
+from services.contracts.topics import ORCHESTRATOR_GROUP, SAGA_REPLIES
+from services.messaging.participant import Participant, Resources, Work
 from services.oms.api import create_app
 from services.oms.definitions import check_definitions
 from services.oms.handlers import ReplyHandler
@@ -26,44 +18,32 @@ from services.oms.timeouts import Timeouts
 from services.oms.transitions import Transitions
 from services.oms.writes import OmsWrite
 
-NAME = "oms"
-
 
 @asynccontextmanager
-async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
-    """Open the service's database and broker, and give its parts: requests end first, the relay last."""
-    url = DatabaseSettings.read().url_of(NAME)
-    brokers = KafkaSettings.read().bootstrap_servers
-    await upgrade(url, NAME)
-    database = Database(url, schema=NAME)
-    inbox, outbox = Inbox(ORCHESTRATOR_GROUP), Outbox(database)
-    transitions = Transitions(database, outbox)
-    listening = ApiSettings.read()
-    api = ApiServer(create_app(Orders(database, transitions), readiness, listening.token), listening)
-    try:
-        await check_definitions(database)
-        async with Producer(brokers, client_id=NAME) as producer:
-            handler = ReplyHandler(database, inbox, transitions)
-            replies = Consumer(
-                brokers,
-                ORCHESTRATOR_GROUP,
-                [SAGA_REPLIES, retry_topic(ORCHESTRATOR_GROUP)],
-                handler,
-                producer=producer,
-                readiness=readiness,
-                ledger=DeadLetterLedger(database, ORCHESTRATOR_GROUP),
-                trips=BreakerRow(database, ORCHESTRATOR_GROUP),
-            )
-            timeouts = Timeouts(database, transitions, replies.caught_up, TimeoutSettings.read())
-            relay = Relay(database, outbox, producer, on_sent=timeouts.commands_sent, readiness=readiness)
-            kept = RetentionSettings.read()
-            prune = pruning_loop(database, kept.interval, (outbox.prune, kept.sent), (inbox.prune, kept.inbox))
-            gauges = backlog_gauges(database, outbox), open_saga_gauges(database)
-            yield [api, replies, timeouts.loop(), prune, *gauges, relay]
-    finally:
-        await database.close()
+async def _work(resources: Resources) -> AsyncIterator[Work]:
+    database, settings = resources.database, ApiSettings.read()
+    transitions = Transitions(database, resources.outbox)
+    app = create_app(Orders(database, transitions), resources.readiness, settings.token)
+    replies = resources.consumer(ReplyHandler(database, resources.inbox, transitions))
+    timeouts = Timeouts(database, transitions, replies.caught_up, TimeoutSettings.read())
+    await check_definitions(database)
+    yield Work(
+        replies,
+        entries=[ApiServer(app, settings)],
+        loops=[timeouts.loop(), open_saga_gauges(database)],
+        on_sent=timeouts.commands_sent,
+    )
+
+
+OMS = Participant(
+    name="oms",
+    group=ORCHESTRATOR_GROUP,
+    topics=[SAGA_REPLIES],
+    work=_work,
+    writes=OmsWrite,
+)
 
 
 async def main() -> None:
     """Run the order service."""
-    await run_service(NAME, parts, writes=OmsWrite)
+    await OMS.run()

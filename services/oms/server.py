@@ -10,12 +10,13 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from services.messaging.errors import ConfigurationError
+from services.messaging.part import Part
 from services.oms.settings import ApiSettings
 
 _GRACE_S = 5
 
 
-class ApiServer:
+class ApiServer(Part):
     """Serves an application until it is stopped, and lets requests in flight finish."""
 
     def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:

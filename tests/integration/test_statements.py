@@ -50,9 +50,7 @@ async def oms(service_database: Callable[[str], Awaitable[str]]) -> AsyncIterato
 
 def _outbox(database: Database) -> Outbox:
     """An outbox as in a service, where its relay runs beside."""
-    outbox = Outbox(database)
-    outbox.has_relay = True
-    return outbox
+    return Outbox(database, has_relay=True)
 
 
 async def test_an_order(oms: OrderService) -> None:

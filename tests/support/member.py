@@ -15,8 +15,9 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, insert
 from services.cli.lifeline import hold
 from services.contracts import Message
 from services.messaging import Consumer
+from services.messaging.part import Part
 from services.messaging.readiness import Readiness
-from services.messaging.runtime import Part, Parts, run_service
+from services.messaging.runtime import Parts, run_service
 from services.messaging.settings import DatabaseSettings, KafkaSettings
 from services.messaging.storage.database import Database
 from services.messaging.storage.inbox import Inbox

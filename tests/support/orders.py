@@ -109,9 +109,8 @@ async def order_service(url: str, settings: TimeoutSettings | None = None) -> As
     """Open the order service on a database."""
     await upgrade(url, "oms")
     database = Database(url, schema="oms")
-    outgoing = Outbox(database)
     # As in the service, whose relay runs beside.
-    outgoing.has_relay = True
+    outgoing = Outbox(database, has_relay=True)
     transitions = Transitions(database, outgoing)
     progress: dict[tuple[str, int], datetime] = {}
     timeouts = Timeouts(database, transitions, lambda: progress, settings or TimeoutSettings())

@@ -12,13 +12,14 @@ from opentelemetry import trace
 
 from services.contracts import Message
 from services.messaging import Consumer
+from services.messaging.part import Part
 from services.messaging.readiness import Readiness
-from services.messaging.runtime import Part, run_service
+from services.messaging.runtime import run_service
 
 MODE = sys.argv[1] if len(sys.argv) > 1 else "good"
 
 
-class Idle:
+class Idle(Part):
     """Does nothing until it is stopped, in the way that its name says."""
 
     def __init__(self, name: str) -> None:

@@ -2,9 +2,10 @@
 
 from services.messaging.outbox.backlog import backlog_gauges
 from services.messaging.outbox.outbox import Outbox, OutboxRow
-from services.messaging.outbox.relay import Relay
+from services.messaging.outbox.relay import OnSent, Relay
 
 __all__ = [
+    "OnSent",
     "Outbox",
     "OutboxRow",
     "Relay",

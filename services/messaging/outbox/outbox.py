@@ -97,15 +97,23 @@ class Outbox:
     Args:
         database: The service's database.
         max_bytes: The largest encoded message; what is larger could never be sent, and would block its key.
+        has_relay: Whether a relay of this process already sends what is added; without one, other processes are told.
     """
 
-    def __init__(self, database: Database, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, database: Database, *, max_bytes: int = MAX_BYTES, has_relay: bool = False) -> None:
         self._database = database
         self._max_bytes = max_bytes
         #: Set after the commit of a transaction that added a row: the relay of this process need not wait for its poll.
         self.added = asyncio.Event()
-        #: Whether that relay runs; without one, others are told of what is added.
-        self.has_relay = False
+        self._has_relay = has_relay
+
+    def relay_started(self) -> None:
+        """Tell no other process of what is added: a relay of this process sends it."""
+        self._has_relay = True
+
+    def relay_stopped(self) -> None:
+        """Tell other processes of what is added from now on."""
+        self._has_relay = False
 
     async def add(self, connection: AsyncConnection, topic: str, message: Message) -> None:
         """Write a message, keyed by its order, with the current trace context, in the caller's transaction.
@@ -124,7 +132,7 @@ class Outbox:
         rows = [_row(topic, message, self._checked(message)) for topic, message in messages]
         if rows:
             await connection.execute(_INSERT, rows)
-            if not self.has_relay:
+            if not self._has_relay:
                 await announce(connection)
             self._database.after_commit(connection, self.added.set)
 

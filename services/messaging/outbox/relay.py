@@ -26,6 +26,7 @@ from services.messaging.errors import MessagingError, Unavailable
 from services.messaging.loop import Loop
 from services.messaging.outbox.listening import Listener
 from services.messaging.outbox.outbox import Outbox, OutboxRow
+from services.messaging.part import Part
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
 from services.messaging.settings import RelaySettings
@@ -74,7 +75,7 @@ _RENEWALS = 3
 _Outcome = tuple[OutboxRow, _Failed | None]
 
 
-class Relay:
+class Relay(Part):
     """Sends the rows of one outbox until it is stopped.
 
     Args:
@@ -131,18 +132,18 @@ class Relay:
                 helpers = [tasks.create_task(self._settle_for_ever()), tasks.create_task(self._renewing.run())]
                 if not self._database.is_sqlite:
                     helpers.append(tasks.create_task(self._listening.run()))
-                self._outbox.has_relay = True
+                self._outbox.relay_started()
                 await self._claiming.run()
                 await self._drain()
                 for helper in helpers:
                     helper.cancel()
         finally:
-            self._outbox.has_relay = False
+            self._outbox.relay_stopped()
             await self._abandon_sends()
 
     async def stop(self) -> None:
         """Claim no more; `run` returns when what is in flight has been settled."""
-        self._outbox.has_relay = False
+        self._outbox.relay_stopped()
         await self._claiming.stop()
 
     async def _claim(self) -> bool:

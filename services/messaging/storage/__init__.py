@@ -5,7 +5,7 @@ from services.messaging.storage.database import Database, hold_or_insert, insert
 from services.messaging.storage.inbox import Inbox
 from services.messaging.storage.json_rows import rows_of_json
 from services.messaging.storage.migrations import run_environment, upgrade
-from services.messaging.storage.pruning import pruning_loop
+from services.messaging.storage.pruning import Prune, pruning_loop
 from services.messaging.storage.revisions import (
     create_breakers_1,
     create_dead_letters_1,
@@ -32,6 +32,7 @@ __all__ = [
     "Database",
     "Document",
     "Inbox",
+    "Prune",
     "RowId",
     "UtcDateTime",
     "create_breakers_1",

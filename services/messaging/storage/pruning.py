@@ -14,13 +14,12 @@ from services.messaging.crash_points import Write
 from services.messaging.loop import Loop
 from services.messaging.storage.database import Database
 
+Prune = tuple[Callable[[AsyncConnection, float], Awaitable[int]], float]
+"""What deletes rows that are older than a retention, and the retention, in seconds."""
 
-def pruning_loop(
-    database: Database,
-    interval_s: float,
-    *prunes: tuple[Callable[[AsyncConnection, float], Awaitable[int]], float],
-) -> Loop:
-    """Make the loop that every `interval_s` seconds calls each (prune, retention in seconds), a transaction each."""
+
+def pruning_loop(database: Database, interval_s: float, *prunes: Prune) -> Loop:
+    """Return the loop that prunes every `interval_s` seconds, in a transaction for each of `prunes`."""
 
     async def turn() -> bool:
         for prune, retention_s in prunes:

@@ -7,7 +7,7 @@ import pytest
 from services.messaging.errors import ConfigurationError, Unavailable
 from services.messaging.readiness import Readiness
 from services.oms.definitions import check_definitions
-from services.oms.main import parts
+from services.oms.main import OMS
 from services.oms.records import SagaFilter
 from services.oms.saga import DEFINITIONS, TABLE, Effect, Input, Move, SagaState, Status, Table
 from tests.support.orders import OrderService, order_service, reply
@@ -81,7 +81,7 @@ async def test_a_saga_without_its_definition_stops_the_start_and_is_named(
         deploy.setenv("DATABASE_URL", database_url)
         deploy.setenv("SAGATRACE_PRODUCER_START_TIMEOUT", "1")
         with pytest.raises(ConfigurationError, match="definition 2") as stopped:
-            async with parts(Readiness()):
+            async with OMS.parts(Readiness()):
                 pass
         assert [placed.saga_id in str(stopped.value) for placed in (completed, running, failed)] == [True, True, False]
         assert "DEFINITIONS" in str(stopped.value)

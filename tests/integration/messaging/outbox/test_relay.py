@@ -68,8 +68,7 @@ async def test_rows_of_another_process_are_found_by_the_poll(database: Database,
     """A row of which nothing was heard is sent at the next poll."""
     settings = RelaySettings(poll_interval=0.02)
     publisher = KeepingPublisher()
-    silent = Outbox(database)
-    silent.has_relay = True
+    silent = Outbox(database, has_relay=True)
     async with running(Relay(database, outbox, publisher, settings=settings)):
         await put(database, silent, "a")
         await eventually(all_sent(database))

@@ -2,7 +2,8 @@
 
 MessagingError
 ├── Fatal               will never work: to the dead letters at once
-│   └── MessageTooLarge
+│   ├── MessageTooLarge
+│   └── BadData
 ├── Transient           may work again soon: retried, then to the dead letters
 ├── ParkedBehind        must not overtake a dead letter of its key: to the dead letters, without an attempt
 ├── Held                nothing of the group is handled now: the record stays where it is
@@ -26,6 +27,10 @@ class Fatal(MessagingError):
 
 class MessageTooLarge(Fatal):
     """The message is larger than its topic takes."""
+
+
+class BadData(Fatal):
+    """The database can't store what the message says: a value is out of range, missing or malformed."""
 
 
 class Transient(MessagingError):

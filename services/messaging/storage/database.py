@@ -6,8 +6,9 @@ The rules that a caller may rely on:
   failing half way, and writers of this process queue on a lock of ours, which is fair where SQLite's busy handler
   polls. The driver's own transaction control is off, as SQLAlchemy's page "Enabling Non-Legacy SQLite Transactional
   Modes" says.
-- A database that is away, locked or out of resources raises `Unavailable`; every other error is a bug and stays what
-  it is. A commit whose answer was lost is `Unavailable` too: whoever retries meets the inbox.
+- A database that can't serve now, or not over this connection, raises `Unavailable`; values that it can't store raise
+  `BadData`; every other error is a bug and stays what it is. `sqlstates` has the table. A commit whose answer was lost
+  is `Unavailable` too: whoever retries meets the inbox.
 - On PostgreSQL a BEGIN and a COMMIT are round trips of their own, so what needs none has none: `reading()` and `run()`.
 - On PostgreSQL each service lives in a schema of its own, found by `search_path`; statements name no schema.
 """
@@ -37,14 +38,15 @@ from sqlalchemy import (
     make_url,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.engine import URL, AdaptedConnection, ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services.messaging import crash_points
-from services.messaging.errors import Unavailable
+from services.messaging.errors import BadData, ConfigurationError, Unavailable
 from services.messaging.storage.clock import database_now
+from services.messaging.storage.sqlstates import Verdict, closes, judge, sqlstate
 
 _SCHEMA = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _POOL_SIZE = 10
@@ -52,9 +54,12 @@ _BEGIN = "sagatrace_begin"
 # How often a new SQLite file may be found in the middle of another's switch; 12,000 races never needed a second time.
 _SWITCHES = 5
 
-# SQLSTATE classes and codes that say "not now": 08 connection, 40 rollback (deadlock, serialisation), 53 resources,
-# 57P operator intervention, 55P03 lock timeout, 57014 statement timeout (PostgreSQL, appendix A).
-_POSTGRESQL_AWAY = re.compile(r"08...|40...|53...|57P..|55P03|57014")
+# What PgBouncer and other poolers say to a start-up parameter that they do not pass on.
+_STARTUP_PARAMETER = "startup parameter"
+_POOLER_HINT = (
+    "a connection pooler such as PgBouncer stands before PostgreSQL and does not pass on the startup parameters that "
+    "name the schema of each service: let DATABASE_URL name PostgreSQL itself"
+)
 # SQLITE_BUSY, _LOCKED, _IOERR, _FULL, _CANTOPEN (SQLite, "Result and Error Codes"); extended codes end in these.
 _SQLITE_AWAY = frozenset({5, 6, 10, 13, 14})
 
@@ -273,7 +278,9 @@ def _engine(url: URL, schema: str | None, wait_s: float) -> AsyncEngine:
     )
     if is_sqlite:
         _take_over_sqlite_transactions(engine, wait_s)
-    event.listen(engine.sync_engine, "handle_error", _raise_unavailable)
+    elif schema is not None:
+        _insist_on_schema(engine, schema)
+    event.listen(engine.sync_engine, "handle_error", _raise_by_verdict)
     return engine
 
 
@@ -283,6 +290,17 @@ def _postgresql_options(schema: str | None, wait_s: float) -> dict[str, Any]:
     if schema is not None:
         settings |= {"search_path": schema, "application_name": f"sagatrace-{schema}"}
     return {"timeout": wait_s, "command_timeout": wait_s * 2, "server_settings": settings}
+
+
+def _insist_on_schema(engine: AsyncEngine, schema: str) -> None:
+    """Refuse a connection whose `search_path` is not ours: its statements would meet the tables of somebody else."""
+
+    def connected(connection: AdaptedConnection, _record: object) -> None:
+        asked = "SELECT current_setting('search_path')"
+        if connection.run_async(lambda driver: driver.fetchval(asked)) != schema:
+            raise ConfigurationError(_POOLER_HINT)
+
+    event.listen(engine.sync_engine, "connect", connected)
 
 
 def _take_over_sqlite_transactions(engine: AsyncEngine, wait_s: float) -> None:
@@ -318,17 +336,28 @@ def _switch_to_wal(cursor: DBAPICursor) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
 
 
-def _raise_unavailable(context: ExceptionContext) -> None:
-    """Turn a driver's error into `Unavailable` if waiting may cure it; SQLAlchemy calls this for each error."""
+def _raise_by_verdict(context: ExceptionContext) -> None:
+    """Turn a driver's error into what is done about it; SQLAlchemy calls this for each error, of a connect too."""
     error = context.original_exception
     if not isinstance(error, Exception):
         return  # A cancellation closes its connection, too, and stays a cancellation.
-    if context.is_disconnect or isinstance(error, (OSError, TimeoutError)) or _is_away(error):
+    if context.is_disconnect or isinstance(error, OSError | TimeoutError):
         raise Unavailable(f"the database is not available: {type(error).__name__}") from error
+    if context.dialect.name == "sqlite":
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_AWAY:
+            raise Unavailable(f"the database is not available: {type(error).__name__}") from error
+        return
+    if closes(error):
+        context.is_disconnect = True
+    _raise_postgresql(error)
 
 
-def _is_away(error: BaseException) -> bool:
-    sqlstate = getattr(error, "sqlstate", None)
-    if isinstance(sqlstate, str):
-        return _POSTGRESQL_AWAY.fullmatch(sqlstate) is not None
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_AWAY
+def _raise_postgresql(error: Exception) -> None:
+    """Raise what an error of PostgreSQL means, unless it is a bug, which stays what it is."""
+    if _STARTUP_PARAMETER in str(error):
+        raise ConfigurationError(_POOLER_HINT) from error
+    verdict, reason = judge(error)
+    if verdict is Verdict.AWAY:
+        raise Unavailable(f"the database is not available: {reason} ({sqlstate(error) or 'no SQLSTATE'})") from error
+    if verdict is Verdict.BAD_DATA:
+        raise BadData(f"the database can't store the message: {reason} ({sqlstate(error) or 'no SQLSTATE'})") from error

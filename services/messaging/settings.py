@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from importlib import import_module
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
+from services.messaging import database_url
 from services.messaging.crash_points import CrashPoint
 from services.messaging.errors import ConfigurationError
 
@@ -26,9 +23,6 @@ Retained = Annotated[float, Field(gt=0, le=10 * 366 * 86_400)]
 _DAY_S = 86_400.0
 #: The folder of the span journals, beside the SQLite files; `SAGATRACE_JOURNAL_DIR` names another, or `none`.
 JOURNAL = Path(".sagatrace/journal")
-# What SQLAlchemy's page "SQLite" passes on, and what its asyncpg dialect takes for itself.
-_SQLITE_OPTIONS = {"timeout", "detect_types", "check_same_thread", "cached_statements", "isolation_level"}
-_ASYNCPG_OPTIONS = {"prepared_statement_cache_size", "prepared_statement_name_func", "async_fallback"}
 # A name, an IPv4 address or an IPv6 address in brackets; the port may be left out.
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -54,10 +48,11 @@ class Settings(BaseSettings):
     @classmethod
     def _rule(cls, location: tuple[int | str, ...], message: str) -> str:
         """Name the variable that breaks a rule; a rule of several names them itself."""
+        rule = message.removeprefix("Value error, ")
         if not location:
-            return message.removeprefix("Value error, ")
+            return rule
         prefix = cls.model_config.get("env_prefix", "")
-        return f"{prefix}{'_'.join(map(str, location))}".upper() + f": {message}"
+        return f"{prefix}{'_'.join(map(str, location))}".upper() + f": {rule}"
 
 
 class KafkaSettings(Settings):
@@ -76,14 +71,6 @@ class KafkaSettings(Settings):
         return ",".join(addresses)
 
 
-def _options(url: URL) -> set[str]:
-    """Give what may stand after the ? of a database URL: what its driver and SQLAlchemy's dialect for it take."""
-    if url.get_backend_name() == "sqlite":
-        # With uri=true the file's name is a URI, whose own options are SQLite's.
-        return set(url.query) if url.query.get("uri") else _SQLITE_OPTIONS
-    return {*signature(import_module("asyncpg").connect).parameters, *_ASYNCPG_OPTIONS}
-
-
 class DatabaseSettings(Settings):
     """Where the database is: `DATABASE_URL`; without it, a SQLite file a service under `.sagatrace`.
 
@@ -96,15 +83,8 @@ class DatabaseSettings(Settings):
     @field_validator("database_url")
     @classmethod
     def _has_a_driver(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("sqlite+aiosqlite:///", "postgresql+asyncpg://")):
-            raise ValueError("it starts with sqlite+aiosqlite:/// or postgresql+asyncpg://")
-        try:
-            parsed = make_url(url or "sqlite://")
-        except (ArgumentError, ValueError):  # whose text may quote a part of the password
-            escaped = "in a user or password @ : / and % are written %40 %3A %2F and %25"
-            raise ValueError(f"it is no URL: {escaped}, and a port is a number") from None
-        if unknown := sorted(parsed.query.keys() - _options(parsed)):
-            raise ValueError(f"its driver has no option {', '.join(unknown)}, after the ?")
+        if url is not None:
+            database_url.parse(url)
         return url
 
     def url_of(self, service: str) -> str:

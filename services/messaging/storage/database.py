@@ -35,7 +35,6 @@ from sqlalchemy import (
     Table,
     bindparam,
     event,
-    make_url,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, AdaptedConnection, ExceptionContext
@@ -43,7 +42,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from services.messaging import crash_points
+from services.messaging import crash_points, database_url
 from services.messaging.errors import BadData, ConfigurationError, Unavailable
 from services.messaging.storage.clock import database_now
 from services.messaging.storage.sqlstates import Verdict, closes, judge, sqlstate
@@ -77,7 +76,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, schema: str | None = None, wait_s: float = 10.0) -> None:
-        self.url = make_url(url)
+        self.url = database_url.parse(url)
         self.schema = _checked_schema(schema)
         self._wait_s = wait_s
         self._engine = _engine(self.url, self.schema, wait_s)
@@ -185,7 +184,7 @@ class Database:
             try:
                 connection = await stack.enter_async_context(engine.connect())
             except (OSError, TimeoutError, PoolTimeoutError) as error:
-                where = self.url.set(username=None, password=None, query={}).render_as_string()
+                where = database_url.described(self.url)
                 raise Unavailable(f"no connection to DATABASE_URL={where}: {type(error).__name__}") from error
             yield connection
 
@@ -264,14 +263,12 @@ def _checked_schema(schema: str | None) -> str | None:
 
 
 def _engine(url: URL, schema: str | None, wait_s: float) -> AsyncEngine:
-    if url.drivername not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
-        raise ValueError(f"a database URL is sqlite+aiosqlite: or postgresql+asyncpg:, not {url.drivername}:")
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and url.database in {None, "", ":memory:"}:
         raise ValueError("the database URL names no file: a service keeps its state")
     engine = create_async_engine(
-        url,
-        connect_args={} if is_sqlite else _postgresql_options(schema, wait_s),
+        url if is_sqlite else database_url.for_sqlalchemy(url),
+        connect_args={} if is_sqlite else _postgresql_options(schema, wait_s) | database_url.connect_arguments(url),
         pool_size=_POOL_SIZE,
         pool_timeout=wait_s,
         hide_parameters=True,

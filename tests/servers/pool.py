@@ -12,7 +12,7 @@ from tests.servers.collector import CollectorServer, collector
 from tests.servers.installed import PARTS, NotInstalled, installed
 from tests.servers.jaeger import JaegerServer, jaeger
 from tests.servers.kafka import KafkaServer, kafka, kafka35
-from tests.servers.postgres import PostgresServer, postgres
+from tests.servers.postgres import PostgresServer, postgres, standby
 from tests.servers.process import ServerProcess
 from tests.servers.prometheus import PrometheusServer, prometheus
 from tests.servers.secured import Secured
@@ -49,6 +49,10 @@ class Servers:
     def postgres(self) -> PostgresServer:
         """Start PostgreSQL on a new cluster."""
         return self._start("postgres", postgres)
+
+    def standby(self, primary: PostgresServer) -> PostgresServer:
+        """Start a streaming replica of a PostgreSQL server."""
+        return self._start("postgres", lambda programs, folder: standby(programs, folder, primary))
 
     def jaeger(self, *, durable: bool = False) -> JaegerServer:
         """Start Jaeger, whose spans survive a restart if durable."""

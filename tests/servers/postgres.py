@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.servers.ports import HOST, accepts
 from tests.servers.process import ServerFailed, ServerProcess
 from tests.servers.server import Server, running
 
 SUPERUSER = "sagatrace"
-_INITDB_S = 60.0
+_CLUSTER_S = 60.0
 # A crash of the machine is not among the tests, so no write waits for the disk. A killed server loses nothing by that.
 _SETTINGS = {
     "listen_addresses": HOST,
@@ -31,6 +32,7 @@ _SETTINGS = {
     "log_min_messages": "warning",
 }
 _READY = "database system is ready to accept connections"
+_READY_TO_FOLLOW = "database system is ready to accept read-only connections"
 
 
 @dataclass(kw_only=True)
@@ -43,10 +45,11 @@ class PostgresServer(Server):
 
     url: str
     port: int
+    ready: str = _READY
 
     def is_ready(self) -> bool:
         """Say whether it takes clients."""
-        return self.process.has_printed(_READY) and accepts(self.port)
+        return self.process.has_printed(self.ready) and accepts(self.port)
 
 
 @contextmanager
@@ -63,22 +66,52 @@ def postgres(programs: Path, folder: Path) -> Iterator[PostgresServer]:
     user = _other_user()
     password = secrets.token_urlsafe(16)
     data = _make_cluster(programs, folder, user, password)
+    with running(1, lambda ports: _server(programs, folder, data, ports[0], password)) as server:
+        yield server
+
+
+@contextmanager
+def standby(programs: Path, folder: Path, primary: PostgresServer) -> Iterator[PostgresServer]:
+    """Run a streaming replica of a server for the length of the block; `SELECT pg_promote()` makes it the primary.
+
+    Args:
+        programs: the folder with `pg_basebackup` and `postgres`.
+        folder: an empty folder for its data and log.
+        primary: a server that runs.
+
+    Raises:
+        ServerFailed: the copy could not be made, or the server did not start.
+    """
+    user, data = _other_user(), folder / "data"
+    data.mkdir(mode=0o700)
+    if user is not None:
+        shutil.chown(data, user[0], user[1])
+    address = urlsplit(primary.url)
+    source = f"host={HOST} port={primary.port} user={SUPERUSER} password={address.password}"
+    copy = [str(programs / "pg_basebackup"), "-D", str(data), "-d", source, "-R", "-X", "stream", "-c", "fast"]
+    _run("pg_basebackup", [*copy, "--no-sync"], user)
 
     def make(ports: list[int]) -> PostgresServer:
-        settings = [f"-c{name}={value}" for name, value in (_SETTINGS | {"port": str(ports[0])}).items()]
-        process = ServerProcess(
-            "postgres",
-            [str(programs / "postgres"), "-D", str(data), *settings],
-            log=folder / "postgres.log",
-            data=data,
-            user=user,
-            stop_signal=signal.SIGINT,
-        )
-        url = f"postgresql+asyncpg://{SUPERUSER}:{password}@{HOST}:{ports[0]}/postgres"
-        return PostgresServer(url=url, port=ports[0], process=process)
+        return _server(programs, folder, data, ports[0], str(address.password), ready=_READY_TO_FOLLOW)
 
     with running(1, make) as server:
         yield server
+
+
+def _server(  # noqa: PLR0913  what a server is started from
+    programs: Path, folder: Path, data: Path, port: int, password: str, *, ready: str = _READY
+) -> PostgresServer:
+    settings = [f"-c{name}={value}" for name, value in (_SETTINGS | {"port": str(port)}).items()]
+    process = ServerProcess(
+        "postgres",
+        [str(programs / "postgres"), "-D", str(data), *settings],
+        log=folder / "postgres.log",
+        data=data,
+        user=_other_user(),
+        stop_signal=signal.SIGINT,
+    )
+    url = f"postgresql+asyncpg://{SUPERUSER}:{password}@{HOST}:{port}/postgres"
+    return PostgresServer(url=url, port=port, process=process, ready=ready)
 
 
 def _other_user() -> tuple[str, int] | None:
@@ -100,13 +133,13 @@ def _make_cluster(programs: Path, folder: Path, user: tuple[str, int] | None, pa
             shutil.chown(path, user[0], user[1])
     initdb = [str(programs / "initdb"), "-D", str(data), "-U", SUPERUSER, "--pwfile", str(secret), "--no-sync"]
     try:
-        _run([*initdb, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C"], user)
+        _run("initdb", [*initdb, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C"], user)
     finally:
         secret.unlink()
     return data
 
 
-def _run(command: Sequence[str], user: tuple[str, int] | None) -> None:
+def _run(name: str, command: Sequence[str], user: tuple[str, int] | None) -> None:
     result = subprocess.run(
         command,
         user=user[0] if user else None,
@@ -115,8 +148,8 @@ def _run(command: Sequence[str], user: tuple[str, int] | None) -> None:
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=_INITDB_S,
+        timeout=_CLUSTER_S,
         check=False,
     )
     if result.returncode != 0:
-        raise ServerFailed(f"postgres: initdb ended with {result.returncode}\n{result.stdout}{result.stderr}")
+        raise ServerFailed(f"postgres: {name} ended with {result.returncode}\n{result.stdout}{result.stderr}")

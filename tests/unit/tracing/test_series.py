@@ -113,7 +113,11 @@ def by_the_sdk(labels: LabelSet, instrument: Counter | Histogram, value: float) 
     recorder(instrument)(value, labels._labels)
 
 
-_VALUES = st.one_of(st.none(), st.floats(0, 100), st.integers(0, 3), st.sampled_from([-1.0, math.nan, math.inf]))
+#: Nothing between 0 and a nanosecond: the SDK's own exponential histogram can't be collected ("Incorrect merge scale")
+#: with a value below about 1e-77 after a collection of zeros alone.
+_VALUES = st.one_of(
+    st.none(), st.floats(1e-9, 100), st.integers(0, 3), st.sampled_from([0.0, -1.0, math.nan, math.inf])
+)
 
 
 @pytest.mark.parametrize("setup", [plain, views, deltas, no_exemplars])

@@ -1,8 +1,9 @@
 """One service's database: connections, errors, its clock, the tables that every service has, and migrations."""
 
 from services.messaging.storage.clock import UtcDateTime, database_now, database_time
-from services.messaging.storage.database import Database, hold_or_insert, insert_once
+from services.messaging.storage.database import Database
 from services.messaging.storage.inbox import Inbox
+from services.messaging.storage.inserts import hold_or_insert, insert_once
 from services.messaging.storage.json_rows import rows_of_json
 from services.messaging.storage.migrations import run_environment, upgrade
 from services.messaging.storage.pruning import Prune, pruning_loop

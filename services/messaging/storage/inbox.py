@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.messaging import semconv
 from services.messaging.storage.clock import database_now, database_time
-from services.messaging.storage.database import insert_once
+from services.messaging.storage.inserts import insert_once
 from services.messaging.storage.tables import INBOX
 from tracing.exposure import expose
 

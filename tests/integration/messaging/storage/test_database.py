@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from services.messaging.errors import Unavailable
 from services.messaging.storage.clock import UtcDateTime, database_now, database_time
-from services.messaging.storage.database import Database, insert_once
+from services.messaging.storage.database import Database
+from services.messaging.storage.inserts import insert_once
 from tests.support.databases import SCHEMA, create_tables, sqlite_url
 
 _METADATA = MetaData()

@@ -70,7 +70,7 @@ class Orders:
 
         await eventually(is_there, timeout_s=30)
 
-    async def letters(self, group: str, count: int) -> list[DeadLetter]:
+    async def dead_letters(self, group: str, count: int) -> list[DeadLetter]:
         """Read a group's dead letters once there are so many."""
         reader = AIOKafkaConsumer(bootstrap_servers=self.brokers, auto_offset_reset="earliest", fetch_max_wait_ms=20)
         await reader.start()
@@ -89,7 +89,7 @@ class Orders:
         return found
 
     @asynccontextmanager
-    async def desk(self, group: str) -> AsyncIterator[DeadLetterOperator]:
+    async def operator(self, group: str) -> AsyncIterator[DeadLetterOperator]:
         """Open a group's dead letters in its service's database."""
         data = self.folder / _SERVICES[group] / "service.sqlite"
         database = Database(f"sqlite+aiosqlite:///{data}")
@@ -98,15 +98,15 @@ class Orders:
         finally:
             await database.close()
 
-    async def redrive(self, desk: DeadLetterOperator, group: str, letters: list[DeadLetter]) -> int:
+    async def redrive(self, operator: DeadLetterOperator, group: str, dead_letters: list[DeadLetter]) -> int:
         """Send all that may be sent, record this process's spans with the others, and return how many were sent."""
-        act = Attribution("operator", new_id(), "a test")
-        planned = plan_redrive(letters, await desk.entries())
+        attribution = Attribution("operator", new_id(), "a test")
+        planned = plan_redrive(dead_letters, await operator.rows())
         with RecordedSpans() as spans:
             async with Producer(self.brokers) as producer:
-                for letter in planned.send:
-                    assert await desk.begin_redrive(letter, act)
-                    await send_redrive(producer, group, letter, act.run_id)
+                for dead_letter in planned.send:
+                    assert await operator.begin_redrive(dead_letter, attribution)
+                    await send_redrive(producer, group, dead_letter, attribution.run_id)
             self.recording.add(to_json(encode_spans(spans.finished).SerializeToString()))
         return len(planned.send)
 
@@ -140,13 +140,13 @@ async def test_a_dead_lettered_charge_turns_its_saga_back_and_can_be_redriven(or
     """The charge is answered as maybe done, so it is refunded; re-driven later it is refused; all is one trace."""
     placed = await orders.place("pm_flaky")
     await orders.reaches(placed, "failed")
-    (letter,) = await orders.letters(PAYMENT_GROUP, 1)
-    assert letter.error_type == "services.payment.gateway.GatewayBusy"
+    (dead_letter,) = await orders.dead_letters(PAYMENT_GROUP, 1)
+    assert dead_letter.error_type == "services.payment.gateway.GatewayBusy"
     await orders.is_one_trace(placed, lambda spans: len(_named(spans, "saga order")) == 1)
-    async with orders.desk(PAYMENT_GROUP) as desk:
-        assert await orders.redrive(desk, PAYMENT_GROUP, [letter]) == 1
-        await eventually(lambda: _are_closed(desk), timeout_s=30)
-        assert await orders.redrive(desk, PAYMENT_GROUP, [letter]) == 0
+    async with orders.operator(PAYMENT_GROUP) as operator:
+        assert await orders.redrive(operator, PAYMENT_GROUP, [dead_letter]) == 1
+        await eventually(lambda: _are_closed(operator), timeout_s=30)
+        assert await orders.redrive(operator, PAYMENT_GROUP, [dead_letter]) == 0
     retried = f"process {retry_topic(PAYMENT_GROUP)}"
     await orders.is_one_trace(placed, lambda spans: len(_named(spans, retried)) == 1)
     assert await asyncio.to_thread(orders.api.status, placed.order_id) == "failed"
@@ -162,25 +162,25 @@ async def test_what_waited_behind_poison_is_drained_in_the_orders_trace(orders: 
     await orders.reaches(placed, "completed")
     async with Producer(orders.brokers) as producer:
         await producer.publish(ORDER_EVENTS, key=placed.order_id.encode(), value=b"{")
-    await orders.letters(NOTIFICATION_GROUP, 1)
+    await orders.dead_letters(NOTIFICATION_GROUP, 1)
     await asyncio.to_thread(orders.api.request, placed.order_id, Request.REFUND)
     await orders.reaches(placed, "refunded")
-    letters = await orders.letters(NOTIFICATION_GROUP, 2)
-    assert [letter.state for letter in letters] == [DeadLetterState.FAILED, DeadLetterState.BEHIND]
+    dead_letters = await orders.dead_letters(NOTIFICATION_GROUP, 2)
+    assert [dead_letter.state for dead_letter in dead_letters] == [DeadLetterState.FAILED, DeadLetterState.BEHIND]
     await orders.is_one_trace(placed, lambda spans: len(_named(spans, "refund order")) == 1)
     for group, count in {NOTIFICATION_GROUP: 2, AUDIT_GROUP: 3}.items():
-        letters = await orders.letters(group, count)
-        async with orders.desk(group) as desk:
-            await desk.discard(letters[0], Attribution("operator", new_id(), "it is no JSON"))
-            assert await orders.redrive(desk, group, letters) == count - 1
-            await eventually(partial(_are_closed, desk), timeout_s=30)
+        dead_letters = await orders.dead_letters(group, count)
+        async with orders.operator(group) as operator:
+            await operator.discard(dead_letters[0], Attribution("operator", new_id(), "it is no JSON"))
+            assert await orders.redrive(operator, group, dead_letters) == count - 1
+            await eventually(partial(_are_closed, operator), timeout_s=30)
     retried = {f"process {retry_topic(group)}" for group in (NOTIFICATION_GROUP, AUDIT_GROUP)}
     await orders.is_one_trace(placed, lambda spans: len(_named(spans, *retried)) == 3)
     assert not any(span.is_error for span in _named(orders.of(placed), *retried))
 
 
-async def _are_closed(desk: DeadLetterOperator) -> bool:
-    return all(entry.closed_at is not None for entry in (await desk.entries()).values())
+async def _are_closed(operator: DeadLetterOperator) -> bool:
+    return all(row.closed_at is not None for row in (await operator.rows()).values())
 
 
 def _named(spans: list[Span], *names: str) -> list[Span]:

@@ -14,7 +14,7 @@ from services.messaging.consuming.delivery import Delivery, Ladder
 from services.messaging.dead_letters.topic import DeadLetters
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
-from tests.support.records import Letters
+from tests.support.records import DeadLetterTopic
 
 GROUP = "billing"
 
@@ -42,7 +42,7 @@ def calm_breaker() -> Breaker:
 
 def delivery(  # noqa: PLR0913  what a test may want to say, each by name
     handler: Callable[[Message], Awaitable[None]],
-    letters: Letters,
+    dead_letters: DeadLetterTopic,
     *,
     readiness: Readiness | None = None,
     handler_timeout_s: float = 5,
@@ -62,7 +62,7 @@ def delivery(  # noqa: PLR0913  what a test may want to say, each by name
     return Delivery(
         GROUP,
         handler,
-        DeadLetters(GROUP, letters),
+        DeadLetters(GROUP, dead_letters),
         ladder,
         readiness=readiness or Readiness(),
         breaker=breaker or calm_breaker(),

@@ -16,7 +16,7 @@ from services.messaging.dead_letters.redrive import RedrivePlan, plan_redrive, s
 from services.messaging.storage.database import Database
 from services.messaging.storage.inbox import Inbox
 from tests.support.ladder import GROUP, delivery
-from tests.support.records import Letters, message, record
+from tests.support.records import DeadLetterTopic, message, record
 
 
 @dataclass
@@ -50,11 +50,11 @@ class Group:
         **options: Any,
     ) -> None:
         self.handler = handler or Refusing(database)
-        self.letters: Letters = Letters() if beside is None else beside.letters
-        self.retries: Letters = Letters() if beside is None else beside.retries
-        self.desk = DeadLetterOperator(database, GROUP)
+        self.dead_letters: DeadLetterTopic = DeadLetterTopic() if beside is None else beside.dead_letters
+        self.retries: DeadLetterTopic = DeadLetterTopic() if beside is None else beside.retries
+        self.operator = DeadLetterOperator(database, GROUP)
         self.ledger = DeadLetterLedger(database, GROUP, answer)
-        self.delivery: Delivery = delivery(self.handler, self.letters, ledger=self.ledger, **options)
+        self.delivery: Delivery = delivery(self.handler, self.dead_letters, ledger=self.ledger, **options)
         self._offset = 0
 
     def new(self, order: str, sequence: int, **options: Any) -> ConsumerRecord[bytes, bytes]:
@@ -73,20 +73,20 @@ class Group:
         """The dead-letter topic, read."""
         return [
             read_dead_letter(record(one.value, topic=one.topic, offset=at, key=one.key, headers=one.headers))
-            for at, one in enumerate(self.letters.kept)
+            for at, one in enumerate(self.dead_letters.kept)
         ]
 
     async def planned(self, **options: Any) -> RedrivePlan:
         """Plan a re-drive."""
-        return plan_redrive(self.topic, await self.desk.entries(), **options)
+        return plan_redrive(self.topic, await self.operator.rows(), **options)
 
     async def redrive(self, **options: Any) -> int:
         """Send what is planned to the retry topic, and tell how much that was."""
-        act = Attribution("operator", new_id())
+        attribution = Attribution("operator", new_id())
         sent = (await self.planned(**options)).send
-        for letter in sent:
-            assert await self.desk.begin_redrive(letter, act, force=options.get("force", False))
-            await send_redrive(self.retries, GROUP, letter, act.run_id)
+        for dead_letter in sent:
+            assert await self.operator.begin_redrive(dead_letter, attribution, force=options.get("force", False))
+            await send_redrive(self.retries, GROUP, dead_letter, attribution.run_id)
         return len(sent)
 
     async def receive_retries(self) -> None:

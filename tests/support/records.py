@@ -49,7 +49,7 @@ def record(  # noqa: PLR0913  a record has many fields, and a test names those t
 
 
 @dataclass(frozen=True)
-class Letter:
+class SentDeadLetter:
     """A record that was sent to a dead-letter topic."""
 
     topic: str
@@ -64,11 +64,11 @@ class Letter:
 
 
 @dataclass
-class Letters:
+class DeadLetterTopic:
     """A producer that keeps what it is given, after it has failed with each of some errors."""
 
     failures: list[Exception] = field(default_factory=list)
-    kept: list[Letter] = field(default_factory=list)
+    kept: list[SentDeadLetter] = field(default_factory=list)
 
     async def publish(
         self,
@@ -82,5 +82,5 @@ class Letters:
         await asyncio.sleep(0)
         if self.failures:
             raise self.failures.pop(0)
-        self.kept.append(Letter(topic, key, value, list(headers)))
+        self.kept.append(SentDeadLetter(topic, key, value, list(headers)))
         return None

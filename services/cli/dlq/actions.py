@@ -111,7 +111,7 @@ async def _redrive(run: RedriveRun, chosen: DeadLetterFilter) -> RunResult:
         operator = DeadLetterOperator(database, run.group)
         plan = plan_redrive(
             topic.dead_letters,
-            await operator.entries(),
+            await operator.rows(),
             chosen=lambda dead_letter: chosen(dead_letter, topic.summaries[dead_letter.at]),
             force=run.force,
         )
@@ -169,7 +169,7 @@ async def _discard(group: Group, chosen: DeadLetterFilter, attribution: Attribut
     result = RunResult(attribution.run_id, topic)
     async with open_store(group.service) as database:
         operator = DeadLetterOperator(database, group)
-        rows = await operator.entries()
+        rows = await operator.rows()
         for dead_letter in _chosen(topic, chosen):
             row = rows.get(dead_letter.origin or dead_letter.at)
             is_open = row is None or row.closed_at is None

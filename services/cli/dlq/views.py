@@ -100,6 +100,6 @@ async def _read(group: Group, keep_value: Predicate) -> tuple[TopicContents, _St
     topic = await read_dead_letters(group, keep_value=keep_value)
     async with open_store(group.service) as database:
         operator = DeadLetterOperator(database, group)
-        actions = [{str(name): value for name, value in row.items()} for row in await operator.acts()]
+        actions = [{str(name): value for name, value in row.items()} for row in await operator.actions()]
         trip = await BreakerRow(database, group).read()
-        return topic, _StoredState(await operator.entries(), actions, trip.reason if trip else None)
+        return topic, _StoredState(await operator.rows(), actions, trip.reason if trip else None)

@@ -1,4 +1,4 @@
-"""The answer to a command that became a dead letter: whoever waits for it need not wait for its deadline."""
+"""The answer to a command that became a dead letter: its sender need not wait for the deadline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.messaging.outbox import Outbox
 
 
 def dead_letter_answers(outbox: Outbox) -> Answer:
-    """Make the answer of a participant, which goes out by its outbox; what is no command gets none."""
+    """Return what answers a participant's dead letters through its outbox; only commands get an answer."""
 
     async def answer(connection: AsyncConnection, message: Message) -> None:
         command = message.payload

@@ -1,19 +1,19 @@
-"""What a dead letter tells: its headers by name, and how they are read back.
+"""The headers of a dead letter, by name, and how they are read back.
 
-| header | what it is |
+| header | meaning |
 |---|---|
 | `sagatrace-dlq-group` | the group that could not process the record |
-| `sagatrace-dlq-topic`, `-partition`, `-offset`, `-timestamp` | where it failed last, maybe `<group>.retry` |
+| `sagatrace-dlq-topic`, `-partition`, `-offset`, `-timestamp` | where it last failed, which may be `<group>.retry` |
 | `sagatrace-dlq-attempts`, `-error-type`, `-error-message`, `-stacktrace`, `-failed-at` | the failure |
 | `sagatrace-dlq-state` | `failed`; `behind` another record of its key; `parked` after its last re-drive |
 | `sagatrace-dlq-behind` | the origin of the record that it would have overtaken, as `topic/partition@offset` |
 | `sagatrace-dlq-failed-span` | the span in which it failed, as a `traceparent` |
 | `sagatrace-dlq-redrive-count`, `-redrive-id` | how often it was re-driven, and by which run |
-| `sagatrace-dlq-omitted` | the bytes that were left out, as `key=1, value=2, headers=3`: it can't be re-driven |
+| `sagatrace-dlq-omitted` | bytes that were left out, as `key=1, value=2, headers=3`: it can't be re-driven |
 | `sagatrace-dlq-original-topic`, `-partition`, `-offset`, `-timestamp` | its origin; later failures keep it |
 | `sagatrace-dlq-original-traceparent`, `-tracestate` | the trace context that it came with |
 
-All are text. A header that is not there, or is damaged, reads as None: whatever is in the topic can be shown.
+All are text. A header that is missing or damaged is read as None, so anything in the topic can be shown.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ class DeadLetterState(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where a record is: what a dead letter is known by, within its group."""
+    """Where a record is. The place of its origin identifies a dead letter within its group."""
 
     topic: str
     partition: int
     offset: int
 
     def __str__(self) -> str:
-        """Write it as `topic/partition@offset`."""
+        """Return `topic/partition@offset`."""
         return f"{self.topic}/{self.partition}@{self.offset}"
 
     @classmethod
@@ -70,7 +70,7 @@ class Place:
         """Read what `str` wrote.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not a place.
         """
         found = _PLACE.fullmatch(text)
         place = found and cls(found["topic"], int(found["partition"]), int(found["offset"]))
@@ -80,7 +80,7 @@ class Place:
 
 
 class TopicRecord(Protocol):
-    """What is read of a record in a dead-letter or retry topic."""
+    """A record of a dead-letter or retry topic, as far as it is read."""
 
     @property
     def topic(self) -> str:
@@ -116,7 +116,7 @@ class DeadLetter:
     value: bytes | None
     headers: tuple[Header, ...]
     group: str | None
-    #: Where the record came from at first; None in a record that no consumer of this package wrote.
+    #: Where the record first came from; None in a record that no consumer of this package wrote.
     origin: Place | None
     origin_timestamp: int | None
     state: DeadLetterState | None
@@ -135,62 +135,62 @@ class DeadLetter:
 def read_dead_letter(record: TopicRecord) -> DeadLetter:
     """Read a record of a dead-letter topic, whatever it is; never raises."""
     headers = tuple(record.headers)
-    told = _told(headers)
-    state, failed_at = told.get(STATE), told.get(f"{OWN}failed-at")
+    own = _own(headers)
+    state, failed_at = own.get(STATE), own.get(f"{OWN}failed-at")
     return DeadLetter(
         at=Place(record.topic, record.partition, record.offset),
         key=record.key,
         value=record.value,
         headers=headers,
-        group=told.get(f"{OWN}group"),
-        origin=_origin(told),
-        origin_timestamp=_number(told.get(f"{ORIGINAL}timestamp")),
+        group=own.get(f"{OWN}group"),
+        origin=_origin(own),
+        origin_timestamp=_number(own.get(f"{ORIGINAL}timestamp")),
         state=DeadLetterState(state) if state in set(DeadLetterState) else None,
-        behind=_place(told.get(BEHIND)),
-        attempts=_number(told.get(f"{OWN}attempts")),
-        error_type=told.get(f"{OWN}error-type"),
-        error_message=told.get(f"{OWN}error-message"),
-        stacktrace=told.get(f"{OWN}stacktrace"),
+        behind=_place(own.get(BEHIND)),
+        attempts=_number(own.get(f"{OWN}attempts")),
+        error_type=own.get(f"{OWN}error-type"),
+        error_message=own.get(f"{OWN}error-message"),
+        stacktrace=own.get(f"{OWN}stacktrace"),
         failed_at=_moment(failed_at),
-        failed_span=told.get(FAILED_SPAN),
-        redrive_count=_redrives(told),
-        redrive_id=told.get(REDRIVE_ID),
-        omitted=told.get(OMITTED),
+        failed_span=own.get(FAILED_SPAN),
+        redrive_count=_redrives(own),
+        redrive_id=own.get(REDRIVE_ID),
+        omitted=own.get(OMITTED),
     )
 
 
 def origin_of(record: TopicRecord) -> Place | None:
-    """Tell where a record came from at first, if it was re-driven: a record that says its origin was."""
-    return _origin(_told(record.headers))
+    """Return the origin of a record that was re-driven, which is one that says its origin; else None."""
+    return _origin(_own(record.headers))
 
 
 def text_of(record: TopicRecord, name: str) -> str | None:
-    """Read one of our headers."""
-    return _told(record.headers).get(name)
+    """Return the value of one of our headers."""
+    return _own(record.headers).get(name)
 
 
 def number_of(record: TopicRecord, name: str) -> int | None:
-    """Read one of our headers that holds a number."""
+    """Return the value of one of our headers that holds a number."""
     return _number(text_of(record, name))
 
 
 def redrives_of(record: TopicRecord) -> int:
-    """Tell how often a record was re-driven; nobody's word for it makes it more than a row can hold."""
-    return _redrives(_told(record.headers))
+    """Return how often a record was re-driven, at most what a row can hold, whatever the header says."""
+    return _redrives(_own(record.headers))
 
 
-def _redrives(told: Mapping[str, str]) -> int:
-    return min(_number(told.get(REDRIVE_COUNT)) or 0, _MOST_REDRIVES)
+def _redrives(own: Mapping[str, str]) -> int:
+    return min(_number(own.get(REDRIVE_COUNT)) or 0, _MOST_REDRIVES)
 
 
-def _told(headers: Iterable[Header]) -> Mapping[str, str]:
-    """Give our own headers as text; the last of a name counts, as everywhere in Kafka."""
+def _own(headers: Iterable[Header]) -> Mapping[str, str]:
+    """Return our own headers as text; the last of a name counts, as everywhere in Kafka."""
     return {name: value.decode(errors="replace") for name, value in headers if name.startswith(OWN) and value}
 
 
-def _origin(told: Mapping[str, str]) -> Place | None:
-    topic = told.get(f"{ORIGINAL}topic")
-    partition, offset = _number(told.get(f"{ORIGINAL}partition")), _number(told.get(f"{ORIGINAL}offset"))
+def _origin(own: Mapping[str, str]) -> Place | None:
+    topic = own.get(f"{ORIGINAL}topic")
+    partition, offset = _number(own.get(f"{ORIGINAL}partition")), _number(own.get(f"{ORIGINAL}offset"))
     if topic is None or partition is None or offset is None:
         return None
     return _place(f"{topic}/{partition}@{offset}")

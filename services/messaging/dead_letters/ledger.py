@@ -1,11 +1,11 @@
 """The dead letters of a group in the service's database: which are open, and which keys they park.
 
-A row is a dead letter, known by its origin. It is open until the record has been processed after all, or was discarded.
-A key is parked while one of its rows is open; what comes for it then waits behind the oldest one (`standing`).
+A row is a dead letter, identified by its origin. It is open until the record has been processed after all, or was
+discarded. A key is parked while one of its rows is open; what comes for it then waits behind the oldest (`standing`).
 
 The open keys are kept in memory, so that a record of another key costs no query. What this member writes is there at
-once; what another one writes, a second later. That is enough: the records of a key in one topic come to one member, and
-at each assignment it reads anew (`forget`). Between two topics Kafka promises no order.
+once, and what another member writes a second later. That is enough: the records of a key in one topic come to one
+member, which reads the keys again at each assignment (`forget`). Between two topics Kafka promises no order.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class DeadLetterLedger:
     Args:
         database: The service's database.
         group: The consumer group.
-        answer: Answers a message when it becomes a dead letter for the first time.
+        answer: Answers a message when it first becomes a dead letter.
     """
 
     def __init__(self, database: Database, group: str, answer: Answer | None = None) -> None:
@@ -56,14 +56,14 @@ class DeadLetterLedger:
         self._parked = metrics.get_meter(semconv.SCOPE_MESSAGING).create_gauge(semconv.PARKED_KEYS, unit=semconv.KEYS)
 
     def forget(self) -> None:
-        """Read the open keys anew before the next record: other partitions were assigned."""
+        """Read the open keys again before the next record: other partitions were assigned."""
         self._open = None
 
     async def standing(self, key: bytes | None, origin: Place, *, redriven: bool) -> Standing:
-        """Tell whether a record may be handled now.
+        """Return whether a record may be handled now.
 
-        A re-driven one is done with once its row is closed; one from its own topic already while its row is open: it
-        is a dead letter, and comes again only because its offset was not committed.
+        A re-driven record is done once its row is closed. A record from its own topic is done while its row is open:
+        it is a dead letter, and comes again only because its offset was not committed.
 
         Raises:
             Unavailable: the database is away.
@@ -82,13 +82,13 @@ class DeadLetterLedger:
         return FREE if oldest is None or _place(oldest) == origin else Standing(behind=_place(oldest))
 
     async def bury(self, burial: Burial) -> None:
-        """Open a record's row, or write its new failure into it; answer the message if the row is new.
+        """Open a record's row, or write the new failure into it; answer the message if the row is new.
 
         Raises:
             Unavailable: the database is away.
         """
         digest = key_digest(burial.key)
-        told = {
+        failure = {
             "key_digest": digest,
             "state": burial.state,
             "error_type": burial.error_type,
@@ -101,8 +101,8 @@ class DeadLetterLedger:
         async with self._database.transaction(Write.DEAD_LETTER_ROW) as connection:
             place = {"topic": burial.origin.topic, "partition": burial.origin.partition, "offset": burial.origin.offset}
             known = {"consumer_group": self._group, **place, **_about(burial.message)}
-            if not await insert_once(connection, DEAD_LETTERS, **known, **told):
-                await connection.execute(update(DEAD_LETTERS).where(self._is(burial.origin)).values(told))
+            if not await insert_once(connection, DEAD_LETTERS, **known, **failure):
+                await connection.execute(update(DEAD_LETTERS).where(self._is(burial.origin)).values(failure))
             elif burial.message is not None and self._answer is not None:
                 await self._answer(connection, burial.message)
         async with self._reading:
@@ -121,7 +121,7 @@ class DeadLetterLedger:
             await connection.execute(update(DEAD_LETTERS).where(is_open).values(processed))
 
     async def _may_be_parked(self, digest: bytes | None) -> bool:
-        # Under the lock, a reading that began before a row was written can't hide it.
+        # Under the lock, a read that began before a row was written can't hide that row.
         async with self._reading:
             if self._open is None or time.monotonic() - self._read_at > _FRESH_S:
                 parked = DEAD_LETTERS.c.closed_at.is_(None) & DEAD_LETTERS.c.key_digest.is_not(None)
@@ -144,12 +144,12 @@ class DeadLetterLedger:
 
 
 def key_digest(key: bytes | None) -> bytes | None:
-    """Give what is kept of a key, whatever its size; None for a record without one."""
+    """Return the SHA-256 of a key, which stands for a key of any size; None for a record without one."""
     return None if key is None else hashlib.sha256(key).digest()
 
 
 def row_of(group: str, origin: Place) -> ColumnElement[bool]:
-    """Say which row is meant: the one of this origin in this group."""
+    """Return the condition for the row of this origin in this group."""
     columns = DEAD_LETTERS.c
     place = (columns.topic == origin.topic) & (columns.partition == origin.partition)
     return (columns.consumer_group == group) & place & (columns.offset == origin.offset)
@@ -162,6 +162,6 @@ def _place(row: Row[Any]) -> Place:
 def _about(message: Message | None) -> dict[str, UUID | str]:
     if message is None:
         return {}
-    # A type that is not known here may be any text, and must not keep its record from being noted.
+    # A type that is not known here may be any text; the row must be written all the same.
     kind = message.event_type.encode("ascii", "backslashreplace").decode().replace("\0", "")[:_TYPE_LENGTH]
     return {"event_id": message.event_id, "event_type": kind, "order_id": message.order_id}

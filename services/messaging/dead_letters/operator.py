@@ -1,7 +1,7 @@
-"""What an operator does about a group's dead letters, in the service's database: each act with who, when and why.
+"""What an operator does about a group's dead letters, in the service's database: each action with who, when and why.
 
-Rows are opened and closed by the consumer (`DeadLetterLedger`). An operator's run notes a re-drive before it sends, so
-that two runs at the same time send a letter once; a send that failed takes the note back.
+The consumer opens and closes the rows (`DeadLetterLedger`). An operator's run records a re-drive before it sends, so
+that two runs at the same time send a dead letter once. A send that failed takes the record back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Action(StrEnum):
     """What an operator can do."""
 
     REDRIVE = "redrive"
-    #: A re-drive that was noted, and whose send failed.
+    #: A re-drive that was recorded, and whose send failed.
     TAKEN_BACK = "taken back"
     DISCARD = "discard"
     RESUME = "resume"
@@ -34,7 +34,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Attribution:
-    """Who does it and why, in which run."""
+    """Who acts, why, and in which run."""
 
     actor: str
     run_id: UUID
@@ -43,7 +43,7 @@ class Attribution:
 
 @dataclass(frozen=True)
 class DeadLetterRow:
-    """A dead letter's row."""
+    """The row of a dead letter."""
 
     origin: Place
     state: DeadLetterState
@@ -70,73 +70,74 @@ class DeadLetterOperator:
         self._database = database
         self._group = group
 
-    async def entries(self) -> Mapping[Place, DeadLetterRow]:
-        """Read all rows by origin, in the order in which the records came.
+    async def rows(self) -> Mapping[Place, DeadLetterRow]:
+        """Return all rows by origin, in the order in which the records came.
 
         Raises:
             Unavailable: the database is away.
         """
         query = select(DEAD_LETTERS).where(DEAD_LETTERS.c.consumer_group == self._group).order_by(DEAD_LETTERS.c.id)
         async with self._database.reading() as connection:
-            entries = [_entry(row) for row in await connection.execute(query)]
-        return {entry.origin: entry for entry in entries}
+            rows = [_dead_letter_row(row) for row in await connection.execute(query)]
+        return {row.origin: row for row in rows}
 
-    async def begin_redrive(self, letter: DeadLetter, act: Attribution, *, force: bool = False) -> bool:
-        """Note that a letter is being sent; False if it is closed, under way or not the newest of its record any more.
+    async def begin_redrive(self, dead_letter: DeadLetter, by: Attribution, *, force: bool = False) -> bool:
+        """Record that a dead letter is being sent; return False, and write nothing, if it must not be.
 
-        Then nothing is written. A letter without a row gets one: whoever wrote it, it is under way from now on.
+        That is so if it is closed, under way, or no longer the newest of its record. A dead letter without a row gets
+        one: from now on it is under way.
 
         Raises:
             Unavailable: the database is away.
         """
-        origin = _origin(letter)
-        # What failed once more since the operator's reading has been re-driven more often than the letter says.
-        waits = DEAD_LETTERS.c.redriven_at.is_(None) & (DEAD_LETTERS.c.redrives == letter.redrive_count)
-        under_way = DEAD_LETTERS.c.redriven_at.is_not(None) & (DEAD_LETTERS.c.redrives == letter.redrive_count + 1)
+        origin = _origin(dead_letter)
+        # What failed again since the operator read the topic has been re-driven more often than the dead letter says.
+        waits = DEAD_LETTERS.c.redriven_at.is_(None) & (DEAD_LETTERS.c.redrives == dead_letter.redrive_count)
+        under_way = DEAD_LETTERS.c.redriven_at.is_not(None) & (DEAD_LETTERS.c.redrives == dead_letter.redrive_count + 1)
         free = DEAD_LETTERS.c.closed_at.is_(None) & (waits | under_way if force else waits)
-        sent = {"redriven_at": database_now(), "redrives": letter.redrive_count + 1}
+        sent = {"redriven_at": database_now(), "redrives": dead_letter.redrive_count + 1}
         async with self._database.transaction(Write.REDRIVE_BEGUN) as connection:
-            if not await insert_once(connection, DEAD_LETTERS, **self._row_of(letter, origin) | sent):
+            if not await insert_once(connection, DEAD_LETTERS, **self._row_of(dead_letter, origin) | sent):
                 updated = await connection.execute(update(DEAD_LETTERS).where(self._is(origin) & free).values(sent))
                 if updated.rowcount != 1:
                     return False
-            await self._note(connection, Action.REDRIVE, act, origin)
+            await self._record(connection, Action.REDRIVE, by, origin)
         return True
 
-    async def take_back(self, letter: DeadLetter, act: Attribution) -> None:
-        """Note that a letter was not sent after all, in the run that said it would be.
+    async def take_back(self, dead_letter: DeadLetter, by: Attribution) -> None:
+        """Record that a dead letter was not sent after all, in the run that had recorded its send.
 
         Raises:
             Unavailable: the database is away.
         """
-        back = {"redriven_at": None, "redrives": letter.redrive_count}
-        origin = _origin(letter)
+        back = {"redriven_at": None, "redrives": dead_letter.redrive_count}
+        origin = _origin(dead_letter)
         async with self._database.transaction(Write.REDRIVE_TAKEN_BACK) as connection:
             await connection.execute(update(DEAD_LETTERS).where(self._is(origin)).values(back))
-            await self._note(connection, Action.TAKEN_BACK, act, origin)
+            await self._record(connection, Action.TAKEN_BACK, by, origin)
 
-    async def discard(self, letter: DeadLetter, act: Attribution) -> bool:
-        """Close a letter for good; False if it is closed already.
+    async def discard(self, dead_letter: DeadLetter, by: Attribution) -> bool:
+        """Close a dead letter for good; return False if it is closed already.
 
         Raises:
-            ValueError: it has no reason.
+            ValueError: there is no reason.
             Unavailable: the database is away.
         """
-        if not act.reason:
+        if not by.reason:
             raise ValueError("what is discarded needs a reason")
-        origin = _origin(letter)
+        origin = _origin(dead_letter)
         closed = {"closed_at": database_now(), "outcome": "discarded"}
         async with self._database.transaction(Write.DISCARD) as connection:
-            if not await insert_once(connection, DEAD_LETTERS, **self._row_of(letter, origin), **closed):
+            if not await insert_once(connection, DEAD_LETTERS, **self._row_of(dead_letter, origin), **closed):
                 is_open = self._is(origin) & DEAD_LETTERS.c.closed_at.is_(None)
                 updated = await connection.execute(update(DEAD_LETTERS).where(is_open).values(closed))
                 if updated.rowcount != 1:
                     return False
-            await self._note(connection, Action.DISCARD, act, origin)
+            await self._record(connection, Action.DISCARD, by, origin)
         return True
 
-    async def resume(self, act: Attribution) -> bool:
-        """Close the group's breaker, which its members notice within a second; False if it is not open.
+    async def resume(self, by: Attribution) -> bool:
+        """Close the group's breaker, which its members notice within a second; return False if it is not open.
 
         Raises:
             Unavailable: the database is away.
@@ -145,11 +146,11 @@ class DeadLetterOperator:
             ours = BREAKERS.c.consumer_group == self._group
             if (await connection.execute(delete(BREAKERS).where(ours))).rowcount != 1:
                 return False
-            await self._note(connection, Action.RESUME, act, None)
+            await self._record(connection, Action.RESUME, by, None)
         return True
 
-    async def acts(self) -> Sequence[RowMapping]:
-        """Read what was done about the group's letters, oldest first.
+    async def actions(self) -> Sequence[RowMapping]:
+        """Return what was done about the group's dead letters, oldest first.
 
         Raises:
             Unavailable: the database is away.
@@ -159,36 +160,36 @@ class DeadLetterOperator:
         async with self._database.reading() as connection:
             return (await connection.execute(query)).mappings().all()
 
-    async def _note(self, connection: AsyncConnection, action: Action, act: Attribution, origin: Place | None) -> None:
+    async def _record(self, connection: AsyncConnection, action: Action, by: Attribution, origin: Place | None) -> None:
         place = (
             {} if origin is None else {"topic": origin.topic, "partition": origin.partition, "offset": origin.offset}
         )
-        who = {"actor": act.actor[:200], "run_id": act.run_id, "reason": act.reason and act.reason[:500]}
+        who = {"actor": by.actor[:200], "run_id": by.run_id, "reason": by.reason and by.reason[:500]}
         values = {"consumer_group": self._group, "action": action, "at": database_now(), **who, **place}
         await connection.execute(insert(DEAD_LETTER_ACTIONS).values(values))
 
-    def _row_of(self, letter: DeadLetter, origin: Place) -> dict[str, Any]:
+    def _row_of(self, dead_letter: DeadLetter, origin: Place) -> dict[str, Any]:
         return {
             "consumer_group": self._group,
             "topic": origin.topic,
             "partition": origin.partition,
             "offset": origin.offset,
-            "key_digest": key_digest(letter.key),
-            "state": letter.state or DeadLetterState.FAILED,
-            "error_type": (letter.error_type or "").replace("\0", "")[:512],
-            "failed_at": letter.failed_at or database_now(),
-            "redrives": letter.redrive_count,
+            "key_digest": key_digest(dead_letter.key),
+            "state": dead_letter.state or DeadLetterState.FAILED,
+            "error_type": (dead_letter.error_type or "").replace("\0", "")[:512],
+            "failed_at": dead_letter.failed_at or database_now(),
+            "redrives": dead_letter.redrive_count,
         }
 
     def _is(self, origin: Place) -> ColumnElement[bool]:
         return row_of(self._group, origin)
 
 
-def _origin(letter: DeadLetter) -> Place:
-    return letter.origin or letter.at
+def _origin(dead_letter: DeadLetter) -> Place:
+    return dead_letter.origin or dead_letter.at
 
 
-def _entry(row: Row[Any]) -> DeadLetterRow:
+def _dead_letter_row(row: Row[Any]) -> DeadLetterRow:
     return DeadLetterRow(
         origin=Place(row.topic, row.partition, row.offset),
         state=DeadLetterState(row.state),

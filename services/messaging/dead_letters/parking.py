@@ -1,4 +1,4 @@
-"""What a delivery asks of the group's dead letters: where a record stands, and what becomes of it."""
+"""What a delivery asks of the group's dead letters, and what it reports to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.messaging.dead_letters.headers import DeadLetterState, Place
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a record stands: already done with, behind another one of its key, or free."""
+    """Whether a record may be handled: it is already done, waits behind another one of its key, or is free."""
 
     is_done: bool = False
     behind: Place | None = None
@@ -29,7 +29,7 @@ class Burial:
     state: DeadLetterState
     error_type: str
     redrives: int
-    #: What it says, if it can be read.
+    #: The message, if the record can be read.
     message: Message | None
 
 
@@ -37,30 +37,30 @@ class Ledger(Protocol):
     """Which records are dead letters, and which keys wait for them."""
 
     def forget(self) -> None:
-        """Other partitions were assigned."""
+        """Take note that other partitions were assigned."""
 
     async def standing(self, key: bytes | None, origin: Place, *, redriven: bool) -> Standing:
-        """Tell whether a record may be handled now."""
+        """Return whether a record may be handled now."""
 
     async def bury(self, burial: Burial) -> None:
-        """Note a dead letter."""
+        """Record a dead letter."""
 
     async def close(self, origin: Place) -> None:
-        """Note that a dead letter was processed after all."""
+        """Record that a dead letter was processed after all."""
 
 
 class NoLedger:
     """The ledger of a consumer without a database: no key is ever parked."""
 
     def forget(self) -> None:
-        """Know nothing."""
+        """Do nothing."""
 
     async def standing(self, key: bytes | None, origin: Place, *, redriven: bool) -> Standing:  # noqa: ARG002
-        """Let every record be handled."""
+        """Return that every record may be handled."""
         return FREE
 
     async def bury(self, burial: Burial) -> None:
-        """Note nothing."""
+        """Do nothing."""
 
     async def close(self, origin: Place) -> None:
-        """Note nothing."""
+        """Do nothing."""

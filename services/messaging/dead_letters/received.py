@@ -1,4 +1,4 @@
-"""A record as it was received, and as it was at first: a re-driven one says where it came from."""
+"""A record as it was received, and as it originally was: a re-driven one says where it came from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tracing.semconv import LINK_TYPE
 
 @dataclass(frozen=True)
 class Original:
-    """A re-driven record with the place and the time of its origin, for whoever reads it."""
+    """A re-driven record with the place and the time of its origin, as it is decoded."""
 
     topic: str
     partition: int
@@ -40,13 +40,13 @@ class Original:
 
 @dataclass(frozen=True)
 class Received:
-    """One record of a group's topics, or of its retry topic."""
+    """A record of a group's topics, or of its retry topic."""
 
     record: ConsumedRecord
 
     @cached_property
     def origin(self) -> Place:
-        """Where the record came from at first: what a dead letter is known by."""
+        """Where the record first came from: this identifies a dead letter."""
         return self._first or Place(self.record.topic, self.record.partition, self.record.offset)
 
     @property
@@ -61,7 +61,7 @@ class Received:
 
     @cached_property
     def original(self) -> ConsumedRecord:
-        """The record as it was at first, to be decoded."""
+        """The record as it originally was, to be decoded."""
         if not self.is_redriven:
             return self.record
         timestamp = number_of(self.record, f"{ORIGINAL}timestamp")
@@ -84,7 +84,7 @@ class Received:
 
     @property
     def attributes(self) -> dict[str, object] | None:
-        """What a re-driven record's process span says beyond its topic."""
+        """The attributes that a re-driven record's process span has besides those of its topic."""
         if not self.is_redriven:
             return None
         return {semconv.SAGATRACE_ORIGINAL_TOPIC: self.origin.topic, semconv.SAGATRACE_REDRIVES: self.redrives}

@@ -1,12 +1,12 @@
-"""Re-drive: dead letters are sent once more, to the group that failed alone, in the order of their keys.
+"""Re-drive: dead letters are sent again, only to the group that failed, in the order of their keys.
 
-`plan` is the whole decision, pure: which letters go, and why the others of those chosen don't. What holds:
+`plan_redrive` is the whole decision, pure: which dead letters are sent, and why the others that were chosen are not:
 
-- A dead letter is known by its origin. Of several letters of one origin the last one counts, at the place of the first:
-  a record that failed again still comes before what came after it.
-- Letters of a key go in that order, and none goes past one that stays: it would only be parked behind it again.
+- A dead letter is known by its origin. Of several with one origin the last one counts, at the place of the first: a
+  record that failed again still comes before what came after it.
+- Dead letters of a key are sent in that order, and none overtakes one that stays: it would only be parked behind it.
 - What is closed (processed after all, or discarded) or already under way is not sent again: a second run adds nothing.
-- What was re-driven too often is parked, and goes only by force.
+- What was re-driven too often is parked, and is sent only by force.
 
 What is sent carries the same bytes, so it has the same event id, and the trace goes on: the send is a child of the send
 to the dead letters, and the next process span links to the one that failed.
@@ -44,7 +44,7 @@ from tracing.semconv import MESSAGING_MESSAGE_CONVERSATION_ID, MESSAGING_MESSAGE
 
 
 class SkipReason(StrEnum):
-    """Why a letter that was chosen is not sent."""
+    """Why a dead letter that was chosen is not sent."""
 
     CLOSED = "closed"
     UNDER_WAY = "under way"
@@ -56,71 +56,71 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True)
 class RedrivePlan:
-    """What a run sends, in order, and what it leaves and why."""
+    """What a run sends, in order, and what it leaves, with the reason."""
 
     send: tuple[DeadLetter, ...]
     left: tuple[tuple[DeadLetter, SkipReason], ...]
 
 
-def newest_by_origin(letters: Iterable[DeadLetter]) -> list[DeadLetter]:
-    """Give one letter for each origin: the last one, at the place of the first; those without an origin as they are.
+def newest_by_origin(dead_letters: Iterable[DeadLetter]) -> list[DeadLetter]:
+    """Return one dead letter per origin, the last at the place of the first; those without an origin as they are.
 
     Args:
-        letters: Of one topic, those of a partition in its order.
+        dead_letters: Those of one topic, in the order of each partition.
     """
     found: dict[Place, DeadLetter] = {}
-    for letter in letters:
-        found[letter.origin or letter.at] = letter
+    for dead_letter in dead_letters:
+        found[dead_letter.origin or dead_letter.at] = dead_letter
     return list(found.values())
 
 
 def plan_redrive(
-    letters: Iterable[DeadLetter],
-    entries: Mapping[Place, DeadLetterRow],
+    dead_letters: Iterable[DeadLetter],
+    rows: Mapping[Place, DeadLetterRow],
     *,
     chosen: Callable[[DeadLetter], bool] = lambda _: True,
     force: bool = False,
 ) -> RedrivePlan:
-    """Decide what is sent.
+    """Return what is sent, and what is left and why.
 
     Args:
-        letters: All letters of a group's topic, those of a partition in its order.
-        entries: The group's rows by origin; a letter without one counts as open.
-        chosen: What the operator means.
-        force: Send also what is parked, or already under way.
+        dead_letters: All dead letters of a group's topic, in the order of each partition.
+        rows: The group's rows by origin; a dead letter without one counts as open.
+        chosen: Which of them the operator means.
+        force: Also send what is parked or already under way.
     """
     send, left, stays = [], [], set()
-    for letter in newest_by_origin(letters):
-        reason = _reason(letter, entries.get(letter.origin or letter.at), force=force)
-        if reason is None and letter.key is not None and letter.key in stays:
+    for dead_letter in newest_by_origin(dead_letters):
+        reason = _reason(dead_letter, rows.get(dead_letter.origin or dead_letter.at), force=force)
+        if reason is None and dead_letter.key is not None and dead_letter.key in stays:
             reason = SkipReason.BEHIND
-        if not chosen(letter):
+        if not chosen(dead_letter):
             reason = reason or SkipReason.BEHIND
         elif reason is None:
-            send.append(letter)
+            send.append(dead_letter)
         else:
-            left.append((letter, reason))
-        if letter.key is not None and reason not in {None, SkipReason.CLOSED, SkipReason.UNDER_WAY}:
-            stays.add(letter.key)
+            left.append((dead_letter, reason))
+        if dead_letter.key is not None and reason not in {None, SkipReason.CLOSED, SkipReason.UNDER_WAY}:
+            stays.add(dead_letter.key)
     return RedrivePlan(tuple(send), tuple(left))
 
 
-def _reason(letter: DeadLetter, entry: DeadLetterRow | None, *, force: bool) -> SkipReason | None:
-    if entry is not None and entry.closed_at is not None:
+def _reason(dead_letter: DeadLetter, row: DeadLetterRow | None, *, force: bool) -> SkipReason | None:
+    if row is not None and row.closed_at is not None:
         return SkipReason.CLOSED
-    if letter.origin is None:
+    if dead_letter.origin is None:
         return SkipReason.NO_ORIGIN
-    if letter.omitted is not None:
+    if dead_letter.omitted is not None:
         return SkipReason.OMITTED
     if force:
         return None
-    if entry is not None and entry.redriven_at is not None:
+    if row is not None and row.redriven_at is not None:
         return SkipReason.UNDER_WAY
-    state = letter.state if entry is None else entry.state
+    state = dead_letter.state if row is None else row.state
     return SkipReason.PARKED if state is DeadLetterState.PARKED else None
 
 
-async def send_redrive(producer: DeadLetterPublisher, group: str, letter: DeadLetter, run_id: UUID) -> None:
+async def send_redrive(producer: DeadLetterPublisher, group: str, dead_letter: DeadLetter, run_id: UUID) -> None:
     """Send a dead letter to its group's retry topic, in its own trace, and wait for the acknowledgement.
 
     Raises:
@@ -128,22 +128,22 @@ async def send_redrive(producer: DeadLetterPublisher, group: str, letter: DeadLe
         Unavailable: no broker answers.
     """
     context = {
-        name: value.decode(errors="replace") for name, value in letter.headers if name in TRACE_HEADERS and value
+        name: value.decode(errors="replace") for name, value in dead_letter.headers if name in TRACE_HEADERS and value
     }
-    with use_context(restore(context)), _about(letter):
-        headers = retried_headers(letter, run_id)
-        await producer.publish(retry_topic(group), key=letter.key, value=letter.value, headers=headers)
+    with use_context(restore(context)), _about(dead_letter):
+        headers = retried_headers(dead_letter, run_id)
+        await producer.publish(retry_topic(group), key=dead_letter.key, value=dead_letter.value, headers=headers)
 
 
-def retried_headers(letter: DeadLetter, run_id: UUID) -> list[Header]:
-    """Give the headers of a re-driven record: its own, its origin, and the count; not the story of the failure."""
+def retried_headers(dead_letter: DeadLetter, run_id: UUID) -> list[Header]:
+    """Return the headers of a re-driven record: its own, its origin, and the count; not those of the failure."""
     kept = [
         (name, value)
-        for name, value in letter.headers
+        for name, value in dead_letter.headers
         if name.lower() not in TRACE_HEADERS and (name.startswith(ORIGINAL) or not name.startswith(OWN))
     ]
-    failed = [] if letter.failed_span is None else [(FAILED_SPAN, letter.failed_span.encode())]
-    count = (REDRIVE_COUNT, str(letter.redrive_count + 1).encode())
+    failed = [] if dead_letter.failed_span is None else [(FAILED_SPAN, dead_letter.failed_span.encode())]
+    count = (REDRIVE_COUNT, str(dead_letter.redrive_count + 1).encode())
     return [*kept, *failed, count, (REDRIVE_ID, str(run_id).encode())]
 
 

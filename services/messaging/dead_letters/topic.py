@@ -1,14 +1,14 @@
-"""Dead letters: what a group could not process, kept whole, with the story of the failure in its headers.
+"""Dead letters: what a group could not process, kept whole, with the failure in its headers.
 
 Key and value are the record's own bytes, and so are all its headers but the trace context: that moves to
 `sagatrace-dlq-original-*`, because the record's `traceparent` is the one of the send to the dead-letter topic. The
-failure is told twice: as text under `sagatrace-dlq-*`, and under Spring's `kafka_dlt-original-*` in its binary form
+failure is written twice: as text under `sagatrace-dlq-*`, and under Spring's `kafka_dlt-original-*` in its binary form
 (spring-kafka, `DeadLetterRecordManager`: int32 and int64, big endian), so that tools which know those read it too.
-A record that fails again gets the story of its new failure; what is called original stays that of the first.
+A record that fails again gets the headers of its new failure; what is called original stays that of the first.
 
-What is added has an upper size far below the 64 KiB that a dead-letter topic takes more than its source, so what just
-fits its topic fits here. A record that its topic took only because it was compressed may not: it leaves its story
-alone, which says where it stands. No text holds a payload: of an exception only its class, and its stack's frames.
+What is added is far smaller than the 64 KiB that a dead-letter topic takes more than its source, so what just fits its
+topic fits here. A record that its topic took only because it was compressed may not fit: then only the headers are
+kept, which say where it is. No text holds a payload: of an exception only its class and the frames of its stack.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ _PLACED = ("topic", "partition", "offset", "timestamp")
 _SPRING_ALONE = ("timestamp-type", "consumer-group")
 _TIMESTAMP_TYPES = {0: "CreateTime", 1: "LogAppendTime"}
 
-# What a re-drive has written, and the next failure tells on.
+# What a re-drive has written, and the next failure passes on.
 _CARRIED = (REDRIVE_COUNT, REDRIVE_ID)
 
 
 class ConsumedRecord(Record, Protocol):
-    """What a dead letter keeps of a consumed record: its bytes as they came."""
+    """A consumed record, as far as a dead letter keeps it: its bytes as they came."""
 
     @property
     def timestamp_type(self) -> int:
@@ -73,7 +73,7 @@ class ConsumedRecord(Record, Protocol):
 
 
 class DeadLetterPublisher(Protocol):
-    """What the dead letters need of a producer."""
+    """A producer, as far as dead letters need one."""
 
     async def publish(
         self,
@@ -88,7 +88,7 @@ class DeadLetterPublisher(Protocol):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a record is written to the dead letters: its last error, after how many attempts, and what becomes of it."""
+    """Why a record becomes a dead letter: its last error, after how many attempts, and what happens to it next."""
 
     error: BaseException
     attempts: int = 0
@@ -107,10 +107,10 @@ class DeadLetters:
     async def add(self, record: ConsumedRecord, failure: Failure) -> None:
         """Write a record that could not be processed, in the current trace, and wait for the acknowledgement.
 
-        A record that is too large even for here (its topic took it compressed, or takes more than ours) is written
-        without what makes it large: its story says where it stands, and `sagatrace-dlq-omitted` what is left out.
+        A record that is too large even for this topic (its own took it compressed, or takes more) is written without
+        what makes it large: its headers say where it is, and `sagatrace-dlq-omitted` says what is left out.
 
-        What a record says of its origin is believed: it was re-driven, here or by another tool.
+        What a record says about its origin is believed: it was re-driven, here or by another tool.
 
         Raises:
             SendFailed: it is not certain that the record was written.
@@ -119,21 +119,21 @@ class DeadLetters:
         original = list(record.headers)
         failed_before = any(name.startswith(OWN) for name, _ in original)
         headers = list(_kept_again(original) if failed_before else _kept(original))
-        story = list(_story(self._group, record, failure))
+        failed = list(_failed(self._group, record, failure))
         known = origin_of(record) is not None
         origin = () if known else tuple(_origin(self._group, record))
         topic = dead_letter_topic(self._group)
         try:
-            whole = [*headers, *story, *origin]
+            whole = [*headers, *failed, *origin]
             await self._producer.publish(topic, key=record.key, value=record.value, headers=whole)
         except MessageTooLarge:
             key = record.key if len(record.key or b"") <= _KEY_BYTES else None
-            alone = [*story, *(_first_origin(original) if known else origin), _omitted(record)]
+            alone = [*failed, *(_first_origin(original) if known else origin), _omitted(record)]
             await self._producer.publish(topic, key=key, value=None, headers=alone)
 
 
 def _kept(headers: Iterable[Header]) -> Iterator[Header]:
-    """Keep the headers of a first failure, and move the trace context."""
+    """Yield the headers of a record that failed for the first time, with the trace context moved."""
     moved = 0
     for name, value in headers:
         if name.lower() not in TRACE_HEADERS:
@@ -144,22 +144,22 @@ def _kept(headers: Iterable[Header]) -> Iterator[Header]:
 
 
 def _kept_again(headers: Iterable[Header]) -> Iterator[Header]:
-    """Keep the headers of a record that failed before, without that failure's story and the trace context since."""
+    """Yield the headers of a record that failed before, without those of that failure and the trace context since."""
     for name, value in headers:
-        is_story = name.startswith(OWN) and not name.startswith(ORIGINAL)
-        if not is_story and name.lower() not in TRACE_HEADERS:
+        is_of_failure = name.startswith(OWN) and not name.startswith(ORIGINAL)
+        if not is_of_failure and name.lower() not in TRACE_HEADERS:
             yield name, value
 
 
 def _first_origin(headers: Iterable[Header]) -> Iterable[Header]:
-    """Give what the headers tell of the record's origin, each name once, and nothing that is too long to be ours."""
+    """Return the headers about the record's origin, each name once, without values that are too long to be ours."""
     ours = {f"{ORIGINAL}{name}" for name in _PLACED} | {f"{SPRING}{name}" for name in (*_PLACED, *_SPRING_ALONE)}
     return {name: value for name, value in headers if name in ours and len(value or b"") <= _NAME_BYTES}.items()
 
 
-def _story(group: str, record: ConsumedRecord, failure: Failure) -> Iterator[Header]:
+def _failed(group: str, record: ConsumedRecord, failure: Failure) -> Iterator[Header]:
     error = failure.error
-    told = {
+    values = {
         "group": group,
         "topic": record.topic,
         "partition": record.partition,
@@ -171,13 +171,13 @@ def _story(group: str, record: ConsumedRecord, failure: Failure) -> Iterator[Hea
         "stacktrace": _frames(error),
         "failed-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
-    for name, value in told.items():
+    for name, value in values.items():
         yield f"{OWN}{name}", str(value).encode(errors="backslashreplace")
     yield STATE, failure.state.encode()
     if failure.behind is not None:
         yield BEHIND, str(failure.behind).encode()
-    if (failed := trace_context.capture().get("traceparent")) is not None:
-        yield FAILED_SPAN, failed.encode()
+    if (span := trace_context.capture().get("traceparent")) is not None:
+        yield FAILED_SPAN, span.encode()
     yield from (header for header in record.headers if header[0] in _CARRIED and len(header[1] or b"") <= _NAME_BYTES)
 
 
@@ -188,7 +188,7 @@ def _origin(group: str, record: ConsumedRecord) -> Iterator[Header]:
 
 
 def _omitted(record: ConsumedRecord) -> Header:
-    """Say what of a record was too large to be kept, with the number of its bytes."""
+    """Return the header that says how many bytes of the record were left out."""
     headers = sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
     sizes = {"key": len(record.key or b""), "value": len(record.value or b""), "headers": headers}
     return f"{OWN}omitted", ", ".join(f"{name}={size}" for name, size in sizes.items()).encode()
@@ -204,22 +204,22 @@ def _spring(group: str, record: ConsumedRecord) -> Iterator[Header]:
 
 
 def _timestamp(milliseconds: int | None) -> int:
-    """Give Kafka's own word for "none" where a record of the oldest format has no timestamp."""
+    """Return -1, which is Kafka's "none", where a record of the oldest format has no timestamp."""
     return -1 if milliseconds is None else milliseconds
 
 
 def error_type(error: BaseException) -> str:
-    """Name the class of an error, with its module."""
+    """Return the class of an error, with its module."""
     return f"{type(error).__module__}.{type(error).__qualname__}"[:_NAME_BYTES]
 
 
 def _message(error: BaseException) -> str:
-    """Tell an error's text only where it is one of ours: anybody else's may quote the payload."""
+    """Return the text of one of our errors, else nothing: a foreign text may quote the payload."""
     text = str(error) if isinstance(error, MessagingError | ContractError) else ""
     return text.encode(errors="backslashreplace")[:_MESSAGE_BYTES].decode(errors="ignore")
 
 
 def _frames(error: BaseException) -> str:
-    """Tell where an error came from, innermost frame last, without its text; outer frames go first if it is long."""
+    """Return the frames of an error's stack, innermost last, without its text; outer ones are cut if they are long."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     return frames.encode(errors="backslashreplace")[-_STACK_BYTES:].decode(errors="ignore")

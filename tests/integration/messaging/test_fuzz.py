@@ -21,7 +21,7 @@ from services.messaging import Consumer, Producer
 from services.messaging.settings import ConsumerSettings
 from tests.support.broker import Broker
 from tests.support.ladder import delivery
-from tests.support.records import Header, Letters, message, record
+from tests.support.records import DeadLetterTopic, Header, message, record
 from tests.support.sizes import size
 from tests.support.strange import Strange
 
@@ -36,7 +36,7 @@ REMEMBERED = 10_000
 FLAT_BYTES = 200
 
 
-class Forgetful(Letters):
+class Forgetful(DeadLetterTopic):
     """A dead-letter topic that only counts."""
 
     count = 0
@@ -94,8 +94,8 @@ async def test_every_record_is_done_with_and_memory_stays_flat() -> None:
         handled += 1
         good += event.order_id.startswith("good-")
 
-    letters = Forgetful()
-    loop = delivery(handler, letters)
+    dead_letters = Forgetful()
+    loop = delivery(handler, dead_letters)
 
     async def deliver(numbers: range) -> None:
         for number in numbers:
@@ -123,8 +123,8 @@ async def test_every_record_is_done_with_and_memory_stays_flat() -> None:
     goods = len(range(0, SIZE, 10))
     assert good == goods
     # Every record is one or the other, but events of a type that nobody knows: those are skipped.
-    assert SIZE // 2 < letters.count <= SIZE
-    assert handled + letters.count <= SIZE + goods
+    assert SIZE // 2 < dead_letters.count <= SIZE
+    assert handled + dead_letters.count <= SIZE + goods
     assert grown < FLAT_BYTES * MEASURED // 2, grown
 
 

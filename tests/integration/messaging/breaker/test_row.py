@@ -47,9 +47,11 @@ async def test_a_probe_that_fails_makes_the_cooldown_longer(row: BreakerRow) -> 
 
 async def test_an_operator_resumes_the_group(database: Database, row: BreakerRow) -> None:
     """To resume deletes the trip, once, and keeps who did it and why."""
-    desk, act = DeadLetterOperator(database, "billing"), Attribution("ada", new_id(), "rolled back")
-    assert not await desk.resume(act)
+    operator, attribution = DeadLetterOperator(database, "billing"), Attribution("ada", new_id(), "rolled back")
+    assert not await operator.resume(attribution)
     await row.trip("first", COOLDOWN)
-    assert await desk.resume(act)
+    assert await operator.resume(attribution)
     assert await row.read() is None
-    assert [(done["action"], done["actor"], done["topic"]) for done in await desk.acts()] == [("resume", "ada", None)]
+    assert [(done["action"], done["actor"], done["topic"]) for done in await operator.actions()] == [
+        ("resume", "ada", None)
+    ]

@@ -43,12 +43,12 @@ async def test_what_follows_a_dead_letter_waits_behind_it(group: Group) -> None:
     group.handler.refused = {1}
     await group.receive(group.new("a", 1), group.new("a", 2), group.new("b", 3), group.new("a", 4))
     assert group.handler.handled == [("b", 3)]
-    assert [(letter.state, letter.attempts) for letter in group.topic] == [
+    assert [(dead_letter.state, dead_letter.attempts) for dead_letter in group.topic] == [
         (DeadLetterState.FAILED, 1),
         (DeadLetterState.BEHIND, 0),
         (DeadLetterState.BEHIND, 0),
     ]
-    assert {letter.behind for letter in group.topic[1:]} == {group.topic[0].origin}
+    assert {dead_letter.behind for dead_letter in group.topic[1:]} == {group.topic[0].origin}
 
 
 async def test_a_redrive_drains_a_key_in_order_and_frees_it(group: Group) -> None:
@@ -60,7 +60,7 @@ async def test_a_redrive_drains_a_key_in_order_and_frees_it(group: Group) -> Non
     await group.receive_retries()
     await group.receive(group.new("a", 4))
     assert group.handler.handled == [("a", 1), ("a", 2), ("a", 3), ("a", 4)]
-    assert {entry.outcome for entry in (await group.desk.entries()).values()} == {"processed"}
+    assert {row.outcome for row in (await group.operator.rows()).values()} == {"processed"}
 
 
 async def test_a_redrive_that_fails_keeps_the_order(group: Group) -> None:
@@ -105,23 +105,25 @@ async def test_a_second_run_adds_nothing(group: Group) -> None:
     assert [reason for _, reason in (await group.planned()).left] == [SkipReason.CLOSED]
     assert await group.redrive() == 0
     assert group.handler.handled == [("a", 1)]
-    assert len(await group.desk.acts()) == 1
+    assert len(await group.operator.actions()) == 1
 
 
 async def test_two_runs_at_once_send_a_letter_once(group: Group) -> None:
-    """Of two operators with the same plan one sends a letter, and a send that failed may be tried again."""
+    """Of two operators with the same plan one sends a dead letter, and a send that failed may be tried again."""
     group.handler.refused = {1}
     await group.receive(group.new("a", 1))
-    (letter,) = group.topic
-    begun = await asyncio.gather(*(group.desk.begin_redrive(letter, Attribution("x", new_id())) for _ in range(4)))
+    (dead_letter,) = group.topic
+    begun = await asyncio.gather(
+        *(group.operator.begin_redrive(dead_letter, Attribution("x", new_id())) for _ in range(4))
+    )
     assert sorted(begun) == [False, False, False, True]
-    await group.desk.take_back(letter, Attribution("x", new_id()))
-    assert await group.desk.begin_redrive(letter, Attribution("x", new_id()))
-    assert [act["action"] for act in await group.desk.acts()] == ["redrive", "taken back", "redrive"]
+    await group.operator.take_back(dead_letter, Attribution("x", new_id()))
+    assert await group.operator.begin_redrive(dead_letter, Attribution("x", new_id()))
+    assert [action["action"] for action in await group.operator.actions()] == ["redrive", "taken back", "redrive"]
 
 
 async def test_a_letter_that_failed_again_is_not_sent_by_the_run_that_read_it_before(group: Group) -> None:
-    """Whoever has read a letter before another's re-drive of it failed again sends it no more, not even by force."""
+    """A run that read a dead letter before another run's re-drive of it failed sends it no more, not even by force."""
     group.handler.refused = {1}
     await group.receive(group.new("a", 1))
     (stale,) = group.topic
@@ -130,9 +132,9 @@ async def test_a_letter_that_failed_again_is_not_sent_by_the_run_that_read_it_be
     newest = group.topic[-1]
     assert newest.redrive_count == 1
     for force in (False, True):
-        assert not await group.desk.begin_redrive(stale, Attribution("x", new_id()), force=force)
-    assert await group.desk.begin_redrive(newest, Attribution("x", new_id()))
-    assert await group.desk.begin_redrive(newest, Attribution("x", new_id()), force=True)
+        assert not await group.operator.begin_redrive(stale, Attribution("x", new_id()), force=force)
+    assert await group.operator.begin_redrive(newest, Attribution("x", new_id()))
+    assert await group.operator.begin_redrive(newest, Attribution("x", new_id()), force=True)
 
 
 async def test_a_record_that_keeps_failing_is_parked(database: Database) -> None:
@@ -151,11 +153,11 @@ async def test_a_record_that_keeps_failing_is_parked(database: Database) -> None
 
 
 async def test_only_the_oldest_is_redriven_past_no_one(group: Group) -> None:
-    """A letter that was chosen without the one before it stays: sent, it would only wait behind it again."""
+    """A dead letter that was chosen without the one before it stays: sent, it would only wait behind it again."""
     group.handler.refused = {1}
     await group.receive(group.new("a", 1), group.new("a", 2), group.new("b", 1))
     second = group.topic[1].origin
-    planned = await group.planned(chosen=lambda letter: letter.origin == second)
+    planned = await group.planned(chosen=lambda dead_letter: dead_letter.origin == second)
     assert (planned.send, [reason for _, reason in planned.left]) == ((), [SkipReason.BEHIND])
 
 
@@ -163,17 +165,17 @@ async def test_a_discarded_letter_frees_its_key(group: Group) -> None:
     """What an operator discards, with a reason, is closed; who, when and why is kept; twice changes nothing more."""
     group.handler.refused = {1}
     await group.receive(group.new("a", 1), group.new("a", 2))
-    letter = group.topic[0]
+    dead_letter = group.topic[0]
     with pytest.raises(ValueError, match="reason"):
-        await group.desk.discard(letter, Attribution("ada", new_id()))
-    assert await group.desk.discard(letter, Attribution("ada", new_id(), "a test order"))
-    assert not await group.desk.discard(letter, Attribution("ada", new_id(), "a test order"))
+        await group.operator.discard(dead_letter, Attribution("ada", new_id()))
+    assert await group.operator.discard(dead_letter, Attribution("ada", new_id(), "a test order"))
+    assert not await group.operator.discard(dead_letter, Attribution("ada", new_id(), "a test order"))
     assert await group.redrive() == 1
     await group.receive_retries()
     await group.receive(group.new("a", 3))
     assert group.handler.handled == [("a", 2), ("a", 3)]
-    acts = [(act["action"], act["actor"], act["reason"]) for act in await group.desk.acts()]
-    assert acts == [("discard", "ada", "a test order"), ("redrive", "operator", None)]
+    actions = [(action["action"], action["actor"], action["reason"]) for action in await group.operator.actions()]
+    assert actions == [("discard", "ada", "a test order"), ("redrive", "operator", None)]
 
 
 async def test_another_member_and_a_restart_know_what_is_parked(database: Database, group: Group) -> None:
@@ -221,7 +223,7 @@ async def test_a_crash_before_the_row_neither_loses_nor_reorders(
     restarted = Group(database, retries=0)
     await restarted.receive(first, second)
     assert restarted.handler.handled == [("a", 1), ("a", 2)]
-    restarted.letters.kept = group.letters.kept
+    restarted.dead_letters.kept = group.dead_letters.kept
     assert await restarted.redrive() == 1
     await restarted.receive_retries()
     assert restarted.handler.handled == [("a", 1), ("a", 2)]
@@ -233,7 +235,7 @@ async def test_compensations_pass_a_parked_key(group: Group) -> None:
     await group.receive(group.new("a", 1), group.new("a", 9, value=encode(refund("a")), topic=PAYMENT_COMMANDS))
     await group.receive(group.new("a", 2))
     assert group.handler.handled == [("a", 9)]
-    assert [letter.state for letter in group.topic] == [DeadLetterState.FAILED, DeadLetterState.BEHIND]
+    assert [dead_letter.state for dead_letter in group.topic] == [DeadLetterState.FAILED, DeadLetterState.BEHIND]
 
 
 async def test_what_waits_behind_is_no_failure_of_its_own(database: Database) -> None:
@@ -256,7 +258,7 @@ async def test_poison_parks_its_key_too(group: Group) -> None:
     """What can't be read has a key all the same; a key of any size and bytes is parked."""
     key = b"\xff\x00" * 20_000
     await group.receive(record(POISON, key=key, offset=1), record(key=key, offset=2), record(key=b"b", offset=3))
-    assert [letter.state for letter in group.topic] == [DeadLetterState.FAILED, DeadLetterState.BEHIND]
+    assert [dead_letter.state for dead_letter in group.topic] == [DeadLetterState.FAILED, DeadLetterState.BEHIND]
     assert len(group.handler.handled) == 1
 
 
@@ -318,7 +320,7 @@ async def test_an_unknown_event_is_skipped_after_a_redrive_too(group: Group) -> 
     assert await group.redrive() == 2
     await group.receive_retries()
     assert len(group.topic) == 2
-    assert {entry.outcome for entry in (await group.desk.entries()).values()} == {"processed"}
+    assert {row.outcome for row in (await group.operator.rows()).values()} == {"processed"}
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -11,7 +11,7 @@ from services.messaging.breaker.breaker import Breaker, BreakerState, Trip, Trip
 from services.messaging.breaker.tally import Cooldown, Limits, Tally
 from services.messaging.errors import Held, Unavailable
 from tests.support.ladder import GROUP, Handling, delivery
-from tests.support.records import Letters, record
+from tests.support.records import DeadLetterTopic, record
 from tracing.testing import RecordedSpans
 
 LIMITS = Limits(in_a_row=3, window=10, ratio=0.5)
@@ -59,32 +59,32 @@ def test_what_fails_before_it_trips_is_bounded(outcomes: list[bool], row: int, w
 
 async def test_the_record_that_trips_it_is_a_dead_letter_and_the_next_stays(spans: RecordedSpans) -> None:
     """Exactly as many dead letters as the limit allows are written; what comes then is undone, and begins no span."""
-    letters, tripping = Letters(), breaker()
+    dead_letters, tripping = DeadLetterTopic(), breaker()
     handling = Handling([ValueError()] * 100)
-    ladder = delivery(handling, letters, retries=0, breaker=tripping)
+    ladder = delivery(handling, dead_letters, retries=0, breaker=tripping)
     for offset in range(3):
         await ladder.deliver(record(offset=offset))
     with pytest.raises(Held):
         await ladder.deliver(record(offset=3))
-    assert (len(letters.kept), len(handling.calls), len(spans.finished)) == (3, 3, 3)
+    assert (len(dead_letters.kept), len(handling.calls), len(spans.finished)) == (3, 3, 3)
     assert "3 dead letters in a row, the last for ValueError" in (tripping.reason or "")
 
 
 async def test_what_fails_after_the_trip_is_no_dead_letter(spans: RecordedSpans) -> None:
     """A record that was begun before the trip and fails after it is undone: its span is interrupted, no failure."""
-    letters, tripping, going = Letters(), breaker(), asyncio.Event()
+    dead_letters, tripping, going = DeadLetterTopic(), breaker(), asyncio.Event()
 
     async def fail(_: object) -> None:
         await going.wait()
         raise ValueError
 
-    ladder = delivery(fail, letters, retries=0, breaker=tripping)
+    ladder = delivery(fail, dead_letters, retries=0, breaker=tripping)
     ends = [asyncio.create_task(ladder.deliver(record(offset=offset))) for offset in range(8)]
     await asyncio.sleep(0)
     going.set()
     outcomes = await asyncio.gather(*ends, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes if outcome is not None] == [Held] * 5
-    assert len(letters.kept) == 3
+    assert len(dead_letters.kept) == 3
     interrupted = [span for span in spans.finished if (span.attributes or {}).get("sagatrace.interrupted")]
     assert [span.status.is_ok for span in interrupted] == [True] * 5
 

@@ -11,7 +11,7 @@ from services.messaging.errors import Fatal, Unavailable
 from services.messaging.readiness import Readiness
 from tests.support.eventually import eventually
 from tests.support.ladder import GROUP, Handling, delivery
-from tests.support.records import Letters, message, record
+from tests.support.records import DeadLetterTopic, message, record
 from tests.support.spans import attributes_of
 from tracing.testing import RecordedSpans
 
@@ -26,7 +26,7 @@ async def test_what_is_cut_short_says_so(spans: RecordedSpans) -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    delivering = asyncio.create_task(delivery(handle, Letters()).deliver(record()))
+    delivering = asyncio.create_task(delivery(handle, DeadLetterTopic()).deliver(record()))
     await begun.wait()
     delivering.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -41,8 +41,8 @@ async def test_what_is_cut_short_says_so(spans: RecordedSpans) -> None:
 
 async def test_what_ends_is_not_called_interrupted(spans: RecordedSpans) -> None:
     """A delivery that comes to its end, well or not, has no mark."""
-    await delivery(Handling([Fatal("no")]), Letters()).deliver(record())
-    await delivery(Handling(), Letters()).deliver(record())
+    await delivery(Handling([Fatal("no")]), DeadLetterTopic()).deliver(record())
+    await delivery(Handling(), DeadLetterTopic()).deliver(record())
     assert all("sagatrace.interrupted" not in attributes_of(span) for span in spans.named(PROCESS))
 
 
@@ -55,7 +55,7 @@ async def test_those_that_wait_side_by_side_each_have_a_reason() -> None:
         if not back[handled.order_id].is_set():
             raise Unavailable(f"nothing for {handled.order_id}")
 
-    ladder = delivery(handle, Letters(), readiness=readiness)
+    ladder = delivery(handle, DeadLetterTopic(), readiness=readiness)
     records = [record(encode(message(order)), offset=offset) for offset, order in enumerate(back)]
     first, second = (asyncio.create_task(ladder.deliver(each)) for each in records)
     await eventually(lambda: len(readiness.reasons()) == 2)
@@ -71,7 +71,7 @@ AWAY = Unavailable("the database is away")
 
 
 @pytest.mark.parametrize(
-    ("failure", "letters", "calls"),
+    ("failure", "dead_letters", "calls"),
     [
         (ExceptionGroup("both", [AWAY, ConnectionResetError()]), 0, 2),
         (ExceptionGroup("nested", [ExceptionGroup("inner", [AWAY])]), 0, 2),
@@ -79,15 +79,15 @@ AWAY = Unavailable("the database is away")
         (ExceptionGroup("one is a bug", [AWAY, ValueError("no")]), 0, 2),
     ],
 )
-async def test_errors_in_a_group_count_as_what_they_are(failure: ExceptionGroup, letters: int, calls: int) -> None:
+async def test_errors_in_a_group_count_as_what_they_are(failure: ExceptionGroup, dead_letters: int, calls: int) -> None:
     """A group is waited for if all in it are away, final if one is, and tried again otherwise."""
-    handling, kept = Handling([failure]), Letters()
+    handling, kept = Handling([failure]), DeadLetterTopic()
     await delivery(handling, kept).deliver(record())
-    assert (len(kept.kept), len(handling.calls)) == (letters, calls)
+    assert (len(kept.kept), len(handling.calls)) == (dead_letters, calls)
 
 
 async def test_a_group_that_is_away_is_tried_without_limit() -> None:
     """What a handler's tasks raise together because the database is away costs no attempt."""
-    handling, kept = Handling([ExceptionGroup("both", [AWAY, AWAY])] * 20), Letters()
+    handling, kept = Handling([ExceptionGroup("both", [AWAY, AWAY])] * 20), DeadLetterTopic()
     await delivery(handling, kept).deliver(record())
     assert (len(kept.kept), len(handling.calls)) == (0, 21)

@@ -1,4 +1,4 @@
-"""Reliable delivery over one broker and one database: what every service sends, receives and keeps with."""
+"""Reliable delivery over one broker and one database, by which every service sends, receives and stores."""
 
 from services.messaging.consumer import Consumer
 from services.messaging.producer import Producer

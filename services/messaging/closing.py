@@ -1,8 +1,8 @@
-"""How a Kafka client is closed in bounded time.
+"""Closing a Kafka client in bounded time.
 
-The client's own `stop` flushes what it holds and says good-bye to its group, and with the broker away each of these
-waits for ever (aiokafka 0.14). So it gets a time, and what is left after that is cut: its tasks, its connections, and
-the sends that would wait for them. A client that is cut logs and does nothing more.
+The client's own `stop` flushes what it holds and leaves its group, and while the broker is away each of these waits for
+ever (aiokafka 0.14). So it gets a time, and what is left after that is cut off: its tasks, its connections, and the
+sends that would wait for them. After that the client logs and does nothing more.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import ProducerClosed
 
-# What a task that was cancelled may take to end; longer, and it is left behind.
+# How long a cancelled task may take to end, in seconds; after that it is left behind.
 _CUT_S = 1.0
 
 
 async def close_producer(client: AIOKafkaProducer, timeout_s: float, *, flush: bool = True) -> None:
     """Close a producer within a time in seconds; without `flush`, what it holds is given up at once.
 
-    Whoever waits for a send that is given up gets `ProducerClosed`.
+    A caller that waits for a send that is given up gets `ProducerClosed`.
     """
     if not (flush and await _ends(client.stop(), timeout_s)):
         await _cut_producer(client)
 
 
 async def close_consumer(client: AIOKafkaConsumer, timeout_s: float) -> bool:
-    """Leave the group and close a consumer within a time in seconds; tell whether that was said to the group."""
+    """Leave the group and close a consumer within a time in seconds; return whether the group was told."""
     left = await _ends(client.stop(), timeout_s)
     if not left:
         await _cut_consumer(client)
@@ -37,7 +37,7 @@ async def close_consumer(client: AIOKafkaConsumer, timeout_s: float) -> bool:
 
 
 async def _ends(call: Any, timeout_s: float) -> bool:  # noqa: ANN401  a coroutine of the client, which has no types
-    """Tell whether a call ends well in time; one that does not is cancelled, also when the caller is."""
+    """Return whether a call succeeds in time; otherwise, or when the caller is cancelled, cancel it."""
     task = asyncio.ensure_future(call)
     try:
         await asyncio.wait([task], timeout=timeout_s)
@@ -47,7 +47,7 @@ async def _ends(call: Any, timeout_s: float) -> bool:  # noqa: ANN401  a corouti
     return task.done() and not task.cancelled() and task.exception() is None
 
 
-async def _cut_producer(client: Any) -> None:  # noqa: ANN401  the parts that are cut are not public
+async def _cut_producer(client: Any) -> None:  # noqa: ANN401  the parts that are cut off are not public
     client._closed = True  # noqa: SLF001  or its destructor complains
     accumulator = client._message_accumulator  # noqa: SLF001
     accumulator._closed = True  # noqa: SLF001
@@ -56,10 +56,10 @@ async def _cut_producer(client: Any) -> None:  # noqa: ANN401  the parts that ar
     accumulator.fail_all(ProducerClosed())
     sender = client._sender.sender_task  # noqa: SLF001
     if sender is not None:
-        # What it would do when the sender fails is done, and what it does for a transaction fails without one.
+        # What this callback would do is done above, and it fails without a transaction.
         sender.remove_done_callback(client._sender._fail_all)  # noqa: SLF001
     await _cut_connections(client.client)
-    # Cancelled once it waits for its requests; again, and it leaves them.
+    # Cancelled once, the sender waits for its requests; cancelled again, it leaves them.
     await _cut([sender])
     await _cut([sender])
 
@@ -80,7 +80,7 @@ async def _cut_consumer(client: Any) -> None:  # noqa: ANN401  as above
 
 
 async def _cut_connections(client: Any) -> None:  # noqa: ANN401  as above
-    """Close the connections, which fails what was asked over them, and end the wait for metadata that never comes."""
+    """Close the connections, which fails their requests, and end the wait for metadata that never comes."""
     await _ends(client.close(), _CUT_S)
     waiting = client._md_update_fut  # noqa: SLF001
     if waiting is not None and not waiting.done():

@@ -1,4 +1,4 @@
-"""The consumer: a member of a group that hands each message to a handler, and joins anew when its client fails."""
+"""The consumer: a member of a group that hands each message to a handler, and joins again when its client fails."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Consumer(Part):
     Args:
         brokers: `host:port`, or several separated by commas.
         group: The consumer group.
-        topics: What to read.
+        topics: The topics to read.
         handler: Called with each parsed message, inside its process span.
         settings: Times and sizes; from the environment if not given.
         security: TLS and SASL; from the environment if not given.
@@ -53,13 +53,13 @@ class Consumer(Part):
         ledger: Keeps the group's dead letters; without one, no key waits for them.
         trips: Keeps the breaker's state; without one, this process alone obeys it.
 
-    What is re-driven comes by `retry_topic(group)`: it belongs among the topics.
+    Re-driven records come through `retry_topic(group)`, which must be one of the topics.
 
     Raises:
-        ValueError: `topics` names none, or is a text instead of several.
+        ValueError: `topics` is empty, or a string instead of a list.
     """
 
-    def __init__(  # noqa: PLR0913  what a test or a service may want to replace, each by name
+    def __init__(  # noqa: PLR0913  a test or a service may replace each, by name
         self,
         brokers: str,
         group: str,
@@ -106,7 +106,7 @@ class Consumer(Part):
         self._log = structlog.get_logger(__name__)
 
     async def start(self) -> None:
-        """Join the group and begin to work; return once partitions are assigned.
+        """Join the group and begin to work, and return once partitions are assigned.
 
         Raises:
             Unavailable: no broker answers, the group can't be joined in time, or `stop` was called meanwhile.
@@ -126,7 +126,7 @@ class Consumer(Part):
         self._working.add_done_callback(self._report_death)
 
     async def run(self) -> None:
-        """Work until `stop`, starting first if need be.
+        """Work until `stop`, after a start if it has not been started.
 
         Raises:
             Unavailable: as `start`.
@@ -145,9 +145,9 @@ class Consumer(Part):
             working.result()
 
     async def stop(self) -> None:
-        """Take nothing more, drain within the budget, commit, and leave the group; a second call waits for the first.
+        """Begin nothing more, drain within the budget, commit, and leave the group; a second call waits for the first.
 
-        It takes at most `drain` and twice `commit_timeout`, and a few seconds if clients have to be cut.
+        It takes at most `drain` and twice `commit_timeout`, and a few seconds more if clients have to be cut off.
         """
         self._stopping.set()
         async with self._ending:
@@ -168,11 +168,11 @@ class Consumer(Part):
         await self.stop()
 
     def caught_up(self) -> Mapping[tuple[str, int], datetime]:
-        """Tell for each assigned (topic, partition) up to which moment everything in it has been processed here."""
+        """Return, for each assigned (topic, partition), the moment up to which everything has been processed here."""
         return self._membership.caught_up() if self._membership is not None else {}
 
     async def _join(self, membership: Membership) -> None:
-        # In a context of its own: what is current or bound here is not the business of the records to come.
+        # In a context of its own: what is current or bound here does not belong to the records to come.
         self._working = joining = asyncio.create_task(membership.join(), context=Context())
         try:
             await asyncio.wait([joining])
@@ -183,7 +183,7 @@ class Consumer(Part):
         joining.result()
 
     async def _work(self, membership: Membership) -> None:
-        """Work as a member; when the client fails, become another."""
+        """Work as a member, and as a new one whenever the client fails."""
         while True:
             try:
                 return await membership.work(self._stopping)
@@ -196,7 +196,7 @@ class Consumer(Part):
             self._trouble = None
 
     async def _join_anew(self) -> Membership:
-        """Try until the group is joined; a stop cancels it."""
+        """Try until the group is joined; a stop cancels this."""
         failed = 0
         while True:
             failed += 1
@@ -225,7 +225,7 @@ class Consumer(Part):
         )
 
     def _why_not(self) -> str | None:
-        """Tell why nothing is consumed: what failed, or a silence longer than the group's patience."""
+        """Return why nothing is consumed: what failed, or a silence longer than the session timeout; else None."""
         if self._trouble is not None or self._membership is None:
             return self._trouble
         if open_for := self._breaker.reason:

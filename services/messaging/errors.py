@@ -34,7 +34,7 @@ class BadData(Fatal):
 
 
 class Transient(MessagingError):
-    """This attempt failed; another may not."""
+    """This attempt failed, but another may work."""
 
 
 class ParkedBehind(MessagingError):
@@ -54,15 +54,15 @@ class SendFailed(Unavailable):
 
 
 class ConfigurationError(MessagingError):
-    """A setting is wrong or what it names can't be had; the text names the setting and says what to do."""
+    """A setting is wrong or what it names is not available; the text names the setting and says what to do."""
 
 
 def is_away(error: Exception) -> bool:
-    """Tell whether an error, or each in a group of them, says that the database or the broker is away."""
+    """Return whether an error, or each in a group of them, means that the database or the broker is away."""
     away = (Unavailable, ConnectionError)
     return error.split(away)[1] is None if isinstance(error, ExceptionGroup) else isinstance(error, away)
 
 
 def is_fatal(error: Exception) -> bool:
-    """Tell whether an error, or one in a group of them, is final."""
+    """Return whether an error, or one in a group of them, is final."""
     return error.subgroup(Fatal) is not None if isinstance(error, ExceptionGroup) else isinstance(error, Fatal)

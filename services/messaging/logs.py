@@ -1,7 +1,7 @@
 """Logs: JSON lines on standard output, each with the trace and the span in which it was written.
 
-An exception is told by its class and its stack. Its text is told only if it is one of ours: anybody else's may quote a
-payload, and so may the values that a debugger's traceback would show.
+An exception is logged with its class and its stack. Its text is logged only if it is one of ours: a foreign text may
+quote a payload, and so may the values in a debugger's traceback.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from services.messaging.errors import MessagingError
 
 
 def configure(service: str, *, level: int = logging.INFO, stream: TextIO | None = None) -> None:
-    """Make structlog and the standard library's logging write JSON lines, once a process, on stdout by default."""
+    """Make structlog and the standard library's logging write JSON lines, by default to stdout; once per process."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -49,7 +49,7 @@ def configure(service: str, *, level: int = logging.INFO, stream: TextIO | None 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # The client tells at INFO of every metadata change and at ERROR of every lost connection that it retries itself.
+    # The client logs every metadata change at INFO, and at ERROR every lost connection, though it retries them itself.
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
 
@@ -71,7 +71,7 @@ def _with_span(_logger: object, _method: str, event: MutableMapping[str, Any]) -
 
 
 def _with_exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace an exception by what may be told of it."""
+    """Replace an exception by what may be logged of it."""
     info = event.pop("exc_info", None)
     error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else None
     if info is True:

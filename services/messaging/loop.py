@@ -1,7 +1,7 @@
 """A background loop: the same turn again and again, at once while there is work, else when woken or at an interval.
 
 A database or broker that is away does not end the loop: it waits, longer each time, and goes on. Any other exception
-does, and whoever supervises the loop stops the process.
+does, and the runtime then stops the process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import structlog
 from services.messaging.errors import Unavailable
 from services.messaging.part import Part
 
-# How long to wait for what is away: doubled each time, from the first to the longest.
+# How long to wait for what is away, in seconds: doubled each time, from the first to the longest.
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 10.0
 
@@ -24,11 +24,11 @@ class Loop(Part):
     """Calls `turn` until it is stopped.
 
     Args:
-        name: What the log calls it.
+        name: Its name in the logs.
         turn: One round of work; True if there may be more at once.
         interval_s: The wait after a turn without work, in seconds.
         wake: An event that ends a wait early; the loop clears it before each turn.
-        share: The most of the time that turns may take: after a slow one the wait is longer than the interval.
+        share: The largest share of the time that turns may take: after a slow one the wait is longer than the interval.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Loop(Part):
         self._rest = 1.0 / share - 1.0
         self._stopping = False
         self._failures = 0
-        #: Why the last turn came to nothing; None if it did not.
+        #: Why the last turn failed; None if it did not.
         self.trouble: str | None = None
         self._log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class Loop(Part):
         self.wake.set()
 
     async def _turn_once(self) -> float:
-        """Take one turn, and tell how long to wait after it."""
+        """Take one turn, and return how long to wait after it, in seconds."""
         began = time.monotonic()
         try:
             more = await self._turn()

@@ -1,11 +1,12 @@
 """The producer: idempotent, acknowledged by all replicas, Snappy, at most five attempts, and every wait bounded.
 
-aiokafka has no `retries` and, idempotent, waits for ever: the attempts and the bounds are here. Two things to know:
+aiokafka has no `retries`, and when idempotent it waits for ever: the attempts and the bounds are here. Two things to
+know:
 
-- A send that ran out of time may still be delivered. Whoever reads the topic knows a message by its event id.
+- A send that timed out may still be delivered. Readers of the topic recognise a message by its event id.
 - After some errors an idempotent producer fails every later send to that partition (aiokafka issue 1017), and after a
-  timeout it would deliver what was given up. Both end with a new client in the place of the old one, which is closed
-  aside: nobody waits for that.
+  timeout it would deliver what was given up. In both cases a new client replaces the old one, which is closed in the
+  background.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _POISONED = (
     UnknownProducerId,
     TimeoutError,
 )
-# After these nobody knows whether the broker has the record.
+# After these it is not known whether the broker has the record.
 _AMBIGUOUS = (
     KafkaConnectionError,
     NotEnoughReplicasAfterAppendError,
@@ -55,7 +56,7 @@ _AMBIGUOUS = (
     RequestTimedOutError,
     TimeoutError,
 )
-# The trace context joins a record after its size was checked; the client must not refuse it for that.
+# The trace context is added after the record's size was checked; the client must not refuse the record for that.
 _TRACE_BYTES = 16 * 1024
 
 Headers = list[tuple[str, bytes | None]]
@@ -66,7 +67,7 @@ class Producer:
 
     Args:
         brokers: `host:port`, or several separated by commas.
-        client_id: How the broker's logs name this client.
+        client_id: The name of this client in the broker's logs.
         settings: Attempts, times and sizes; from the environment if not given.
         security: TLS and SASL; from the environment if not given.
 
@@ -86,7 +87,7 @@ class Producer:
         self._secured = (security or KafkaSecurity.read()).client_options()
         self._client_id = client_id
         self._settings = settings or ProducerSettings.read()
-        #: The client, once it is connected; all who need it wait for the same connection.
+        #: The client, once it is connected; all sends wait for the same connection.
         self._client: asyncio.Task[AIOKafkaProducer] | None = None
         self._replaced: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -101,7 +102,7 @@ class Producer:
         await self._connected()
 
     async def stop(self) -> None:
-        """Send what is under way, within the stop timeout, and disconnect."""
+        """Finish the sends that are under way, within the stop timeout, and disconnect."""
         self._stopped = True
         client, self._client = self._client, None
         if client is not None:
@@ -121,11 +122,11 @@ class Producer:
         await self.stop()
 
     async def publish_event(self, topic: str, key: str, event: Message) -> RecordMetadata:
-        """Send a message and wait for the broker's acknowledgement, which says where it is.
+        """Send a message, wait for the broker's acknowledgement, and return where the message is.
 
         Raises:
             MessageTooLarge: the topic would not take it; nothing was sent.
-            SendFailed: an attempt was not acknowledged, though it may still have been delivered, and no other was.
+            SendFailed: no attempt was acknowledged; the message may have been delivered all the same.
             Unavailable: no broker answers.
         """
         return await self.publish(topic, key=key.encode(), value=encode(event))
@@ -138,11 +139,11 @@ class Producer:
         value: bytes | None,
         headers: Iterable[tuple[str, bytes | None]] = (),
     ) -> RecordMetadata:
-        """Send bytes, as `publish_event` sends a message: at most `attempts` times `start_timeout` + `send_timeout`.
+        """Send bytes, as `publish_event` sends a message, in at most `attempts` times `start_timeout` + `send_timeout`.
 
         Raises:
             MessageTooLarge: the topic would not take it; nothing was sent.
-            SendFailed: an attempt was not acknowledged, though it may still have been delivered, and no other was.
+            SendFailed: no attempt was acknowledged; the message may have been delivered all the same.
             Unavailable: no broker answers.
         """
         sent_headers = list(headers)
@@ -164,7 +165,7 @@ class Producer:
         return isinstance(error, Unavailable) and not self._stopped
 
     def _check_size(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers) -> None:
-        # A refused batch would poison the idempotent producer, so the broker never sees it.
+        # A batch that the broker refuses would poison the idempotent producer, so it is never sent.
         size = DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers)
         if size > self._settings.max_bytes:
             limit = f"SAGATRACE_PRODUCER_MAX_BYTES={self._settings.max_bytes}"
@@ -190,12 +191,12 @@ class Producer:
             raise SendFailed(f"{topic} did not acknowledge a record: {type(error).__name__}{doubt}") from error
 
     async def _connected(self) -> AIOKafkaProducer:
-        """Give the client, connecting it if nobody has; a caller that is cancelled leaves it to the others."""
+        """Return the connected client; a caller that is cancelled leaves the connection to the others."""
         if self._stopped:
             raise SendFailed("the producer is stopped")
         if self._client is None or (self._client.done() and not _is_open(self._client)):
             self._client = asyncio.create_task(self._open(), name=f"open {self._client_id}", context=Context())
-            # Looked at even if all who wait for it are cancelled, so that a failure is never "not retrieved".
+            # Retrieved even if all who wait for it are cancelled, so that asyncio never complains of a failure.
             self._client.add_done_callback(_is_open)
         opening = self._client
         await asyncio.wait([opening])
@@ -233,7 +234,7 @@ class Producer:
             return
         self._client = None
         self._log.warning("producer.replaced", reason=type(error).__name__)
-        # What ran out of time was given up: a flush would deliver it after all.
+        # What timed out was given up: a flush would deliver it after all.
         self._close_aside(client, flush=not isinstance(error, TimeoutError))
 
     def _close_aside(self, client: AIOKafkaProducer, *, flush: bool) -> None:

@@ -1,7 +1,7 @@
 """Readiness: whether a service can do its work, and if not, why.
 
-Each part reports under a name of its own, or gives a check that is asked each time; the service is ready while no part
-has a reason not to be.
+Each part reports under its own name, or registers a check that is called each time; the service is ready while no part
+has a reason against it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Readiness:
         self._reasons.pop(part, None)
 
     def watch(self, part: str, check: Check) -> None:
-        """Ask a part each time: it gives the reason why it can't work, or None."""
+        """Register a check, which returns the reason why a part can't work, or None."""
         self._checks[part] = check
 
     def reasons(self) -> dict[str, str]:
-        """Give every part that can't work and why; empty when the service is ready."""
+        """Return every part that can't work, with the reason; empty when the service is ready."""
         found = {part: reason for part, check in self._checks.items() if (reason := check()) is not None}
         return {**found, **self._reasons}

@@ -26,7 +26,7 @@ from services.messaging.readiness import Readiness
 from services.messaging.settings import JOURNAL, RuntimeSettings
 
 _FORCED = 130
-# What a part that was cancelled may take to end, in seconds.
+# How long a cancelled part may take to end, in seconds.
 _CANCEL_S = 1.0
 
 
@@ -38,8 +38,8 @@ async def run_service(name: str, parts: Parts, *, writes: Iterable[str] = ()) ->
 
     Args:
         name: The service's name, for its logs and as `service.name` of its spans.
-        parts: Opens what the service needs and gives its parts, in the order in which they are to be stopped.
-        writes: The names of the service's own durable writes, at which `SAGATRACE_CRASH_AT` may let it end.
+        parts: Opens what the service needs and yields its parts, in the order in which they are stopped.
+        writes: The names of the service's own durable writes, for `SAGATRACE_CRASH_AT`.
 
     Raises:
         Exception: the first error of a part that died, or of what it needs.
@@ -69,7 +69,7 @@ async def run_service(name: str, parts: Parts, *, writes: Iterable[str] = ()) ->
 
 
 async def _supervise(parts: Sequence[Part], readiness: Readiness, stopping: asyncio.Event, budget_s: float) -> None:
-    """Run all parts until one dies or a stop is asked for; then stop them in order."""
+    """Run all parts until one dies or a stop is requested; then stop them in order."""
     started = {part: asyncio.Event() for part in parts}
     running = {part: asyncio.create_task(_run(part, started[part]), name=type(part).__name__) for part in parts}
     announcing = asyncio.create_task(_announce(started.values(), readiness))
@@ -105,13 +105,13 @@ async def _announce(started: Iterable[asyncio.Event], readiness: Readiness) -> N
 
 
 def _settle_in() -> None:
-    """Take what was loaded out of the garbage collector's rounds: it stays, and to walk it stops the loop for 0.1 s."""
+    """Exclude what was loaded from garbage collection: it stays, and to walk it would stop the loop for 0.1 s."""
     gc.collect()
     gc.freeze()
 
 
 async def _stop(running: dict[Part, asyncio.Task[None]], budget_s: float) -> None:
-    """Stop the parts in order, within one budget; those that it does not reach are cancelled."""
+    """Stop the parts in order, within one budget; cancel those that do not end in time."""
     end = asyncio.get_running_loop().time() + budget_s
     for part, task in running.items():
         try:
@@ -140,9 +140,9 @@ class _signals:  # noqa: N801  used like a function
 
     def __init__(self, stopping: asyncio.Event) -> None:
         self._stopping = stopping
-        #: The task that opens what the service needs, as long as it does.
+        #: The task that opens what the service needs, until that is done.
         self.opening = asyncio.current_task()
-        #: Whether a signal has cancelled that.
+        #: Whether a signal has cancelled it.
         self.cancelled = False
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""How a client and the broker prove to each other who they are: TLS, SASL, both or neither, by Kafka's own names."""
+"""How a client and the broker authenticate each other: TLS, SASL, both or neither, by Kafka's own names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from services.messaging.settings import Settings
 
 
 class KafkaSecurity(Settings):
-    """What every Kafka client of this process needs to be let in, from `KAFKA_*`.
+    """The security settings of every Kafka client of this process, from `KAFKA_*`.
 
     `KAFKA_SECURITY_PROTOCOL` is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL. SASL takes `KAFKA_SASL_MECHANISM`,
     `KAFKA_SASL_USERNAME` and `KAFKA_SASL_PASSWORD`. TLS takes `KAFKA_SSL_CAFILE` (PEM; the system's authorities if not
-    given), and `KAFKA_SSL_CERTFILE`, `KAFKA_SSL_KEYFILE`, `KAFKA_SSL_KEY_PASSWORD` where the broker wants a
-    certificate of ours. The broker's name is always checked against its certificate.
+    given), and `KAFKA_SSL_CERTFILE`, `KAFKA_SSL_KEYFILE`, `KAFKA_SSL_KEY_PASSWORD` where the broker asks for
+    a client certificate. The broker's name is always checked against its certificate.
     """
 
     model_config = SettingsConfigDict(env_prefix="KAFKA_")
@@ -48,7 +48,7 @@ class KafkaSecurity(Settings):
         return self.security_protocol.startswith("SASL_")
 
     def client_options(self) -> dict[str, Any]:
-        """Give the arguments of an aiokafka client.
+        """Return the arguments of an aiokafka client.
 
         Raises:
             ConfigurationError: a certificate or key can't be read; the text names the variables.
@@ -68,7 +68,7 @@ class KafkaSecurity(Settings):
         try:
             context = ssl.create_default_context(cafile=self.ssl_cafile)
             if self.ssl_certfile is not None:
-                # Never None, or OpenSSL asks for it on the terminal.
+                # Never None, or OpenSSL would ask for it on the terminal.
                 password = self.ssl_key_password.get_secret_value() if self.ssl_key_password else ""
                 context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What every service reads from its environment: broker, database, and how it produces and consumes.
+"""The settings that every service reads from its environment: broker, database, and how it produces and consumes.
 
 A wrong value is reported by the variable's name, never by the value.
 """
@@ -28,7 +28,7 @@ _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class Settings(BaseSettings):
-    """Settings of one thing, read once from the environment and then frozen; an empty variable counts as absent."""
+    """A group of settings, read once from the environment and then frozen; an empty variable counts as absent."""
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
 
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def _rule(cls, location: tuple[int | str, ...], message: str) -> str:
-        """Name the variable that breaks a rule; a rule of several names them itself."""
+        """Return the broken rule, after the variable's name; a rule about several variables names them itself."""
         rule = message.removeprefix("Value error, ")
         if not location:
             return rule
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
 
 
 class KafkaSettings(Settings):
-    """Where the broker is: `KAFKA_BOOTSTRAP_SERVERS`, a comma-separated list of `host:port`."""
+    """The address of the broker: `KAFKA_BOOTSTRAP_SERVERS`, a comma-separated list of `host:port`."""
 
     model_config = SettingsConfigDict(env_prefix="KAFKA_")
 
@@ -67,12 +67,12 @@ class KafkaSettings(Settings):
     def _are_addresses(cls, brokers: str) -> str:
         addresses = [address.strip() for address in brokers.split(",")]
         if not all(map(_ADDRESS.fullmatch, addresses)):
-            raise ValueError("it is no list of host:port, separated by commas")
+            raise ValueError("it is not a list of host:port, separated by commas")
         return ",".join(addresses)
 
 
 class DatabaseSettings(Settings):
-    """Where the database is: `DATABASE_URL`; without it, a SQLite file a service under `.sagatrace`.
+    """The address of the database: `DATABASE_URL`; without it, a SQLite file for each service under `.sagatrace`.
 
     It is `sqlite+aiosqlite:///path` or `postgresql+asyncpg://user:password@host:port/name`.
     """
@@ -88,15 +88,15 @@ class DatabaseSettings(Settings):
         return url
 
     def url_of(self, service: str) -> str:
-        """Give the database URL of a service."""
+        """Return the database URL of a service."""
         return self.database_url or f"sqlite+aiosqlite:///.sagatrace/{service}.sqlite"
 
 
 class ProducerSettings(Settings):
     """How a producer sends, from `SAGATRACE_PRODUCER_*`; times in seconds, sizes in bytes.
 
-    `max_bytes` is the largest record: by default Kafka's own `max.message.bytes` and the 64 KiB that a dead letter may
-    add, which its topic takes.
+    `max_bytes` is the largest record: by default Kafka's own `max.message.bytes` plus the 64 KiB that a dead letter may
+    add.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_PRODUCER_")
@@ -113,14 +113,14 @@ class ProducerSettings(Settings):
 class ConsumerSettings(Settings):
     """How a consumer works, from `SAGATRACE_CONSUMER_*`; times in seconds.
 
-    `max_concurrency` is how many records of one partition may be handled at the same time; those of one key never are.
-    `retries` are the further attempts at a record whose handler failed. `drain` is how long a stop or a rebalance waits
-    for handlers that have begun. A broker that is silent for longer than `session_timeout` makes the consumer unready.
-    A record that fails again after `max_redrives` re-drives is parked; 0 is without limit.
+    `max_concurrency` is how many records of one partition may be handled at the same time; records of one key never
+    are. `retries` is the number of further attempts at a record whose handler failed. `drain` is how long a stop or a
+    rebalance waits for handlers that have begun. A broker that is silent for longer than `session_timeout` makes the
+    consumer unready. A record that fails again after `max_redrives` re-drives is parked; 0 means no limit.
 
-    The breaker opens after `breaker_in_a_row` dead letters in a row, or once they are `breaker_ratio` of
-    `breaker_window` records. After `breaker_cooldown`, doubled each time up to `breaker_longest_cooldown`, records are
-    tried one at a time, and `breaker_probes` that work close it.
+    The breaker opens after `breaker_in_a_row` dead letters in a row, or once `breaker_ratio` of the last
+    `breaker_window` records are dead letters. After `breaker_cooldown`, doubled each time up to
+    `breaker_longest_cooldown`, records are tried one at a time, and `breaker_probes` that work close it.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_CONSUMER_")
@@ -152,8 +152,8 @@ class RelaySettings(Settings):
     """How a relay empties its outbox, from `SAGATRACE_RELAY_*`; times in seconds.
 
     `lease` is how long the rows of a relay that died wait for another one: while a row is sent, its lease is renewed.
-    `poll_interval` is how late rows are found of which nothing was heard: those of the same process wake the relay, and
-    on PostgreSQL those of others do too.
+    `poll_interval` is how late rows are found that did not wake the relay: those of the same process do, and on
+    PostgreSQL those of other processes too.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_RELAY_")
@@ -170,7 +170,7 @@ class RelaySettings(Settings):
 class RetentionSettings(Settings):
     """How long rows are kept, in seconds, from `SAGATRACE_RETENTION_*`, and how often what is older is deleted.
 
-    `sent` is for messages that were sent. `inbox` and `tombstones` outlast the longest possible re-drive: a message
+    `sent` is for messages that were sent. `inbox` and `tombstones` must outlast the latest possible re-drive: a message
     that comes after them has its effect again.
     """
 

@@ -1,7 +1,7 @@
-"""The topics on a broker: made if they are not there, left alone if they are.
+"""The topics on a broker: those that are missing are created, and the others left alone.
 
-A dead-letter topic keeps for ever. It and the group's retry topic take 64 KiB more than the source, so that a record
-which just fits its topic still fits there with the failure's headers.
+A dead-letter topic keeps its records for ever. It and the group's retry topic take 64 KiB more than the source, so that
+a record that just fits its topic still fits there with the headers of the failure.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from services.messaging.security import KafkaSecurity
 # Kafka's default `max.message.bytes`, and what a dead letter adds at most.
 MAX_BYTES = 1_048_588
 DEAD_LETTER_BYTES = MAX_BYTES + 65_536
-# Between questions to a broker that is not ready for them.
+# The pause between requests to a broker that is not ready, in seconds.
 _PAUSE_S = 0.5
 
 Answer = tuple[str, int, str | None]
@@ -27,14 +27,14 @@ Answer = tuple[str, int, str | None]
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic as it should be: its name and what of its configuration is not the broker's default."""
+    """A topic as it should be: its name, and where its configuration differs from the broker's defaults."""
 
     name: str
     config: dict[str, str] = field(default_factory=dict)
 
 
 def all_topics() -> list[Topic]:
-    """List every topic of the system: those of the contract, and each group's retry and dead-letter topic."""
+    """Return every topic of the system: those of the contract, and each group's retry and dead-letter topic."""
     groups = sorted({group for groups in READERS.values() for group in groups})
     larger = {"max.message.bytes": str(DEAD_LETTER_BYTES)}
     dead = {"retention.ms": "-1", **larger}
@@ -52,7 +52,7 @@ async def create_topics(
     timeout_s: float = 60.0,
     security: KafkaSecurity | None = None,
 ) -> list[str]:
-    """Make the topics that are missing, with four partitions each, and name them.
+    """Create the topics that are missing, with four partitions each, and return their names.
 
     Args:
         brokers: `host:port`, or several separated by commas.
@@ -62,14 +62,14 @@ async def create_topics(
 
     Raises:
         ConfigurationError: a variable is wrong, or a certificate can't be read.
-        Unavailable: no broker answers in time, or it refuses to make a topic.
+        Unavailable: no broker answers in time, or it refuses to create a topic.
     """
     secured = (security or KafkaSecurity.read()).client_options()
     admin = AIOKafkaAdminClient(bootstrap_servers=brokers, client_id="sagatrace-topics", **secured)
     try:
         async with asyncio.timeout(timeout_s):
             await _connect(admin)
-            answers = await _asked(admin, [_new(topic, replicas) for topic in all_topics()])
+            answers = await _request(admin, [_new(topic, replicas) for topic in all_topics()])
     except (KafkaError, OSError, TimeoutError) as error:
         where = f"KAFKA_BOOTSTRAP_SERVERS={brokers} ({secured['security_protocol']})"
         reason = f"topics can't be made at {where}: {type(error).__name__}"
@@ -80,9 +80,9 @@ async def create_topics(
 
 
 async def _connect(admin: AIOKafkaAdminClient) -> None:
-    """Wait for a broker that knows its controller: it may be starting at the same time.
+    """Connect to a broker that knows its controller: the cluster may be starting at the same time.
 
-    A cluster without a controller says -1, which aiokafka 0.14 answers with an AttributeError of its own.
+    A cluster without a controller answers -1, on which aiokafka 0.14 fails with an AttributeError.
     """
     while True:
         try:
@@ -94,8 +94,8 @@ async def _connect(admin: AIOKafkaAdminClient) -> None:
         await asyncio.sleep(_PAUSE_S)
 
 
-async def _asked(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> list[Answer]:
-    """Ask for topics until a broker answers that is the controller: the one that was may have passed it on."""
+async def _request(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> list[Answer]:
+    """Request topics until the controller answers: another broker may have become the controller meanwhile."""
     while True:
         answer = await admin.create_topics(topics)
         answers: list[Answer] = answer.topic_errors  # type: ignore[attr-defined]  # aiokafka annotates the base of all

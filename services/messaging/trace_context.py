@@ -1,7 +1,7 @@
-"""A trace context as a small JSON value: what a row keeps so that later work continues the same trace.
+"""A trace context as a small JSON value, which a row keeps so that later work continues the same trace.
 
-The W3C trace context only (`traceparent`, `tracestate`), whatever propagator the process has: baggage is somebody
-else's data and is never stored.
+Only the W3C trace context is stored (`traceparent`, `tracestate`), whatever propagator the process has: baggage is
+somebody else's data.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _W3C = TraceContextTextMapPropagator()
 
 
 def capture(context: Context | None = None) -> dict[str, str]:
-    """Write down the current span's context, for a row that is about to be committed; empty without a span."""
+    """Return the current span's context, for a row that is about to be committed; empty without a span."""
     expose(context)
     carrier: dict[str, str] = {}
     _W3C.inject(carrier, context)
@@ -32,7 +32,7 @@ def capture(context: Context | None = None) -> dict[str, str]:
 
 
 def restore(carrier: Mapping[str, str] | None) -> Context:
-    """Make a context that holds what was captured and nothing else: no baggage, no bound attributes."""
+    """Return a context that holds what was captured and nothing else: no baggage, no bound attributes."""
     captured = span_context(carrier)
     if captured is None:
         return Context()
@@ -40,7 +40,7 @@ def restore(carrier: Mapping[str, str] | None) -> Context:
 
 
 def span_context(carrier: Mapping[str, str] | None) -> SpanContext | None:
-    """Tell which span was captured, for a link to it; None if there was none."""
+    """Return the span context that was captured, for a link to it; None if there was none."""
     if not carrier or (traceparent := carrier.get("traceparent")) is None:
         return None
     tracestate = carrier.get("tracestate")
@@ -48,7 +48,7 @@ def span_context(carrier: Mapping[str, str] | None) -> SpanContext | None:
 
 
 def _bytes(value: str) -> bytes:
-    """Encode anything, also what no header could hold."""
+    """Encode any text, even one that no header could hold."""
     return value.encode(errors="replace")
 
 

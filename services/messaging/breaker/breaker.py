@@ -1,12 +1,12 @@
-"""The breaker of a group: too many dead letters, and nothing is handled until somebody has looked, or a probe works.
+"""The breaker of a group: after too many dead letters nothing is handled until a probe works or an operator resumes.
 
 A bad deploy fails every record; without a breaker it would drain its topics into its dead letters. So:
 
 | state | what happens |
 |---|---|
 | closed | records are handled, and their outcomes counted |
-| open | nothing is handled: what has not begun stays in its topic; the member keeps polling, all partitions paused |
-| probing | after the cool-down one record at a time is handled; some that work close it, one that fails opens it |
+| open | nothing is handled: what has not begun stays in its topic; the member polls on with all partitions paused |
+| probing | after the cool-down one record at a time is handled; enough that work close it, one that fails opens it |
 
 It trips for the whole group: the trip is kept where all members see it (`TripStore`), also those that start later. Each
 failed probe doubles the cool-down, so what a broken group can still dead-letter is a trickle. An operator closes the
@@ -29,14 +29,14 @@ from services.messaging.breaker.tally import Cooldown, Limits, Tally
 from services.messaging.errors import Held, Unavailable
 from tracing.semconv import MESSAGING_CONSUMER_GROUP_NAME
 
-# How long another member's trip, or an operator's word, may go unnoticed.
+# How long another member's trip, or an operator's resume, may go unnoticed.
 _LOOK_EVERY_S = 1.0
-# How long the store may take: whoever looks has records to take.
+# How long the store may take: the member that asks it has records to poll.
 _LOOK_S = 2.0
 
 
 class BreakerState(StrEnum):
-    """What is let through."""
+    """Which records are handled: all, none, or one at a time."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -45,27 +45,27 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True)
 class Trip:
-    """That a group's breaker is open: why, and in how many seconds a record is tried again."""
+    """Why a group's breaker is open, and in how many seconds a record is tried again."""
 
     reason: str
     probe_in_s: float
 
 
 class TripStore(Protocol):
-    """Where a group's trip is kept."""
+    """Keeps a group's trip."""
 
     async def read(self) -> Trip | None:
-        """Give the trip, if there is one."""
+        """Return the trip, if there is one."""
 
     async def trip(self, reason: str, cooldown: Cooldown) -> Trip:
-        """Keep a trip: the one that is there until its probe is due, then a longer one."""
+        """Keep a trip: an existing one stays until its probe is due, and then becomes a longer one."""
 
     async def close(self) -> None:
         """Forget the trip."""
 
 
 class TripInMemory:
-    """The store of a consumer without a database: this process alone knows."""
+    """The store of a consumer without a database: only this process knows the trip."""
 
     def __init__(self) -> None:
         self._trips = 0
@@ -73,7 +73,7 @@ class TripInMemory:
         self._probe_at = 0.0
 
     async def read(self) -> Trip | None:
-        """Give the trip, if there is one."""
+        """Return the trip, if there is one."""
         return Trip(self._reason, self._probe_at - time.monotonic()) if self._trips else None
 
     async def trip(self, reason: str, cooldown: Cooldown) -> Trip:
@@ -88,13 +88,13 @@ class TripInMemory:
 
 
 class Breaker:
-    """The breaker as one member sees it.
+    """The breaker as one member of the group sees it.
 
     Args:
         group: The consumer group.
         limits: When it trips.
-        cooldown: How long it stays open, and how many records have to work then.
-        store: Where the trip is kept.
+        cooldown: How long it stays open, and how many records have to work after that.
+        store: Keeps the trip.
     """
 
     def __init__(self, group: str, limits: Limits, cooldown: Cooldown, store: TripStore) -> None:
@@ -106,7 +106,7 @@ class Breaker:
         self._reason: str | None = None
         self._probe_at = 0.0
         self._worked = 0
-        #: What the store does not know yet.
+        #: The state that the store does not know yet.
         self._unsaved: BreakerState | None = None
         self._looked_at: float | None = None
         self._log = structlog.get_logger(__name__)
@@ -116,7 +116,7 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
-        """What is let through now."""
+        """The state that this member last learned."""
         return self._state
 
     @property
@@ -136,7 +136,7 @@ class Breaker:
         """Let a record through.
 
         Raises:
-            Held: nothing may be handled now; the record is not done with.
+            Held: nothing may be handled now; the record is not done.
         """
         if self._state is BreakerState.OPEN:
             raise Held(f"the breaker of group {self._group} is open")
@@ -151,10 +151,10 @@ class Breaker:
                 self._become(BreakerState.CLOSED)
 
     def failed(self, kind: str) -> None:
-        """Count a record that is about to become a dead letter: the one that trips it still does.
+        """Count a record that is about to become a dead letter, as also the one that trips the breaker does.
 
         Raises:
-            Held: it has tripped already; the record is not done with.
+            Held: it has already tripped; the record is not done.
         """
         self.admit()
         reason = self._tally.failed()
@@ -167,9 +167,9 @@ class Breaker:
             self._become(BreakerState.OPEN)
 
     async def sync(self) -> None:
-        """Keep what happened here, and look for what happened elsewhere; cheap if called often.
+        """Store what happened here, and learn what happened elsewhere; cheap if called often.
 
-        A store that is away, or does not answer in 2 seconds, changes nothing: what is open stays open.
+        A store that is away, or does not answer within 2 seconds, changes nothing: an open breaker stays open.
         """
         now = time.monotonic()
         is_due = self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_S
@@ -183,7 +183,7 @@ class Breaker:
             self._log.warning("breaker.unsynced", group=self._group, reason=str(error) or "the store does not answer")
 
     async def _exchanged(self) -> Trip | None:
-        """Write down what the store does not know, and read it."""
+        """Write what the store does not know yet, and return the trip that it holds."""
         unsaved = self._unsaved
         if unsaved is BreakerState.OPEN:
             trip = await self._store.trip(self._reason or "", self._cooldown)
@@ -192,7 +192,7 @@ class Breaker:
             trip = None
         else:
             trip = await self._store.read()
-        # What happened meanwhile is for the next time.
+        # What happened meanwhile is written next time.
         if self._unsaved is unsaved:
             self._unsaved = None
         return trip
@@ -213,7 +213,7 @@ class Breaker:
             return
         self._state = state
         self._worked = 0
-        # Open, nothing is counted; and what was counted before has had its consequence.
+        # While it is open nothing is counted, and what was counted before has had its consequence.
         self._tally.clear()
         level = self._log.info if state is BreakerState.CLOSED else self._log.error
         level(f"breaker.{state}", group=self._group, reason=self._reason)

@@ -13,7 +13,7 @@ _REASON_LENGTH = 500
 
 
 class BreakerRow:
-    """The row of one group; no row, no trip.
+    """The row of one group; without a row there is no trip.
 
     Args:
         database: The service's database.
@@ -26,7 +26,7 @@ class BreakerRow:
         self._is_ours = BREAKERS.c.consumer_group == group
 
     async def read(self) -> Trip | None:
-        """Give the trip, if there is one.
+        """Return the trip, if there is one.
 
         Raises:
             Unavailable: the database is away.
@@ -37,7 +37,7 @@ class BreakerRow:
         return None if row is None else Trip(row.reason, (row.probe_at - row.now).total_seconds())
 
     async def trip(self, reason: str, cooldown: Cooldown) -> Trip:
-        """Keep a trip: the one that is there until its probe is due, then a longer one.
+        """Keep a trip: an existing one stays until its probe is due, and then becomes a longer one.
 
         Raises:
             Unavailable: the database is away.

@@ -1,6 +1,6 @@
-"""When a group has failed too much, as a pure value: so many in a row, or so many of the last ones.
+"""When a group has failed too often, as a pure value: so many records in a row, or so many of the last ones.
 
-Either bound also bounds the harm: when it is reached, `in_a_row` records in a row, or `ratio * window` of some `window`
+Either limit also bounds the harm: when it is reached, `in_a_row` records in a row, or `ratio * window` of some `window`
 records, have become dead letters, and no more.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """How much failure is too much."""
+    """How many failures are too many."""
 
     in_a_row: int
     window: int
@@ -21,9 +21,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Cooldown:
-    """How long nothing is handled after too much failure, in seconds, doubled each time that a probe fails.
+    """How long nothing is handled after too many failures, in seconds; doubled each time a probe fails.
 
-    `probes` is how many records have to work then, one after the other.
+    `probes` is how many records have to work after that, one after the other.
     """
 
     first_s: float
@@ -31,7 +31,7 @@ class Cooldown:
     probes: int
 
     def after(self, trips: int) -> float:
-        """Tell how long it is after this many trips, from 1."""
+        """Return how long the cool-down is after this many trips, from 1, in seconds."""
         return min(self.longest_s, self.first_s * 2.0 ** min(trips - 1, 32))
 
 
@@ -42,7 +42,7 @@ class Tally:
         self._limits = limits
         self._in_a_row = 0
         self._last: deque[bool] = deque(maxlen=limits.window)
-        #: How many of the last ones failed: a sum at each failure would cost as much as the window is long.
+        #: How many of the last ones failed; to sum them up at each failure would cost as much as the window is long.
         self._failed = 0
 
     def worked(self) -> None:
@@ -51,7 +51,7 @@ class Tally:
         self._count(failed=False)
 
     def failed(self) -> str | None:
-        """Count a record that could not be, and tell why that was one too many, if it was."""
+        """Count a record that could not be processed; return why that was one too many, or None."""
         self._in_a_row += 1
         self._count(failed=True)
         limits, failed = self._limits, self._failed
@@ -62,7 +62,7 @@ class Tally:
         return None
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Start over."""
         self._in_a_row = self._failed = 0
         self._last.clear()
 

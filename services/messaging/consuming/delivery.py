@@ -71,17 +71,17 @@ T = TypeVar("T")
 
 
 async def _ignore(_: ConsumedRecord) -> None:
-    """Do nothing about a record of an unknown type; it was counted."""
+    """Do nothing about a record of an unknown type, which has been counted."""
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """How patient a delivery is."""
+    """How often and how long a delivery tries."""
 
     handler_timeout_s: float
     retries: Backoff
     waits: Backoff
-    #: After how many re-drives a record that fails again is parked; 0 is without limit.
+    #: After how many re-drives a record that fails again is parked; 0 means never.
     redrives: int = 0
 
 
@@ -91,13 +91,13 @@ class Delivery:
     Args:
         group: The consumer group.
         handler: Called with each message, inside its process span.
-        dead_letters: Where what can't be processed goes.
-        ladder: How often and how long things are tried.
+        dead_letters: Takes what can't be processed.
+        ladder: How often and how long it tries.
         readiness: Told while the database or the broker is away.
         on_unknown: Called with a record of an event topic whose type is not known; by default it is only counted.
-        decode: Reads a record; raises a ContractError for what it can't read.
-        ledger: Which keys wait for a dead letter; without one, none does.
-        breaker: Counts what fails, and says when nothing may be handled any more.
+        decode: Reads a record; raises a ContractError for one that it can't read.
+        ledger: Knows which keys wait for a dead letter; without one, none does.
+        breaker: Counts failures, and says when nothing may be handled any more.
     """
 
     def __init__(  # noqa: PLR0913  what a delivery consists of
@@ -130,11 +130,11 @@ class Delivery:
         self._skipped = meter.create_counter(semconv.UNKNOWN_MESSAGES, unit=MESSAGES)
 
     async def deliver(self, record: ConsumedRecord) -> None:
-        """Process one record, whatever that takes.
+        """Process one record, however long that takes.
 
         Raises:
-            CancelledError: it was cancelled before that; the record is not done with.
-            Held: the breaker is open; nor is it then.
+            CancelledError: it was cancelled before the record was done.
+            Held: the breaker is open, and the record is not done.
         """
         self._breaker.admit()
         received = Received(record)
@@ -148,13 +148,13 @@ class Delivery:
                 span.set_attribute(SAGATRACE_INTERRUPTED, True)  # noqa: FBT003  the attribute's value
                 interruption = error
             finally:
-                # A partition that is taken away while it waits is no reason to be unready any more.
+                # Once its partition is taken away, a record that waits is no longer a reason to be unready.
                 self._readiness.ready(self._part(record))
         if interruption is not None:
             raise interruption
 
     async def _process(self, received: Received, span: Span) -> None:
-        """Read a record and find out where it stands; then handle it, if it is not done with."""
+        """Read a record and look up its standing; then settle it, unless it is already done."""
         record, ledger = received.record, self._ledger
         key, origin, redriven = record.key, received.origin, received.is_redriven
         message, failure = self._read(received.original)
@@ -176,7 +176,7 @@ class Delivery:
         message: Message | None,
         failure: Failure | None,
     ) -> None:
-        """Handle a record, unless it can't be handled, and note what became of it."""
+        """Handle a record if it can be handled, and record the outcome."""
         record = received.record
         if failure is None:
             failure = await self._handle(record, span, self._call(received.original, message))
@@ -188,7 +188,7 @@ class Delivery:
         self._breaker.worked()
 
     def _read(self, record: ConsumedRecord) -> tuple[Message | None, Failure | None]:
-        """Decode a record; an unknown type on an event topic is no message and no failure."""
+        """Decode a record; an unknown type on an event topic gives neither a message nor a failure."""
         try:
             return self._decode(record), None
         except UnknownType as error:
@@ -197,14 +197,14 @@ class Delivery:
             return None, Failure(error)
 
     def _call(self, record: ConsumedRecord, message: Message | None) -> Callable[[], Awaitable[None]]:
-        """Give what is to be called for a message, or for a record whose type is not known."""
+        """Return the call for a message, or for a record whose type is not known."""
         if message is not None:
             return lambda: self._handler(message)
         self._skipped.add(1, {MESSAGING_DESTINATION_NAME: record.topic})
         return lambda: self._on_unknown(record)
 
     async def _handle(self, record: ConsumedRecord, span: Span, call: Callable[[], Awaitable[None]]) -> Failure | None:
-        """Call until it works, is final, or has failed too often; tell what is final."""
+        """Call until it works, fails for good, or has failed too often; return the failure."""
         failed = away = 0
         while (error := await self._attempt(call)) is not None:
             self._failed.add(1, self._counted(record, error))
@@ -221,21 +221,21 @@ class Delivery:
         return None
 
     async def _attempt(self, call: Callable[[], Awaitable[None]]) -> Exception | None:
-        """Call once, within the time limit, and give what it raised."""
+        """Call once, within the time limit, and return what it raised."""
         try:
             async with asyncio.timeout(self._ladder.handler_timeout_s):
                 await call()
         except asyncio.CancelledError:
             if _is_being_cancelled():
                 raise
-            # The handler waited for something that somebody else cancelled: its failure, not the end of the worker.
+            # Something that the handler waited for was cancelled: a failure of the handler, not the end of the worker.
             return Transient("what the handler waited for was cancelled")
         except Exception as error:  # noqa: BLE001  a handler's bug must not stop its partition
             return error
         return None
 
     def _part(self, record: ConsumedRecord) -> str:
-        """Name a delivery; several of a partition may wait at the same time, and several groups of one process."""
+        """Return a delivery's name for readiness; several of a partition, and of several groups, may wait at once."""
         return f"{self._group} {record.topic}/{record.partition}@{record.offset}"
 
     async def _retry(self, record: ConsumedRecord, span: Span, error: Exception, failed: int, delay_s: float) -> None:
@@ -257,7 +257,7 @@ class Delivery:
         await asyncio.sleep(delay_s or self._ladder.waits.longest_s)
 
     async def _bury(self, received: Received, span: Span, failure: Failure, message: Message | None) -> None:
-        """Write the record to the dead letters, as a child of its failed process span, and then its row."""
+        """Send the record to the dead-letter topic, as a child of its failed process span, and then write its row."""
         record, error = received.record, failure.error
         if failure.state is DeadLetterState.FAILED:
             self._breaker.failed(_kind(error))
@@ -268,8 +268,8 @@ class Delivery:
         await self._insist(record, span, lambda: self._write(record, failure))
         await self._insist(record, span, lambda: self._ledger.bury(burial))
         self._buried.add(1, self._counted(record, error))
-        told = {"error_type": _kind(error), "attempts": failure.attempts, "state": failure.state}
-        self._log.error("delivery.dead_letter", **_where(record), **told)
+        details = {"error_type": _kind(error), "attempts": failure.attempts, "state": failure.state}
+        self._log.error("delivery.dead_letter", **_where(record), **details)
 
     async def _write(self, record: ConsumedRecord, failure: Failure) -> None:
         crash_points.before(Write.DEAD_LETTER)
@@ -277,12 +277,12 @@ class Delivery:
         crash_points.after(Write.DEAD_LETTER)
 
     async def _insist(self, record: ConsumedRecord, span: Span, call: Callable[[], Awaitable[T]]) -> T:
-        """Call until it works: nothing may be committed past a record of which nobody else knows."""
+        """Call until it works: nothing may be committed past a record that is kept nowhere else."""
         times = 0
         while True:
             try:
                 return await call()
-            except Exception as error:  # noqa: BLE001  as above, whatever it is
+            except Exception as error:  # noqa: BLE001  whatever it is, the record must not be lost
                 times += 1
                 await self._wait(record, span, error, times)
 
@@ -307,7 +307,7 @@ def _about(message: Message) -> dict[str, str]:
 
 
 def _compensates(message: Message | None) -> bool:
-    """Tell whether a message undoes a step: that is safe in any order, and must not wait for an operator."""
+    """Return whether a message undoes a step: that is safe in any order, and must not wait for an operator."""
     return message is not None and message.event_type in UNDOES
 
 

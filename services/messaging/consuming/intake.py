@@ -1,12 +1,12 @@
-"""How records are taken from the client: all partitions at a time, or each by itself once one can't be read.
+"""How records are taken from the client: all partitions at once, or each by itself once a record can't be read.
 
 The client reads records as they are taken, and raises out of the whole call for one that it can't read: a header whose
 name is not UTF-8, a batch that does not decompress or whose checksum is wrong (aiokafka 0.14). What it had taken from
 other partitions in that call is lost to the caller, and the next call meets the same record again.
 
-So after such an error the membership begins anew, careful: partitions are asked one after the other, and the one that
-raises record by record. The record that can't be read can't be kept anywhere either, so its partition is held there:
-nothing is lost, the other partitions go on, and the service says which record it is.
+So after such an error a new, careful membership begins: it asks partitions one after the other, and the one that raises
+record by record. A record that can't be read can't be kept anywhere either, so its partition is held there: nothing is
+lost, the other partitions go on, and the service says which record it is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Batches = Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
 
 
 class Unreadable(MessagingError):
-    """The client can't read a record; what else it took in that call is lost to this membership."""
+    """The client can't read a record; whatever else it took in that call is lost to this membership."""
 
 
 class Intake:
@@ -34,7 +34,7 @@ class Intake:
     Args:
         client: The member.
         settings: Times and sizes.
-        careful: Whether a record that can't be read is expected.
+        careful: Whether to expect a record that can't be read.
     """
 
     def __init__(self, client: AIOKafkaConsumer, settings: ConsumerSettings, *, careful: bool) -> None:
@@ -42,19 +42,19 @@ class Intake:
         self._settings = settings
         self._careful = careful
         self._stepwise: set[TopicPartition] = set()
-        #: When a partition was last taken from, in turns: the longest ago is the next.
+        #: The turn in which a partition was last taken from; the one with the lowest comes next.
         self._turn: dict[TopicPartition, int] = {}
         self._turns = 0
         self._log = structlog.get_logger(__name__)
-        #: Where partitions stand before a record that can't be read.
+        #: The partitions that are held, with the offset of the record that can't be read.
         self.held: dict[TopicPartition, int] = {}
 
     async def take(self, partitions: Iterable[TopicPartition], *, most: int | None = None) -> Batches:
-        """Take what is there, at most `most` records, or wait for the poll timeout.
+        """Return what is there, at most `most` records, after waiting for it up to the poll timeout.
 
         Raises:
-            KafkaError: the client is of no use any more.
-            Unreadable: nor is it then, and its successor has to be careful.
+            KafkaError: the client can't be used any more.
+            Unreadable: as before, and the next membership has to be careful.
         """
         most = self._settings.max_poll_records if most is None else most
         if self._careful:
@@ -68,12 +68,12 @@ class Intake:
             raise
 
     def forget(self) -> None:
-        """Begin anew with the partitions of another assignment."""
+        """Start over with the partitions of another assignment."""
         self._stepwise.clear()
         self.held.clear()
 
     async def _take_each(self, partitions: Sequence[TopicPartition], most: int) -> Batches:
-        """Take from the next partition that has something; what is taken is handed on before a rebalance may begin."""
+        """Take from the next partition that has records; they are handed on before a rebalance can begin."""
         for topic_partition in sorted(partitions, key=lambda one: self._turn.get(one, 0)):
             if topic_partition not in self.held and (batches := await self._take_one(topic_partition, most)):
                 self._turns += 1
@@ -108,5 +108,5 @@ class Intake:
 
 
 def _is_about_a_record(error: Exception) -> bool:
-    """Tell an error in reading a record from one of the client; the client passes on whatever a decoder raises."""
+    """Return whether an error is about one record, not the client, which passes on whatever a decoder raises."""
     return isinstance(error, CorruptRecordException) or not isinstance(error, KafkaError | ConsumerStoppedError)

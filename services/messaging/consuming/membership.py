@@ -38,22 +38,22 @@ from services.messaging.security import KafkaSecurity
 from services.messaging.settings import ConsumerSettings
 from tracing.semconv import MESSAGING_CONSUMER_GROUP_NAME
 
-# How soon a topic is found that was created after its consumer; the client's own 5 minutes are long to wait.
+# How soon a topic is found that was created after its consumer; the client's default of 5 minutes is too long.
 _METADATA_AGE_MS = 30_000
 
 
 class Membership:
-    """One client in a consumer group, from its joining to its leaving.
+    """One client in a consumer group, from join to leave.
 
     Args:
         brokers: `host:port`, or several separated by commas.
         group: The consumer group.
-        topics: What to read.
-        deliver: Handles one record; returns when it is done with.
+        topics: The topics to read.
+        deliver: Handles one record; returns when it is done.
         settings: Times and sizes.
         security: TLS and SASL.
         breaker: Says when nothing may be handled.
-        careful: Whether a record that can't be read is expected.
+        careful: Whether to expect a record that can't be read.
         on_assigned: Called at each assignment, before any of its records is handled.
     """
 
@@ -95,7 +95,7 @@ class Membership:
         )
 
     async def join(self) -> None:
-        """Join the group; return once partitions are assigned.
+        """Join the group, and return once partitions are assigned.
 
         Raises:
             Unavailable: no broker answers, or the group can't be joined in time.
@@ -114,9 +114,9 @@ class Membership:
         """Poll and commit until asked to stop.
 
         Raises:
-            KafkaError: the client is of no use any more.
-            OffsetsWentBack: nor is it then: a partition is not the one that it was.
-            Unreadable: nor is it then, and its successor has to be careful.
+            KafkaError: the client can't be used any more.
+            OffsetsWentBack: as before: a partition is not the one that it was.
+            Unreadable: as before, and the next membership has to be careful.
             Exception: a worker died.
         """
         while not stopping.is_set():
@@ -124,7 +124,7 @@ class Membership:
             one = 1 if self._breaker.state is BreakerState.PROBING else None
             batches = await self._intake.take(self._partitions, most=one)
             for topic_partition, records in batches.items():
-                # A rebalance may have begun since; what it takes away comes again, to whoever gets it.
+                # A rebalance may have begun since; what it takes away is delivered again, to its new owner.
                 if topic_partition in self._partitions:
                     self._partitions[topic_partition].take(records)
             self._bound_flight()
@@ -135,7 +135,7 @@ class Membership:
                 await self._commit(list(self._partitions.values()))
 
     async def leave(self) -> None:
-        """Drain within the budget, commit, and leave the group; all in bounded time, and once."""
+        """Drain within the budget, commit, and leave the group, all in bounded time and only once."""
         self._left = True
         try:
             await self._give_up(list(self._partitions))
@@ -144,7 +144,7 @@ class Membership:
                 self._log.warning("consumer.leave_failed", group=self._group)
 
     def caught_up(self) -> Mapping[tuple[str, int], datetime]:
-        """Tell for each assigned (topic, partition) the moment before which all that was written to it is processed."""
+        """Return, for each assigned (topic, partition), the moment before which all that was written is processed."""
         return {
             (tp.topic, tp.partition): datetime.fromtimestamp(moment_ms / 1000, UTC)
             for tp in self._partitions
@@ -152,11 +152,11 @@ class Membership:
         }
 
     def held(self) -> Mapping[TopicPartition, int]:
-        """Tell which partitions are held before a record that can't be read, and its offset."""
+        """Return the partitions that are held before a record that can't be read, with its offset."""
         return dict(self._intake.held)
 
     def silence_s(self) -> float:
-        """Tell for how long a broker that should have answered has not, in seconds."""
+        """Return for how many seconds a broker that should have answered has not."""
         if self._assigned.is_set() and self._client.paused() >= self._partitions.keys():
             return 0.0
         heard = [ms / 1000 for progress in self._progress.values() if (ms := progress.answered_ms) is not None]
@@ -164,7 +164,7 @@ class Membership:
         return max(0.0, time.time() - self._answered_at)
 
     def assign(self, assigned: Sequence[TopicPartition]) -> None:
-        """Begin to work on partitions: the group's decision."""
+        """Begin to work on the partitions that the group has assigned."""
         if self._left:
             return
         self._on_assigned()
@@ -177,21 +177,21 @@ class Membership:
         self._log.info("consumer.assigned", group=self._group, partitions=len(assigned))
 
     async def revoke(self, revoked: Iterable[TopicPartition]) -> None:
-        """Give partitions up and wait for others: the group's decision."""
+        """Give up the partitions that the group takes away, and wait for others."""
         self._assigned.clear()
         await self._give_up(revoked)
         self._intake.forget()
 
     async def _give_up(self, revoked: Iterable[TopicPartition]) -> None:
-        """Finish what has begun, within the budget, commit it, and forget the partitions."""
+        """Forget the partitions: finish what has begun, within the budget, and commit it."""
         async with self._giving_up:
             gone = [partition for tp in revoked if (partition := self._partitions.pop(tp, None)) is not None]
             await self._finish(gone)
 
     async def _obey(self) -> None:
-        """Do what the breaker says: open, all partitions are paused; probing, all but for the next record.
+        """Do what the breaker says: pause all partitions while it is open, and let one record through while it probes.
 
-        It is done each turn anew: a rebalance forgets what was paused.
+        This happens in every turn, because a rebalance forgets what was paused.
         """
         await self._breaker.sync()
         if self._breaker.state is BreakerState.CLOSED:
@@ -217,7 +217,7 @@ class Membership:
                     self._client.seek(topic_partition, partition.watermark)
 
     async def _finish(self, partitions: Sequence[Partition]) -> None:
-        """Take nothing more up in partitions, finish what has begun within the budget, and commit it."""
+        """Begin nothing more in these partitions, finish what has begun within the budget, and commit it."""
         try:
             async with asyncio.timeout(self._settings.drain):
                 await asyncio.gather(*(partition.drain() for partition in partitions))
@@ -231,7 +231,7 @@ class Membership:
         return Partition(topic_partition, self._deliver, self._settings.max_concurrency)
 
     def _bound_flight(self) -> None:
-        """Pause partitions with too much in flight, and resume those that have worked it off."""
+        """Pause partitions with too much in flight, and resume those that have caught up."""
         if self._breaker.state is not BreakerState.CLOSED:
             return
         most = self._settings.max_in_flight
@@ -243,9 +243,9 @@ class Membership:
                 self._client.resume(topic_partition)
 
     async def _note_progress(self) -> None:
-        """Note what the broker last said of each partition, and how far each is processed."""
+        """Record what the broker last said about each partition, and how far each is processed."""
         for topic_partition, partition in list(self._partitions.items()):
-            # Each turn may wait, and a rebalance come in between.
+            # Each step may wait, and a rebalance may happen meanwhile.
             if self._partitions.get(topic_partition) is partition:
                 await self._note(topic_partition, partition)
 
@@ -265,7 +265,7 @@ class Membership:
                 progress.process(await self._client.position(topic_partition))
 
     async def _commit(self, partitions: Sequence[Partition]) -> None:
-        """Commit what is done; what can't be committed now is committed with the next, or delivered again."""
+        """Commit what is done; what can't be committed now is committed next time, or delivered again."""
         self._committed_at = time.monotonic()
         due = {partition: offset for partition in partitions if (offset := partition.to_commit()) is not None}
         if not due:
@@ -283,7 +283,7 @@ class Membership:
 
 
 class _Listener(ConsumerRebalanceListener):
-    """Passes the group's decisions on; what it raised would only be logged by the client."""
+    """Passes the group's decisions on. The client would only log what it raises."""
 
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
@@ -306,7 +306,7 @@ def _client(brokers: str, group: str, settings: ConsumerSettings, security: Kafk
         partition_assignment_strategy=[RoundRobinPartitionAssignor],
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=max(session_ms // 4, 1),
-        # What a rebalance waits for a member that drains and commits before it joins again.
+        # A rebalance waits this long for a member that drains and commits before it joins again.
         rebalance_timeout_ms=session_ms + round((settings.drain + settings.commit_timeout) * 1000),
         fetch_max_wait_ms=round(settings.fetch_max_wait * 1000),
         metadata_max_age_ms=_METADATA_AGE_MS,

@@ -1,4 +1,4 @@
-"""What of a partition is done: the watermark that may be committed, as a pure value without a broker.
+"""How much of a partition is done: the watermark that may be committed, as a pure value without a broker.
 
 Records of one partition may end in any order, but a commit says "everything below". So the watermark is the lowest
 offset that was received and is not done, and the one after the last received if all are.
@@ -14,7 +14,7 @@ from collections import deque
 
 
 class OffsetsWentBack(ValueError):
-    """A record's offset is not above the one before: the topic was made anew, or lost its end."""
+    """A record's offset is not above the one before: the topic was created again, or lost its end."""
 
 
 class OffsetTracker:
@@ -38,7 +38,7 @@ class OffsetTracker:
         return len(self._open)
 
     def receive(self, offset: int) -> None:
-        """Take note of a record, in the order of the partition.
+        """Record that a record was received, in the order of the partition.
 
         Raises:
             OffsetsWentBack: the offset is not above the last one.
@@ -50,7 +50,7 @@ class OffsetTracker:
         self._open.add(offset)
 
     def done(self, offset: int) -> None:
-        """Take note that a record is done.
+        """Record that a record is done.
 
         Raises:
             KeyError: the offset is not in flight.

@@ -1,4 +1,4 @@
-"""One assigned partition: its records in order of their keys, and what of them may be committed.
+"""One assigned partition: its records in the order of their keys, and how many of them may be committed.
 
 Each key with records at hand has a lane. A lane is ready while nobody is at its first record; the workers, a bounded
 number, take from the ready lanes the record with the lowest offset. Three things follow:
@@ -26,7 +26,7 @@ from services.messaging.errors import Held
 
 Deliver = Callable[[ConsumerRecord[bytes, bytes]], Awaitable[None]]
 
-# What a handler that was cancelled may take to end; longer, and it is left behind.
+# How long a cancelled handler may take to end, in seconds; after that it is left behind.
 _CANCEL_S = 1.0
 
 
@@ -34,8 +34,8 @@ class Partition:
     """The work on one partition during one assignment.
 
     Args:
-        topic_partition: Which one.
-        deliver: Handles one record; returns when it is done with, and raises Held if it may not be handled now.
+        topic_partition: The partition.
+        deliver: Handles one record; returns when it is done, and raises Held if it must not be handled now.
         concurrency: How many records may be handled at the same time.
     """
 
@@ -66,7 +66,7 @@ class Partition:
         """Queue records for handling, in the order of the partition.
 
         Raises:
-            OffsetsWentBack: the partition is not the one that it was.
+            OffsetsWentBack: the partition was created again, or lost its end.
         """
         for record in records:
             self._tracker.receive(record.offset)
@@ -76,16 +76,16 @@ class Partition:
         self._start_workers()
 
     def to_commit(self) -> int | None:
-        """Tell the offset to commit, if there is one that was not committed yet."""
+        """Return the offset to commit, if there is one that was not committed yet."""
         watermark = self._tracker.watermark
         return watermark if watermark != self._committed else None
 
     def committed(self, offset: int) -> None:
-        """Take note of a commit."""
+        """Record a commit."""
         self._committed = offset
 
     def raise_if_dead(self) -> None:
-        """Raise what ended a worker.
+        """Raise the error that ended a worker.
 
         Raises:
             Exception: a worker died; that is a bug, and the process must not go on as if it worked.
@@ -97,13 +97,13 @@ class Partition:
         self._dead.result()
 
     async def drain(self) -> None:
-        """Take up nothing more, and wait for what has begun."""
+        """Begin nothing more, and wait for what has begun."""
         self._forget_queue()
         if self._workers:
             await asyncio.wait(self._workers)
 
     async def close(self) -> None:
-        """Stop the workers; what they were at is left undone and will be delivered again."""
+        """Stop the workers; their records are left undone and will be delivered again."""
         self._closing = True
         for worker in self._workers:
             worker.cancel()
@@ -125,8 +125,8 @@ class Partition:
             lane.append(record)
 
     def _start_workers(self) -> None:
-        # Each begins at its lane at once, so that the next one sees what is left. In a context of its own: what was
-        # current or bound where the consumer was started is no record's business.
+        # Each takes its lane at once, so that the next one sees what is left. It has a context of its own: what was
+        # current or bound where the consumer was started does not belong to any record.
         while self._ready and len(self._workers) < self._concurrency:
             worker = asyncio.create_task(self._work(self._next_lane()), context=Context())
             self._workers.add(worker)
@@ -142,7 +142,7 @@ class Partition:
             try:
                 await self._deliver(record)
             except Held:
-                # Nothing may be handled now; whoever was given the partition takes it back to its watermark.
+                # Nothing may be handled now; the membership seeks the partition back to its watermark.
                 self._forget_queue()
                 return
             self._tracker.done(record.offset)
@@ -166,5 +166,5 @@ class Partition:
         if worker.cancelled() or worker.exception() is not None:
             self._dead = worker
         else:
-            # What came between its last step and now found no free worker.
+            # A record that came between its last step and now found no free worker.
             self._start_workers()

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 
 class PartitionProgress:
-    """What was heard of one partition, and the moment up to which it is processed; in milliseconds since the epoch."""
+    """The broker's last answer about one partition, and up to which moment it is processed, in ms since the epoch."""
 
     def __init__(self) -> None:
         #: When the broker last answered.
         self.answered_ms: int | None = None
-        #: Before when everything is processed; None if that is not known.
+        #: The moment before which everything is processed; None if that is not known.
         self.moment_ms: int | None = None
         self._mark: tuple[int, int] | None = None
 
     def answer(self, end: int, moment_ms: int) -> None:
-        """Take note of the broker's last answer; the same one may be told again."""
+        """Record the broker's last answer; the same one may be recorded again."""
         if moment_ms == self.answered_ms:
             return
         before_ms, self.answered_ms = self.answered_ms, moment_ms
@@ -28,7 +28,7 @@ class PartitionProgress:
             self._mark = end, before_ms
 
     def process(self, below: int) -> None:
-        """Take note that everything below an offset is processed."""
+        """Record that everything below an offset is processed."""
         if self._mark is not None and below >= self._mark[0]:
             self.moment_ms = self._mark[1]
             self._mark = None

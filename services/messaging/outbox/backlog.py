@@ -1,4 +1,4 @@
-"""The outbox as a metric: how much is unsent, and for how long. What is stuck shows here before anybody complains."""
+"""The outbox as metrics: how much is unsent, and for how long, so that what is stuck is seen early."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tracing.semconv import MESSAGES, SECONDS
 
 
 def backlog_gauges(database: Database, outbox: Outbox, *, interval_s: float = 10.0) -> Loop:
-    """Make the loop that reads the outbox's backlog into two gauges, every `interval_s` seconds."""
+    """Return the loop that reads the outbox's backlog into two gauges, every `interval_s` seconds."""
     meter = metrics.get_meter(semconv.SCOPE_MESSAGING)
     unsent = meter.create_gauge(semconv.OUTBOX_UNSENT, unit=MESSAGES, description="Messages not sent yet")
     age = meter.create_gauge(semconv.OUTBOX_AGE, unit=SECONDS, description="Wait of the oldest of them")

@@ -1,11 +1,11 @@
 """How a relay hears of rows that another process has added: PostgreSQL's NOTIFY, on a connection of its own.
 
-A process whose relay runs needs none: its commits wake its own relay. So only an outbox without one announces its rows,
-in their transaction, and PostgreSQL passes that on with the commit. That keeps NOTIFY out of the busy path, where it
-would let commits queue (it takes one lock for the whole database at each commit that notifies).
+A process with a running relay does not need it: its commits wake its own relay. So only an outbox without a relay
+announces its rows, in their transaction, and PostgreSQL delivers the announcement with the commit. That keeps NOTIFY
+out of the busy path, where commits would queue for it (each one that notifies takes a lock on the whole database).
 
-Nothing rests on it. A notification that is lost, with its connection or before there was one, costs the wait for the
-relay's next poll; and whoever begins to listen is woken once, for what came before.
+Nothing depends on it. A notification that is lost costs the wait for the relay's next poll, and a listener is called
+once when it begins, for what came before.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.messaging.errors import Unavailable
 from services.messaging.storage import Database
 
-# The payload names the schema, because a channel is known in all of a database.
+# The payload names the schema, because a channel spans the whole database.
 _CHANNEL: Final = "sagatrace_outbox"
-# How often a silent connection is asked whether it is still there, and for how long, in seconds.
+# How often a silent connection is probed, and how long it may take to answer, in seconds.
 _HEARTBEAT_S: Final = 10.0
 _ANSWER_S: Final = 5.0
 
@@ -30,17 +30,17 @@ _ANNOUNCE = select(func.pg_notify(_CHANNEL, func.current_schema()))
 
 
 async def announce(connection: AsyncConnection) -> None:
-    """Let whoever listens know of this transaction's rows, once it is committed; does nothing on SQLite."""
+    """Notify listeners of this transaction's rows once it is committed; do nothing on SQLite."""
     if connection.dialect.name == "postgresql":
         await connection.execute(_ANNOUNCE)
 
 
 class Listener:
-    """Hears of rows that others have added.
+    """Hears of rows that other processes have added.
 
     Args:
         database: The service's database, on PostgreSQL.
-        heard: Called when there are some, and whenever there may have been.
+        heard: Called when there are some, and whenever some may have been missed.
     """
 
     def __init__(self, database: Database, heard: Callable[[], None]) -> None:
@@ -48,7 +48,7 @@ class Listener:
         self._heard = heard
 
     async def listen(self) -> bool:
-        """Listen for ever.
+        """Listen until the connection is lost.
 
         Raises:
             Unavailable: the database is away, or the connection was lost.
@@ -68,7 +68,7 @@ class Listener:
                 while not await _is_set_within(lost, _HEARTBEAT_S):
                     await connection.fetchval("SELECT 1", timeout=_ANSWER_S)
             except Exception as error:
-                # The driver's errors have no base of their own; whichever it is, the relay polls and this tries again.
+                # The driver's errors have no common base; whichever it is, the relay polls and this is called again.
                 raise Unavailable(f"the connection that listens was lost: {type(error).__name__}") from error
         raise Unavailable("the connection that listens was lost")
 

@@ -2,8 +2,8 @@
 
 What holds at each moment, and why:
 
-- A row belongs to whoever holds its lease: a claim writes a fresh token and an end by the database's clock, and every
-  later write asks for that token. A relay that was too slow to renew its lease finds nothing to write to.
+- A row belongs to the relay that holds its lease: a claim writes a fresh token and an end by the database's clock, and
+  every later write asks for that token. A relay that was too slow to renew its lease finds nothing to write to.
 - Only the oldest unsent row of a (topic, key) can be claimed, so at most one is in flight and a key keeps its order.
   A row that cannot be sent waits for its next attempt, and with it its key, and nothing else.
 - A claim asks which rows are unsent, never which are newer than the last one seen: ids are given at the insert, so a
@@ -68,7 +68,7 @@ class OutboxRow:
     lease_token: UUID
     #: The database's clock when the row was claimed.
     claimed_at: datetime
-    #: Where the broker put the message, once it was sent.
+    #: The place that the broker gave the message, once it was sent.
     partition: int | None = None
     offset: int | None = None
 
@@ -85,18 +85,18 @@ class OutboxRow:
 
 @dataclass(frozen=True)
 class Backlog:
-    """How much is unsent, and how long the oldest has waited, in seconds."""
+    """How many rows are unsent, and how long the oldest has waited, in seconds."""
 
     rows: int
     oldest_s: float
 
 
 class Outbox:
-    """The messages of one service, to be sent.
+    """The messages of one service that are to be sent.
 
     Args:
         database: The service's database.
-        max_bytes: The largest encoded message; what is larger could never be sent, and would block its key.
+        max_bytes: The largest encoded message; a larger one could never be sent, and would block its key.
         has_relay: Whether a relay of this process already sends what is added; without one, other processes are told.
     """
 
@@ -139,7 +139,7 @@ class Outbox:
     async def claim(self, limit: int, lease_s: float, *, besides: Collection[int] = ()) -> list[OutboxRow]:
         """Lease up to `limit` rows for `lease_s` seconds: the oldest unsent of each key, if it is due and free.
 
-        Rows whose ids are in `besides` are left alone: a relay does not claim what it has in hand, however long ago.
+        Rows whose ids are in `besides` are left alone: a relay does not claim again what it still has in hand.
         """
         in_hand = [[row_id] for row_id in besides]
         given = {"most": limit, "lease_s": lease_s, "new_token": uuid4(), "in_hand": in_hand}
@@ -147,9 +147,9 @@ class Outbox:
         return sorted((OutboxRow.of(row) for row in rows), key=lambda row: row.id)
 
     async def mark_sent(self, connection: AsyncConnection, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
-        """Record in one statement that rows were sent, and give those that still were ours to say so of.
+        """Record in one statement that rows were sent, and return those whose lease was still ours.
 
-        Where a lease has passed to somebody else nothing is written.
+        Nothing is written about a row whose lease another relay has taken.
         """
         sent = [[row.id, row.lease_token.hex, row.partition, row.offset] for row in rows]
         marked = await connection.execute(_MARK_SENT, {"sent": sent})
@@ -157,23 +157,23 @@ class Outbox:
         return [row for row in rows if row.id in ids]
 
     async def mark_failed(self, connection: AsyncConnection, row: OutboxRow, error: str, retry_in_s: float) -> bool:
-        """Give a row back, to be tried again in `retry_in_s` seconds; False if it is not ours any more."""
+        """Give a row back, to be tried again in `retry_in_s` seconds; return False if it is not ours any more."""
         failed = {"failed_at": database_now(), "last_error": error[:_ERROR_LENGTH]}
         return await self._write_leased(connection, row, failed | {"next_attempt_at": database_time(retry_in_s)})
 
     async def release(self, connection: AsyncConnection, rows: Iterable[OutboxRow]) -> None:
-        """Give rows back at a stop, as far as they are still ours and are not being settled.
+        """Give rows back at a stop, if they are still ours and are not being settled.
 
-        The attempt counts: the send was cut, and what was cut may have been sent.
+        The attempt counts: the send was cut off, but the message may have been sent.
         """
         await connection.execute(update(OUTBOX).where(_is_in_hand(rows)).values(_UNLEASED))
 
     async def renew(self, connection: AsyncConnection, rows: Iterable[OutboxRow], lease_s: float) -> None:
-        """Lengthen the leases of rows that are still being sent, as far as they are still ours."""
+        """Extend the leases of rows that are still being sent, if they are still ours."""
         await connection.execute(update(OUTBOX).where(_is_in_hand(rows)).values(leased_until=database_time(lease_s)))
 
     async def backlog(self, connection: AsyncConnection) -> Backlog:
-        """Tell how much is unsent and for how long, for metrics and readiness."""
+        """Return how many rows are unsent, and for how long, for metrics."""
         unsent = OUTBOX.c.sent_at.is_(None)
         oldest = select(OUTBOX.c.created_at).where(unsent).order_by(OUTBOX.c.id).limit(1).scalar_subquery()
         columns = (func.count().label("rows"), oldest.label("oldest"), database_now().label("now"))
@@ -181,13 +181,13 @@ class Outbox:
         return Backlog(found.rows, (found.now - found.oldest).total_seconds() if found.oldest else 0.0)
 
     async def prune(self, connection: AsyncConnection, retention_s: float) -> int:
-        """Delete rows sent longer ago than `retention_s` seconds; tell how many."""
+        """Delete rows sent longer ago than `retention_s` seconds, and return how many."""
         old = OUTBOX.c.sent_at < database_time(-retention_s)
         return (await connection.execute(delete(OUTBOX).where(old))).rowcount
 
     @staticmethod
     async def _write_leased(connection: AsyncConnection, row: OutboxRow, values: dict[str, Any]) -> bool:
-        """End a lease, if it still is ours; an expired one that nobody else took yet still is."""
+        """End a lease, if it is still ours; an expired one is, until another relay takes it."""
         ended = update(OUTBOX).where(_is_leased([row])).values(values | _UNLEASED)
         return (await connection.execute(ended)).rowcount == 1
 
@@ -215,19 +215,19 @@ def _row(topic: str, message: Message, value: bytes) -> dict[str, Any]:
 
 
 def _is_leased(rows: Iterable[OutboxRow]) -> ColumnElement[bool]:
-    """Still ours, and not sent. A token is of one claim, and a row is in one claim at a time."""
+    """Return the condition for rows that are still ours and unsent: a token is of one claim, a row in one at a time."""
     tokens = {row.id: row.lease_token for row in rows}
     ours = OUTBOX.c.id.in_(tokens) & OUTBOX.c.lease_token.in_(set(tokens.values()))
     return ours & OUTBOX.c.sent_at.is_(None)
 
 
 def _is_in_hand(rows: Iterable[OutboxRow]) -> ColumnElement[bool]:
-    """Still ours, and locked by nobody: waiting for a row that is being settled could end in a deadlock with that."""
+    """Return the condition for rows that are still ours and unlocked: to wait for one being settled could deadlock."""
     return OUTBOX.c.id.in_(select(OUTBOX.c.id).where(_is_leased(rows)).with_for_update(skip_locked=True))
 
 
 def _claimable() -> ColumnElement[bool]:
-    """Unsent, due, not leased, and the oldest unsent of its key."""
+    """Return the condition for rows that are unsent, due, not leased, and the oldest unsent of their key."""
     earlier = OUTBOX.alias("earlier")
     blocked = (
         select(earlier.c.id)
@@ -260,7 +260,7 @@ def _mark_sent() -> Executable:
 
 
 # To build a statement costs more than to execute it, so those that are executed for each message are built once. Lists
-# are JSON: the text of the statement, by which servers keep its plan, is the same for any number of rows.
+# are JSON: then the text of the statement, by which the server caches its plan, is the same for any number of rows.
 _INSERT = insert(OUTBOX).values(created_at=database_now(), next_attempt_at=database_now(), attempts=0)
 _CLAIM = _claim()
 _MARK_SENT = _mark_sent()

@@ -3,7 +3,7 @@
 Claim, send, settle. The claim takes as many rows as there are free slots, one per (topic, key); each is sent in a task
 of its own, so a slow broker partition delays its own keys only; the outcomes of sends that ended about the same time
 are settled in one transaction. While a row is in hand its lease is renewed, so leases are short: the rows of a relay
-that died are soon sent by another one, maybe again, and consumers know them by their event id.
+that died are soon sent by another one. Some may be sent twice; consumers recognise them by their event id.
 
 The span of the send is the child of the span that wrote the row, because the row's context is current around it.
 """
@@ -39,7 +39,7 @@ OnSent = Callable[[AsyncConnection, Sequence[OutboxRow]], Awaitable[None]]
 
 
 class Sent(Protocol):
-    """Where the broker put a record."""
+    """The place that the broker gave a record."""
 
     @property
     def partition(self) -> int:
@@ -51,7 +51,7 @@ class Sent(Protocol):
 
 
 class RelayPublisher(Protocol):
-    """What the relay needs of a producer."""
+    """A producer, as far as the relay needs one."""
 
     async def publish(self, topic: str, *, key: bytes | None, value: bytes | None) -> Sent:
         """Send one record and wait for the broker's acknowledgement."""
@@ -69,7 +69,7 @@ class _Failed:
         return cls(f"{name}: {error}" if isinstance(error, MessagingError) else name)
 
 
-# How often a lease is renewed before it would run out.
+# How often a lease is renewed before it would expire.
 _RENEWALS = 3
 
 _Outcome = tuple[OutboxRow, _Failed | None]
@@ -80,12 +80,12 @@ class Relay(Part):
 
     Args:
         database: The service's database.
-        outbox: Where the rows come from.
-        producer: Where they go.
-        on_sent: Called with the connection and the rows in the transaction that marks them sent, with each row once.
-            An exception of its own ends the relay.
+        outbox: The rows.
+        producer: Sends them.
+        on_sent: Called with the connection and the rows in the transaction that marks them sent, once for each row.
+            An exception that it raises ends the relay.
         settings: Sizes and times.
-        readiness: Told while the database is away: the relay asks it all the time, whether there is work or not.
+        readiness: Told while the database is away: the relay asks the database all the time, even without work.
     """
 
     def __init__(  # noqa: PLR0913  what a relay consists of
@@ -110,7 +110,7 @@ class Relay(Part):
         if readiness is not None:
             readiness.watch("outbox", lambda: self._claiming.trouble)
         self._renewing = Loop("outbox leases", self._renew, interval_s=self._settings.lease / _RENEWALS)
-        #: What is claimed and not settled yet, by row id.
+        #: The rows that are claimed and not settled yet, by id.
         self._in_flight: dict[int, OutboxRow] = {}
         self._sends: set[asyncio.Task[None]] = set()
         self._outcomes: asyncio.Queue[_Outcome] = asyncio.Queue()
@@ -129,14 +129,14 @@ class Relay(Part):
         """
         try:
             async with asyncio.TaskGroup() as tasks:
-                helpers = [tasks.create_task(self._settle_for_ever()), tasks.create_task(self._renewing.run())]
+                background = [tasks.create_task(self._settle_for_ever()), tasks.create_task(self._renewing.run())]
                 if not self._database.is_sqlite:
-                    helpers.append(tasks.create_task(self._listening.run()))
+                    background.append(tasks.create_task(self._listening.run()))
                 self._outbox.relay_started()
                 await self._claiming.run()
                 await self._drain()
-                for helper in helpers:
-                    helper.cancel()
+                for task in background:
+                    task.cancel()
         finally:
             self._outbox.relay_stopped()
             await self._abandon_sends()
@@ -147,7 +147,7 @@ class Relay(Part):
         await self._claiming.stop()
 
     async def _claim(self) -> bool:
-        """Start a send for each row that is due; True if there may be more."""
+        """Start a send for each row that is due; return True if there may be more."""
         free = self._settings.max_in_flight - len(self._in_flight)
         if free <= 0:
             return False
@@ -160,7 +160,7 @@ class Relay(Part):
         return len(rows) == free
 
     async def _renew(self) -> bool:
-        """Lengthen the leases of what is in hand."""
+        """Extend the leases of the rows in hand."""
         if self._in_flight:
             async with self._database.transaction(Write.OUTBOX_RENEW) as connection:
                 await self._outbox.renew(connection, self._in_flight.values(), self._settings.lease)
@@ -196,7 +196,7 @@ class Relay(Part):
             self._outbox.added.set()
 
     async def _settle(self, outcomes: list[_Outcome]) -> list[_Outcome]:
-        """Write outcomes down, and tell which were still ours to write.
+        """Record outcomes, and return those of rows whose lease was still ours.
 
         While the database is away this waits for it: what was sent stays sent.
         """
@@ -232,7 +232,7 @@ class Relay(Part):
         return self._backoff.delay_s(attempts) or self._settings.longest_backoff
 
     def _report(self, written: Iterable[_Outcome]) -> None:
-        """Raise the alert for each row that could not be sent, once that is on record."""
+        """Count and log each row that could not be sent, once that is recorded."""
         for row, failed in written:
             if failed is not None:
                 self._failures.add(1, {MESSAGING_DESTINATION_NAME: row.topic})
@@ -240,7 +240,7 @@ class Relay(Part):
                 self._log.error("outbox.blocked", **known, attempts=row.attempts, reason=failed.reason)
 
     async def _drain(self) -> None:
-        """Let what is in flight end and be settled, within the drain time; give the rest back."""
+        """Finish and settle what is in flight, within the drain time; give the rest back."""
         try:
             async with asyncio.timeout(self._settings.drain):
                 await asyncio.gather(*self._sends)
@@ -251,7 +251,7 @@ class Relay(Part):
                 await self._give_back()
 
     async def _give_back(self) -> None:
-        """End the leases of what was not sent, so that the next relay need not wait for them to run out."""
+        """End the leases of what was not sent, so that the next relay need not wait until they expire."""
         async with self._database.transaction(Write.OUTBOX_RELEASE) as connection:
             await self._outbox.release(connection, self._in_flight.values())
 

@@ -1,9 +1,9 @@
-"""The database's clock in SQL, and how a moment is kept in a column.
+"""The database's clock in SQL, and how a time is stored in a column.
 
 Leases, due times and ages are compared with the clock of the database, never with that of a host: two relays on two
-machines then agree on when a lease has run out. PostgreSQL tells the time at the start of the statement, which is
-stable within it and so can be compared through an index; SQLite tells it with millisecond resolution, as the same text
-that the driver writes for a `datetime`.
+machines then agree on when a lease has expired. PostgreSQL gives the time of the start of the statement: it is stable
+within it and so can be compared through an index. SQLite gives it with millisecond resolution, as the same text that
+the driver writes for a `datetime`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-# What the SQLite dialect writes for a datetime: six digits of fraction, of which SQLite's own clock knows three.
+# What the SQLite dialect writes for a datetime: six decimal places, of which SQLite's own clock fills three.
 _SQLITE_FORMAT = "'%Y-%m-%d %H:%M:%f000'"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware moment in UTC: `timestamptz` on PostgreSQL, text on SQLite."""
+    """An aware `datetime` in UTC: `timestamptz` on PostgreSQL, text on SQLite."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware moment into what the column takes.
+        """Return an aware `datetime` as the column takes it.
 
         Raises:
-            ValueError: the moment has no time zone.
+            ValueError: the value has no time zone.
         """
         if value is None:
             return None
@@ -40,7 +40,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn what the column holds into an aware moment in UTC."""
+        """Return what the column holds as an aware `datetime` in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
@@ -54,7 +54,7 @@ class database_now(FunctionElement[datetime]):  # noqa: N801  SQL functions are 
 
 
 class database_time(FunctionElement[datetime]):  # noqa: N801  SQL functions are written in lower case
-    """The database's clock plus a number of seconds, which may be negative, or plus what an expression gives."""
+    """The database's clock plus a number of seconds, which may be negative, or plus the value of an expression."""
 
     type = UtcDateTime()
     inherit_cache = True

@@ -1,15 +1,14 @@
 """One service's database: transactions over SQLAlchemy's async Core, on SQLite or PostgreSQL.
 
-The rules that a caller may rely on:
+A caller may rely on these rules:
 
 - `transaction()` is a write transaction. On SQLite it is `BEGIN IMMEDIATE`, so that two writers queue instead of
-  failing half way, and writers of this process queue on a lock of ours, which is fair where SQLite's busy handler
-  polls.
+  failing half way, and writers of this process queue on a lock of ours, which is fair; SQLite's busy handler polls.
 - A database that can't serve now, or not over this connection, raises `Unavailable`; values that it can't store raise
-  `BadData`; every other error is a bug and stays what it is. `sqlstates` has the table. A commit whose answer was lost
-  is `Unavailable` too: whoever retries meets the inbox.
-- On PostgreSQL a BEGIN and a COMMIT are round trips of their own, so what needs none has none: `reading()` and `run()`.
-- On PostgreSQL each service lives in a schema of its own, found by `search_path`; statements name no schema.
+  `BadData`; every other error is a bug and is passed on as it is. `sqlstates` has the table. A commit whose answer was
+  lost is `Unavailable` too: the inbox protects a retry.
+- On PostgreSQL BEGIN and COMMIT are round trips of their own, so `reading()` and `run()` do without them.
+- On PostgreSQL each service has a schema of its own, found by `search_path`; statements name no schema.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Database:
         wait_s: The longest wait for a connection, a lock or a statement, in seconds.
 
     Raises:
-        ValueError: the URL names another kind of database, or the schema is no plain lower-case name.
+        ValueError: the URL names another kind of database, or the schema is not a plain lower-case name.
     """
 
     def __init__(self, url: str, *, schema: str | None = None, wait_s: float = 10.0) -> None:
@@ -51,7 +50,7 @@ class Database:
         self._engine = make_engine(self.url, self.schema, wait_s)
         begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
         self._writing = self._engine.execution_options(**{BEGIN: begin})
-        # Each statement a snapshot of its own is what READ COMMITTED gives inside of a transaction, too.
+        # A snapshot for each statement is what READ COMMITTED gives inside a transaction, too.
         single = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._single = self._engine.execution_options(**single)
         self._turn = asyncio.Lock()
@@ -67,10 +66,10 @@ class Database:
         """Open a write transaction: committed at the end of the block, rolled back by any exception.
 
         Args:
-            write: What its commit is called among the durable writes.
+            write: The name of its commit among the durable writes.
 
         Raises:
-            Unavailable: the database is away, locked for too long, or was lost in between.
+            Unavailable: the database is away, locked for too long, or was lost meanwhile.
         """
         async with AsyncExitStack() as stack:
             if self.is_sqlite:
@@ -90,7 +89,7 @@ class Database:
         """Open a connection for reading: one snapshot on SQLite, one per statement on PostgreSQL.
 
         Raises:
-            Unavailable: the database is away, or was lost in between.
+            Unavailable: the database is away, or was lost meanwhile.
         """
         async with self._connected(self._single) as connection:
             yield connection
@@ -98,7 +97,7 @@ class Database:
     async def run(
         self, statement: Executable, write: StrEnum, parameters: Mapping[str, object] | None = None
     ) -> Sequence[RowMapping]:
-        """Execute one statement that writes, as a transaction of its own, and give the rows that it returns.
+        """Execute one statement that writes, as a transaction of its own, and return its rows.
 
         Raises:
             Unavailable: as `transaction`.
@@ -114,7 +113,7 @@ class Database:
 
     @asynccontextmanager
     async def driver_connection(self) -> AsyncIterator[Any]:
-        """Open a connection of the driver's own kind, which is none of the pool's: for what SQL alone can't do.
+        """Open a connection of the driver's own class, outside the pool, for what SQL alone can't do.
 
         Raises:
             Unavailable: the database is away.

@@ -22,10 +22,10 @@ from services.messaging.storage.sqlstates import Verdict, closes, judge, sqlstat
 #: The execution option that says how a transaction of SQLite begins.
 BEGIN: Final = "sagatrace_begin"
 _POOL_SIZE = 10
-# How often a new SQLite file may be found in the middle of another's switch; 12,000 races never needed a second time.
+# How often a new SQLite file may be met while another connection switches it; 12,000 races never needed a second try.
 _SWITCHES = 5
 
-# What PgBouncer and other poolers say to a start-up parameter that they do not pass on.
+# What PgBouncer and other poolers answer to a startup parameter that they do not pass on.
 _STARTUP_PARAMETER = "startup parameter"
 _POOLER_HINT = (
     "a connection pooler such as PgBouncer stands before PostgreSQL and does not pass on the startup parameters that "
@@ -68,7 +68,7 @@ def _postgresql_options(schema: str | None, wait_s: float) -> dict[str, Any]:
 
 
 def _insist_on_schema(engine: AsyncEngine, schema: str) -> None:
-    """Refuse a connection whose `search_path` is not ours: its statements would meet the tables of somebody else."""
+    """Refuse a connection whose `search_path` is not ours: its statements would use the tables of somebody else."""
 
     def connected(connection: AdaptedConnection, _record: object) -> None:
         asked = "SELECT current_setting('search_path')"
@@ -79,7 +79,7 @@ def _insist_on_schema(engine: AsyncEngine, schema: str) -> None:
 
 
 def _take_over_sqlite_transactions(engine: AsyncEngine, wait_s: float) -> None:
-    """Let SQLAlchemy write BEGIN, and set what every connection needs."""
+    """Let SQLAlchemy issue BEGIN, and set what every connection needs."""
 
     def connected(connection: DBAPIConnection, _record: object) -> None:
         connection.isolation_level = None
@@ -97,10 +97,10 @@ def _take_over_sqlite_transactions(engine: AsyncEngine, wait_s: float) -> None:
 
 
 def _switch_to_wal(cursor: DBAPICursor) -> None:
-    """Let readers and a writer of the file go on beside each other, which the file itself remembers.
+    """Switch the file to WAL, so that readers and a writer do not block each other; the file remembers it.
 
     Of two connections that switch a new file at the same time SQLite fails one at once, whatever the busy timeout: each
-    holds the lock that the other waits for. That one queues as a writer, behind the other, and then finds it switched.
+    holds the lock that the other waits for. The failed one queues as a writer, and then finds the file switched.
     """
     for _ in range(_SWITCHES):
         with suppress(sqlite3.OperationalError):
@@ -112,10 +112,10 @@ def _switch_to_wal(cursor: DBAPICursor) -> None:
 
 
 def _raise_by_verdict(context: ExceptionContext) -> None:
-    """Turn a driver's error into what is done about it; SQLAlchemy calls this for each error, of a connect too."""
+    """Raise what a driver's error means in its place; SQLAlchemy calls this for each error, of a connect too."""
     error = context.original_exception
     if not isinstance(error, Exception):
-        return  # A cancellation closes its connection, too, and stays a cancellation.
+        return  # A cancellation closes its connection too, and stays a cancellation.
     if context.is_disconnect or isinstance(error, OSError | TimeoutError):
         raise Unavailable(f"the database is not available: {type(error).__name__}") from error
     if context.dialect.name == "sqlite":
@@ -128,7 +128,7 @@ def _raise_by_verdict(context: ExceptionContext) -> None:
 
 
 def _raise_postgresql(error: Exception) -> None:
-    """Raise what an error of PostgreSQL means, unless it is a bug, which stays what it is."""
+    """Raise what an error of PostgreSQL means, unless it is a bug, which is passed on as it is."""
     if _STARTUP_PARAMETER in str(error):
         raise ConfigurationError(_POOLER_HINT) from error
     verdict, reason = judge(error)

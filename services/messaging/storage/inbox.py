@@ -1,7 +1,7 @@
 """The inbox: the messages that a consumer group has processed, so that each has its effect once.
 
-The row is inserted in the transaction of the effect. A rolled-back transaction frees it, so a redelivery has its turn;
-a second delivery that runs at the same time waits for the first one's commit and then finds the row there.
+The row is inserted in the transaction of the effect. A rollback removes it, so a redelivery is processed; a second
+delivery that runs at the same time waits for the first one's commit and then finds the row.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ class Inbox:
         self.group = group
 
     async def first_delivery(self, connection: AsyncConnection, event_id: UUID) -> bool:
-        """Record a message as processed, in the caller's transaction; False if it already was.
+        """Record a message as processed, in the caller's transaction; return False if it already was.
 
-        False marks the current span as a duplicate's: the caller has nothing more to do.
+        Then the current span is marked as that of a duplicate, and the caller has nothing more to do.
         """
         values = {"consumer_group": self.group, "event_id": event_id, "processed_at": database_now()}
         first = await insert_once(connection, INBOX, **values)
         if first:
-            # Its commit says that the message has had its effect: the span in which it had it must not be lost.
+            # The commit says that the message has had its effect, so the span of that effect must not be lost.
             expose()
         else:
             trace.get_current_span().set_attribute(semconv.SAGATRACE_DUPLICATE, value=True)
         return first
 
     async def prune(self, connection: AsyncConnection, retention_s: float) -> int:
-        """Forget messages processed longer ago than `retention_s` seconds; tell how many.
+        """Delete messages processed longer ago than `retention_s` seconds, and return how many.
 
         The retention outlasts the longest possible re-drive: a message that comes after it has its effect again.
         """

@@ -1,4 +1,4 @@
-"""Inserts that know whether a row is there already, each one statement."""
+"""Inserts that find out whether the row exists already, each in one statement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.messaging.storage.clock import database_now
 
 
 async def insert_once(connection: AsyncConnection, table: Table, **values: object) -> bool:
-    """Insert a row unless one with the same primary or unique key is there; say whether it was inserted.
+    """Insert a row unless one with the same primary or unique key exists; return whether it was inserted.
 
     Two transactions that insert the same key wait for each other, so exactly one of those that commit gets True.
     A value is a parameter, `database_now()`, or any other expression.
@@ -34,11 +34,11 @@ async def hold_or_insert(
     *,
     counting: str | None = None,
 ) -> Row[Any]:
-    """Lock the row with the same primary key as `values`, inserted if there is none, and give it.
+    """Lock and return the row with the same primary key as `values`, which is inserted if there is none.
 
-    One statement: in a row that is there the column `counting` goes up by one, or one of its key is written over
-    itself; either takes the row's lock. Two transactions that insert the same key wait for each other, and the
-    second one gets what the first one has committed.
+    This is one statement: in an existing row the column `counting` goes up by one, or a column of the key is written
+    over itself; either locks the row. Two transactions that insert the same key wait for each other, and the second one
+    gets what the first one has committed.
     """
     names, now = _names(values)
     statement = _holding_insert(connection.dialect.name, table, names, now, counting)
@@ -75,6 +75,6 @@ def _plain_insert(
 
 
 def _names(values: Mapping[str, object]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Tell which columns are parameters, and which get the database's clock."""
+    """Return which columns are parameters, and which get the database's clock."""
     now = tuple(name for name, value in values.items() if isinstance(value, database_now))
     return tuple(name for name, value in values.items() if not isinstance(value, ClauseElement)), now

@@ -1,4 +1,4 @@
-"""A list as a table of JSON values in SQL: many rows are one parameter, and the statement does not grow with them."""
+"""A list as a table of JSON values in SQL: many rows are one parameter, so the statement does not grow with them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VALUE = JSON().with_variant(JSONB(), "postgresql")
 
 
 def rows_of_json(parameter: str, *types: type[TypeEngine[Any]]) -> tuple[ColumnElement[Any], ...]:
-    """Give the columns, of these types, of a table whose rows are the lists in a parameter, which is a list of them."""
+    """Return the columns, of these types, of a table whose rows are the lists in a parameter."""
     row = _json_rows(parameter).table_valued(column("value", _VALUE), name=parameter).c.value
     return tuple(cast(row[at].as_string(), type_) for at, type_ in enumerate(types))
 

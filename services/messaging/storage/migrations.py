@@ -1,8 +1,8 @@
 """Schema migrations: each service has its own Alembic folder, and all share the environment here.
 
-`upgrade` runs at the start of every service. It is one transaction, so a migration that fails leaves nothing behind,
-and starts that happen at the same time queue: on SQLite by the write lock, on PostgreSQL by an advisory lock that the
-transaction holds. On PostgreSQL it makes the service's schema first.
+`upgrade` runs at the start of every service. It is one transaction, so a failed migration leaves nothing behind, and
+services that start at the same time queue: on SQLite by the write lock, on PostgreSQL by an advisory lock that the
+transaction holds. On PostgreSQL it creates the service's schema first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from services.messaging.storage.database import Database
 
 
 async def upgrade(url: str, service: str, *, scripts: str | None = None, wait_s: float = 60.0) -> None:
-    """Bring a service's tables to the newest revision.
+    """Migrate a service's tables to the newest revision.
 
     Args:
         url: The database URL.
@@ -46,7 +46,7 @@ async def upgrade(url: str, service: str, *, scripts: str | None = None, wait_s:
 
 
 def run_environment() -> None:
-    """Run the migrations on the connection that `upgrade` gave: what each folder's `env.py` calls."""
+    """Run the migrations on the connection of `upgrade`; each folder's `env.py` calls this."""
     connection: Connection = context.config.attributes["connection"]
     context.configure(connection=connection, render_as_batch=connection.dialect.name == "sqlite")
     context.run_migrations()
@@ -59,7 +59,7 @@ def _make_folder(url: str) -> None:
 
 
 async def _hold_schema(connection: AsyncConnection, service: str) -> None:
-    """Take the lock that other starts of the service wait for, and make its schema."""
+    """Take the lock that other starts of the service wait for, and create its schema."""
     key = zlib.crc32(f"sagatrace-migrations-{service}".encode())
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
     await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {service}"))

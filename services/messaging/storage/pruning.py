@@ -1,7 +1,7 @@
-"""Pruning: what has been sent or processed long enough ago is deleted, a little at a time.
+"""Pruning: rows that were sent or processed long enough ago are deleted.
 
-Sent rows are kept for a look at what went out. Inbox rows and tombstones are kept longer than any message can come
-again: the topics' retention, the retries and an operator's re-drive together.
+Sent rows are kept so that one can look at what was sent. Inbox rows and tombstones are kept for longer than any message
+can come again: the topics' retention, the retries and an operator's re-drive together.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The migrations of the tables that all services have, numbered: what each service's own migrations call.
+"""The migrations of the tables that all services have, by number; each service's own migrations call them.
 
-A number, once released, never changes: a change of the tables is a new function here and a new revision in each service
-that calls it.
+A function, once released, never changes: a change of the tables is a new function here, and a new revision in each
+service that calls it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from services.messaging.storage.tables import Document, RowId
 
 
 def create_inbox_1() -> None:
-    """Create the inbox."""
+    """Create the table of the inbox."""
     op.create_table(
         "inbox",
         sa.Column("consumer_group", sa.String(249), primary_key=True),
@@ -25,7 +25,7 @@ def create_inbox_1() -> None:
 
 
 def create_outbox_1() -> None:
-    """Create the outbox."""
+    """Create the table of the outbox."""
     op.create_table(
         "outbox",
         sa.Column("id", RowId, primary_key=True, autoincrement=True),
@@ -55,7 +55,7 @@ def create_outbox_1() -> None:
 
 
 def create_dead_letters_1() -> None:
-    """Create the dead letters, and what operators did to them."""
+    """Create the tables of dead letters and of operators' actions."""
     op.create_table(
         "dead_letters",
         sa.Column("id", RowId, primary_key=True, autoincrement=True),
@@ -97,7 +97,7 @@ def create_dead_letters_1() -> None:
 
 
 def create_breakers_1() -> None:
-    """Create the breakers."""
+    """Create the table of tripped breakers."""
     op.create_table(
         "breakers",
         sa.Column("consumer_group", sa.String(249), primary_key=True),

@@ -1,7 +1,7 @@
-"""The tables that every service with messages has: outbox and inbox, its dead letters, and the breaker of its group.
+"""The tables of every service with messages: outbox and inbox, dead letters, and the breaker of its group.
 
-The builders put them into a service's metadata, from which its migrations are checked; the names in capitals are the
-same tables for statements, which name no schema.
+The functions add them to a service's metadata, against which its migrations are checked; the names in capitals are the
+same tables for use in statements, which name no schema.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from services.messaging.storage.clock import UtcDateTime
 
 RowId = BigInteger().with_variant(Integer(), "sqlite")
-"""A number that the database gives: 64 bits, and SQLite's own row id."""
+"""A number that the database assigns: 64 bits; on SQLite its own row id."""
 
 Document = JSON().with_variant(JSONB(), "postgresql")
 """A JSON value."""
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """Put the table of messages that are to be sent into `metadata`.
+    """Add the table of messages that are to be sent to `metadata`.
 
     A row is unsent until `sent_at` is set, and leased while `leased_until` is ahead of the database's clock. The
     partial indexes hold unsent rows only, so that a claim costs the same however many sent ones are kept.
@@ -70,7 +70,7 @@ def outbox_table(metadata: MetaData) -> Table:
 
 
 def inbox_table(metadata: MetaData) -> Table:
-    """Put the table of messages that a consumer group has processed into `metadata`."""
+    """Add the table of messages that a consumer group has processed to `metadata`."""
     return Table(
         "inbox",
         metadata,
@@ -81,9 +81,9 @@ def inbox_table(metadata: MetaData) -> Table:
 
 
 def dead_letters_table(metadata: MetaData) -> Table:
-    """Put the table of a group's dead letters into `metadata`: one row for each origin, open until `closed_at` is set.
+    """Add the table of a group's dead letters to `metadata`: one row for each origin, open until `closed_at` is set.
 
-    The id gives the order in which the records of a key came. The partial index holds open rows only, and those of
+    The id has the order in which the records of a key came. The partial index holds open rows only, and those of
     records with a key.
     """
     table = Table(
@@ -91,11 +91,11 @@ def dead_letters_table(metadata: MetaData) -> Table:
         metadata,
         Column("id", RowId, primary_key=True, autoincrement=True),
         Column("consumer_group", String(249), nullable=False),
-        #: Where the record came from at first.
+        #: Where the record first came from.
         Column("topic", String(249), nullable=False),
         Column("partition", Integer, nullable=False),
         Column("offset", BigInteger, nullable=False),
-        #: The SHA-256 of the key, so that a key of any size can be looked up; absent with it.
+        #: The SHA-256 of the key, so that a key of any size can be looked up; NULL without a key.
         Column("key_digest", LargeBinary(32)),
         Column("event_id", Uuid),
         Column("event_type", String(64)),
@@ -121,17 +121,17 @@ def dead_letters_table(metadata: MetaData) -> Table:
 
 
 def dead_letter_actions_table(metadata: MetaData) -> Table:
-    """Put the table of what operators did to dead letters into `metadata`: who, when and why; it only grows."""
+    """Add the table of operators' actions on dead letters to `metadata`: who, when and why; it only grows."""
     return Table(
         "dead_letter_actions",
         metadata,
         Column("id", RowId, primary_key=True, autoincrement=True),
         Column("consumer_group", String(249), nullable=False, index=True),
-        #: The dead letter's origin; absent where the whole group is meant.
+        #: The dead letter's origin; NULL for an action on the whole group.
         Column("topic", String(249)),
         Column("partition", Integer),
         Column("offset", BigInteger),
-        #: `redrive`, `discard` or `resume`.
+        #: `redrive`, `taken back`, `discard` or `resume`.
         Column("action", String(16), nullable=False),
         #: The run that did it.
         Column("run_id", Uuid, nullable=False),
@@ -142,7 +142,7 @@ def dead_letter_actions_table(metadata: MetaData) -> Table:
 
 
 def breakers_table(metadata: MetaData) -> Table:
-    """Put the table of tripped breakers into `metadata`: no row, no trouble."""
+    """Add the table of tripped breakers to `metadata`; a closed breaker has no row."""
     return Table(
         "breakers",
         metadata,
@@ -157,7 +157,7 @@ def breakers_table(metadata: MetaData) -> Table:
 
 
 def ladder_tables(metadata: MetaData) -> tuple[Table, Table, Table]:
-    """Put the dead letters, what operators did to them, and the breakers into `metadata`."""
+    """Add the tables of dead letters, operators' actions and tripped breakers to `metadata`."""
     return dead_letters_table(metadata), dead_letter_actions_table(metadata), breakers_table(metadata)
 
 

@@ -8,7 +8,6 @@ from services.messaging.consuming.delivery import Decode, Delivery, Handler, Lad
 from services.messaging.consuming.intake import Unreadable
 from services.messaging.consuming.membership import Membership
 from services.messaging.consuming.offsets import OffsetsWentBack
-from services.messaging.consuming.partition import Partition
 
 __all__ = [
     "Decode",
@@ -18,6 +17,5 @@ __all__ = [
     "Membership",
     "OffsetsWentBack",
     "OnUnknown",
-    "Partition",
     "Unreadable",
 ]

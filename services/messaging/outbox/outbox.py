@@ -108,11 +108,11 @@ class Outbox:
         self._has_relay = has_relay
 
     def relay_started(self) -> None:
-        """Tell no other process of what is added: a relay of this process sends it."""
+        """Stop announcing what is added to other processes: a relay of this process sends it."""
         self._has_relay = True
 
     def relay_stopped(self) -> None:
-        """Tell other processes of what is added from now on."""
+        """Announce what is added to other processes from now on."""
         self._has_relay = False
 
     async def add(self, connection: AsyncConnection, topic: str, message: Message) -> None:

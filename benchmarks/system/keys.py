@@ -26,7 +26,7 @@ from benchmarks.processes import Failed
 from services.contracts import Message, encode
 from services.contracts.events import SagaStarted
 from services.messaging.consumer import Consumer
-from services.messaging.consuming import Partition
+from services.messaging.consuming.partition import Partition
 from services.messaging.errors import MessagingError
 from services.messaging.settings import ConsumerSettings
 

@@ -14,7 +14,7 @@ _CHECKED = {
     # A state's name, a constant: PostgreSQL uses a partial index only where the literal is in the statement.
     "services/inventory/store.py": 1,
     # A pragma's number is a setting's, rounded to an integer.
-    "services/messaging/storage/database.py": 1,
+    "services/messaging/storage/engine.py": 1,
     # A schema's name, which `_checked_schema` has let through: a plain lower-case word.
     "services/messaging/storage/migrations.py": 1,
 }

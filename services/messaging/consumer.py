@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextvars import Context
 from datetime import datetime
 from typing import Self
@@ -170,6 +170,10 @@ class Consumer(Part):
     def caught_up(self) -> Mapping[tuple[str, int], datetime]:
         """Return, for each assigned (topic, partition), the moment up to which everything has been processed here."""
         return self._membership.caught_up() if self._membership is not None else {}
+
+    def partitions(self, topic: str) -> Collection[int]:
+        """Return the partitions that a topic has, as the broker last said; none if the broker doesn't know it."""
+        return self._membership.partitions_of(topic) if self._membership is not None else ()
 
     async def _join(self, membership: Membership) -> None:
         # In a context of its own: what is current or bound here does not belong to the records to come.

@@ -88,6 +88,8 @@ SAGA_REPLIES: Final = "sagatrace.saga.replies"
 SAGA_DURATION: Final = "sagatrace.saga.duration"
 SAGAS_OPEN: Final = "sagatrace.saga.open"
 SAGA_OLDEST_OPEN: Final = "sagatrace.saga.oldest_open"
+#: Of an orchestrator: how long ago the earliest deadline passed that has not fired.
+SAGA_OVERDUE: Final = "sagatrace.saga.overdue"
 
 ATTEMPTS: Final = "{attempt}"
 SAGAS: Final = "{saga}"

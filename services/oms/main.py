@@ -25,7 +25,7 @@ async def _work(resources: Resources) -> AsyncIterator[Work]:
     transitions = Transitions(database, resources.outbox)
     app = create_app(Orders(database, transitions), resources.readiness, settings.token)
     replies = resources.consumer(ReplyHandler(database, resources.inbox, transitions))
-    timeouts = Timeouts(database, transitions, replies.caught_up, TimeoutSettings.read())
+    timeouts = Timeouts(database, transitions, replies.caught_up, replies.partitions, TimeoutSettings.read())
     await check_definitions(database)
     yield Work(
         replies,

@@ -47,21 +47,28 @@ class SagaMetrics:
 
 
 def open_saga_gauges(database: Database, *, interval_s: float = 5.0) -> Loop:
-    """Return the loop that counts the open sagas, and finds the age of the oldest, every `interval_s` seconds.
+    """Return the loop that counts the open sagas and finds the oldest and the most overdue, every `interval_s` seconds.
 
     The count reads every open saga. With very many of them it runs less often: it may take a hundredth of the time.
     """
     meter = metrics.get_meter(semconv.SCOPE_OMS)
     count = meter.create_gauge(semconv.SAGAS_OPEN, unit=semconv.SAGAS, description="Sagas that have not ended")
     age = meter.create_gauge(semconv.SAGA_OLDEST_OPEN, unit=SECONDS, description="Age of the oldest of them")
+    overdue = meter.create_gauge(
+        semconv.SAGA_OVERDUE,
+        unit=SECONDS,
+        description="Time since the earliest deadline that no timer has fired for",
+    )
 
     async def turn() -> bool:
         async with database.reading() as connection:
             found = await store.open_sagas(connection)
             oldest_s = await store.oldest_open_s(connection)
+            overdue_s = await store.overdue_s(connection)
         for state, status in _where_open():
             count.set(found.get((state, status), 0), {semconv.SAGA_STATE: state, semconv.SAGA_STATUS: status})
         age.set(oldest_s)
+        overdue.set(overdue_s)
         return False
 
     return Loop("open sagas", turn, interval_s=interval_s, share=0.01)

@@ -143,6 +143,13 @@ async def oldest_open_s(connection: AsyncConnection) -> float:
     return max(0.0, (found.now - found.oldest).total_seconds()) if found.oldest else 0.0
 
 
+async def overdue_s(connection: AsyncConnection) -> float:
+    """Return for how many seconds the earliest deadline has passed; 0 if none has."""
+    earliest = select(func.min(sagas.c.deadline)).where(sagas.c.deadline.is_not(None)).scalar_subquery()
+    found = (await connection.execute(select(earliest.label("earliest"), database_now().label("now")))).one()
+    return max(0.0, (found.now - found.earliest).total_seconds()) if found.earliest else 0.0
+
+
 async def sagas_started_within(connection: AsyncConnection, seconds: float) -> list[Saga]:
     """Read the sagas that were started within the last `seconds`, oldest first."""
     query = select(sagas).where(sagas.c.created_at >= database_time(-seconds)).order_by(sagas.c.created_at)
@@ -229,10 +236,14 @@ async def record_progress(connection: AsyncConnection, partition: int, age_s: fl
         await connection.execute(update(reply_progress).where(row).values(read_up_to=moment))
 
 
-async def progress(connection: AsyncConnection, partitions: int) -> datetime | None:
-    """Return the time up to which every partition of the replies has been read; None until each has been read once."""
-    moments = list((await connection.execute(select(reply_progress.c.read_up_to))).scalars())
-    return min(moments) if len(moments) >= partitions else None
+async def progress(connection: AsyncConnection, partitions: Collection[int]) -> datetime | None:
+    """Return the time up to which all of these partitions have been read; None until each has been read once.
+
+    The rows of other partitions don't count: the topic that had them is gone.
+    """
+    rows = (await connection.execute(select(reply_progress))).all()
+    moments = [row.read_up_to for row in rows if row.partition in partitions]
+    return min(moments) if moments and len(moments) == len(partitions) else None
 
 
 def _columns(saga: Saga) -> dict[str, Any]:

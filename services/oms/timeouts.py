@@ -7,13 +7,13 @@ once the replies have been read past it: after an outage the backlog of replies 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
 from opentelemetry import trace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.contracts.topics import COMMAND_TOPICS, PARTITIONS, SAGA_REPLIES
+from services.contracts.topics import COMMAND_TOPICS, SAGA_REPLIES
 from services.messaging import semconv
 from services.messaging.loop import Loop
 from services.messaging.outbox import OutboxRow
@@ -28,6 +28,7 @@ from services.oms.writes import OmsWrite
 from tracing.binding import use_context
 
 CaughtUp = Callable[[], Mapping[tuple[str, int], datetime]]
+Partitions = Callable[[str], Collection[int]]
 
 
 class Timeouts:
@@ -37,15 +38,22 @@ class Timeouts:
         database: The orchestrator's database.
         transitions: Moves the overdue sagas.
         caught_up: Returns the time up to which each partition of the replies has been read and processed here.
+        partitions: Returns the partitions that a topic has on the broker; none if it is not known.
         settings: How long a step may take, and how often it is tried.
     """
 
     def __init__(
-        self, database: Database, transitions: Transitions, caught_up: CaughtUp, settings: TimeoutSettings
+        self,
+        database: Database,
+        transitions: Transitions,
+        caught_up: CaughtUp,
+        partitions: Partitions,
+        settings: TimeoutSettings,
     ) -> None:
         self._database = database
         self._transitions = transitions
         self._caught_up = caught_up
+        self._partitions = partitions
         self._settings = settings
 
     def loop(self) -> Loop:
@@ -71,7 +79,7 @@ class Timeouts:
             for (topic, partition), moment in self._caught_up().items():
                 if topic == SAGA_REPLIES:
                     await store.record_progress(connection, partition, time.time() - moment.timestamp())
-            read_up_to = await store.progress(connection, PARTITIONS)
+            read_up_to = await store.progress(connection, self._partitions(SAGA_REPLIES))
             if read_up_to is None:
                 return False
             due = await store.overdue(connection, read_up_to, self._settings.sweep_batch)

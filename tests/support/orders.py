@@ -90,11 +90,10 @@ class OrderService:
             found = await connection.execute(select(history).order_by(history.c.id))
             return [(row.input, row.verdict, row.state) for row in found]
 
-    def read_replies(self) -> None:
-        """Mark every partition of the replies as read, far past any deadline."""
-        self.read_up_to |= {
-            (SAGA_REPLIES, number): datetime.now(UTC) + timedelta(days=1) for number in range(PARTITIONS)
-        }
+    def read_replies(self, partitions: int = PARTITIONS, moment: datetime | None = None) -> None:
+        """Mark the first partitions of the replies as read up to a moment, by default far past any deadline."""
+        moment = moment or datetime.now(UTC) + timedelta(days=1)
+        self.read_up_to |= {(SAGA_REPLIES, number): moment for number in range(partitions)}
 
     async def run_out(self) -> None:
         """Let the time of the awaited reply run out."""
@@ -105,15 +104,19 @@ class OrderService:
 
 
 @asynccontextmanager
-async def order_service(url: str, settings: TimeoutSettings | None = None) -> AsyncIterator[OrderService]:
-    """Open the order service on a database."""
+async def order_service(
+    url: str, settings: TimeoutSettings | None = None, *, partitions: int = PARTITIONS
+) -> AsyncIterator[OrderService]:
+    """Open the order service on a database; the broker has this many partitions of the replies."""
     await upgrade(url, "oms")
     database = Database(url, schema="oms")
     # As in the service, whose relay runs beside.
     outgoing = Outbox(database, has_relay=True)
     transitions = Transitions(database, outgoing)
     progress: dict[tuple[str, int], datetime] = {}
-    timeouts = Timeouts(database, transitions, lambda: progress, settings or TimeoutSettings())
+    timeouts = Timeouts(
+        database, transitions, lambda: progress, lambda _: range(partitions), settings or TimeoutSettings()
+    )
     handler = ReplyHandler(database, Inbox(ORCHESTRATOR_GROUP), transitions)
     try:
         yield OrderService(database, Orders(database, transitions), handler, timeouts, progress)

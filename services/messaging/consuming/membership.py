@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -150,6 +150,10 @@ class Membership:
             for tp in self._partitions
             if (moment_ms := self._progress[tp].moment_ms) is not None
         }
+
+    def partitions_of(self, topic: str) -> Collection[int]:
+        """Return the partitions that a topic has, as the broker last said; none if the broker doesn't know it."""
+        return self._client.partitions_for_topic(topic) or ()
 
     def held(self) -> Mapping[TopicPartition, int]:
         """Return the partitions that are held before a record that can't be read, with its offset."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 from opentelemetry import trace
@@ -285,6 +286,18 @@ async def test_it_is_known_up_to_when_everything_is_processed(
         assert consumer.caught_up()[topic, where.partition] < sent
         gate.set()
         await eventually(lambda: consumer.caught_up()[topic, where.partition] > sent, timeout_s=20)
+
+
+@pytest.mark.brokers("kafka", "kafka35")
+async def test_the_partitions_of_a_topic_are_those_that_the_broker_has(broker: Broker, producer: Producer) -> None:
+    """A topic that somebody else made with one partition has one; a topic that is not there has none."""
+    name = f"one-{uuid4().hex}"
+    await asyncio.to_thread(create_topics, broker, name, partitions=1)
+    consumer = Consumer(broker, name, [name], Seen(), settings=QUICK, producer=producer)
+    assert set(consumer.partitions(name)) == set()
+    async with consumer:
+        assert set(consumer.partitions(name)) == {0}
+        assert set(consumer.partitions(f"{name}.retry")) == set()
 
 
 async def test_no_broker_is_told_in_time() -> None:

@@ -32,6 +32,10 @@ async def _gauges(oms: OrderService, reader: InMemoryMetricReader) -> Points:
     return points(reader, "sagatrace.saga.open")
 
 
+def _overdue_s(reader: InMemoryMetricReader) -> float:
+    return points(reader, "sagatrace.saga.overdue").get((), -1.0)
+
+
 async def test_open_sagas_are_counted_where_they_are(measured: OrderService, reader: InMemoryMetricReader) -> None:
     """Each state but an end has a count, even zero; an ended saga is in none; the oldest one's age is in seconds."""
     await measured.place()
@@ -56,6 +60,21 @@ async def test_a_saga_that_needs_attention_is_counted_apart(
         await measured.timeouts.sweep()
     counts = await _gauges(measured, reader)
     assert {key: count for key, count in counts.items() if count} == {("failing_release", "needs_attention"): 1}
+
+
+async def test_a_deadline_that_nobody_fires_is_measured(measured: OrderService, reader: InMemoryMetricReader) -> None:
+    """The gauge says for how long the earliest deadline has passed: zero before, and again once its timer has fired."""
+    loop = open_saga_gauges(measured.database, interval_s=0.02)
+    task = asyncio.create_task(loop.run())
+    await measured.place()
+    await eventually(lambda: _overdue_s(reader) == 0, timeout_s=20)
+    await measured.run_out()
+    await eventually(lambda: 1 <= _overdue_s(reader) < 30, timeout_s=20)
+    measured.read_replies()
+    await measured.timeouts.sweep()
+    await eventually(lambda: _overdue_s(reader) == 0, timeout_s=20)
+    await loop.stop()
+    await asyncio.wait_for(task, 10)
 
 
 async def test_moves_and_ends_are_measured(measured: OrderService, reader: InMemoryMetricReader) -> None:

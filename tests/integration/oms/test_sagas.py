@@ -1,6 +1,7 @@
 """Sagas over a real database: what moves them, what is ignored and recorded, and what they send."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from opentelemetry import trace
@@ -98,6 +99,44 @@ async def test_a_deadline_waits_until_the_replies_are_read(oms: OrderService) ->
     oms.read_replies()
     await oms.timeouts.sweep()
     assert [by for by, *_ in await oms.verdicts()] == ["start", "timed_out"]
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 8])
+async def test_the_clock_waits_for_the_partitions_that_the_broker_has(database_url: str, partitions: int) -> None:
+    """A deadline fires once as many partitions are read as the replies' topic has, be they fewer or more than four."""
+    async with order_service(database_url, partitions=partitions) as oms:
+        await oms.place()
+        await oms.run_out()
+        oms.read_replies(partitions - 1)
+        await oms.timeouts.sweep()
+        assert [by for by, *_ in await oms.verdicts()] == ["start"]
+        oms.read_replies(partitions)
+        await oms.timeouts.sweep()
+        assert [by for by, *_ in await oms.verdicts()] == ["start", "timed_out"]
+
+
+async def test_partitions_that_are_gone_don_t_stop_the_clock(database_url: str) -> None:
+    """After the replies' topic was made anew with fewer partitions, what was read of the others holds no deadline."""
+    async with order_service(database_url) as oms:
+        await oms.place()
+        await oms.run_out()
+        oms.read_replies(moment=datetime.now(UTC) - timedelta(days=1))
+        await oms.timeouts.sweep()
+        assert [by for by, *_ in await oms.verdicts()] == ["start"]
+    async with order_service(database_url, partitions=1) as oms:
+        oms.read_replies(1)
+        await oms.timeouts.sweep()
+        assert [by for by, *_ in await oms.verdicts()] == ["start", "timed_out"]
+
+
+async def test_an_unknown_topic_fires_no_deadline(database_url: str) -> None:
+    """While the broker does not say which partitions the replies have, no deadline fires."""
+    async with order_service(database_url, partitions=0) as oms:
+        await oms.place()
+        await oms.run_out()
+        oms.read_replies()
+        await oms.timeouts.sweep()
+        assert [by for by, *_ in await oms.verdicts()] == ["start"]
 
 
 async def test_what_is_read_of_the_retry_topic_fires_no_deadline(oms: OrderService) -> None:

@@ -33,7 +33,7 @@ async def _gauges(oms: OrderService, reader: InMemoryMetricReader) -> Points:
 
 
 def _overdue_s(reader: InMemoryMetricReader) -> float:
-    return points(reader, "sagatrace.saga.overdue").get((), -1.0)
+    return float(points(reader, "sagatrace.saga.overdue").get((), -1.0))
 
 
 async def test_open_sagas_are_counted_where_they_are(measured: OrderService, reader: InMemoryMetricReader) -> None:

@@ -2,7 +2,10 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,6 +44,14 @@ class Member:
         """End it as a membership does whose drain budget is over: close, then commit."""
         await self.partition.close()
         self.commit()
+
+    @contextmanager
+    def obedient_at_the_end(self) -> Iterator[None]:
+        """End the handlers with the block: hypothesis may break off an example, and then nobody opens a gate again."""
+        try:
+            yield
+        finally:
+            self.stubborn = False
 
     def take(self, count: int) -> None:
         """Take the next records."""
@@ -81,6 +92,10 @@ def test_what_is_committed_was_done_and_the_end_is_reached(
 
     async def scenario() -> None:
         member = Member(gaps, keys, concurrency)
+        with member.obedient_at_the_end():
+            await run(member)
+
+    async def run(member: Member) -> None:
         for _ in range(data.draw(st.integers(0, 40))):
             step = data.draw(st.sampled_from(["take", "finish", "finish", "finish", "commit", "rebalance"]))
             if step == "take":
@@ -105,6 +120,25 @@ def test_what_is_committed_was_done_and_the_end_is_reached(
         assert member.committed == member.log[-1].offset + 1
 
     asyncio.run(scenario())
+
+
+@pytest.mark.timeout(10)
+def test_an_example_that_is_broken_off_ends_while_a_handler_ignores_its_cancellation() -> None:
+    """A worker does not wait for a gate that nobody opens any more, whatever hypothesis raises into the scenario."""
+
+    class BrokenOffError(BaseException):
+        """As StopTest of hypothesis."""
+
+    async def scenario() -> None:
+        member = Member([1, 1], [b"a"], 1)
+        with member.obedient_at_the_end():
+            member.take(2)
+            await _settle()
+            member.stubborn = True
+            raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        asyncio.run(scenario())
 
 
 async def _settle() -> None:

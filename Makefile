@@ -14,6 +14,9 @@ READY := $(VENV)/.ready
 AUDITED := requirements.lock
 # The library and the services: two distributions, one lock.
 PROJECTS := pyproject.toml services/pyproject.toml
+# Tests wait more than they compute: one process more than there are cores, a file in one process. The first files are the
+# slowest. A test that had to be ended ends the run. ARGS="-n 0" runs in one process.
+DIVIDED := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 # Each candidate is run: a shim on PATH may be unable to start, and Debian packs ensurepip apart from Python.
@@ -34,7 +37,7 @@ demo: $(READY) ## five order sagas, each one connected trace, on an embedded bro
 	@$(BIN)/sagatrace demo $(ARGS)
 
 test: $(READY) ## all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(DIVIDED) $(ARGS)
 
 servers: $(READY) ## the real servers that tests run on, built or fetched into .sagatrace; ARGS="--require kafka,jaeger"
 	@$(BIN)/python -m tests.servers $(ARGS)

@@ -9,15 +9,16 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
+from tests.runs.sizes import size
 from tests.support.broker import create_topics
 from tracing import kafka_span, series
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.runs.bounds", "tests.servers.fixtures"]
 
 _SCRUBBED = re.compile(r"OTEL_.*|KAFKA_.*|SAGATRACE_.*|DATABASE_URL")
 
 # A shared machine is slow at times: a bound on one example's time would fail tests that are right.
-settings.register_profile("sagatrace", deadline=None)
+settings.register_profile("sagatrace", deadline=None, max_examples=size(25, 100))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     """Let no example of a property have a time limit."""
     settings.load_profile("sagatrace")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Divide a run among one process more than there are cores: tests wait more than they compute."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.modes import MODES
+from tests.runs.sizes import thorough
 from tests.support import parts
 from tests.support.sources import ROOT
 
 
+@thorough
 @pytest.mark.timeout(120)
 def test_a_quick_run_measures_every_row(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Everything runs: broker, receiver, a worker for each row, every span received, the table and the JSON."""

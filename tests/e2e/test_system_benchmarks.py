@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.runs.sizes import thorough
 from tests.servers.pool import Servers
 from tests.support import parts
 from tests.support.sources import ROOT
@@ -40,6 +41,7 @@ def test_keys_are_handled_in_their_order(tmp_path: Path) -> None:
     assert set(found["seconds"]) == {"scheduler", "consumer", "one_key", "one_key_sequential"}
 
 
+@thorough
 @pytest.mark.usefixtures("embedded")
 def test_a_message_leaves_no_object_behind(tmp_path: Path) -> None:
     """After thousands of traced messages the process holds less than one more object for every ten messages."""

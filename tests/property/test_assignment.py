@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.messaging.consuming.partition import Partition
+from tests.runs.sizes import size
 from tests.support.records import record
 
 HERE = TopicPartition("orders", 0)
@@ -78,7 +79,7 @@ class Member:
         self.done.add(taken.offset)
 
 
-@settings(max_examples=60)
+@settings(max_examples=size(25, 60))
 @given(
     gaps=st.lists(st.integers(1, 4), min_size=1, max_size=25),
     keys=st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=6),

@@ -28,11 +28,12 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from tests.runs.sizes import size
 from tracing.otlp import encoding
 from tracing.otlp.encoding import encode_request, encode_span
 
-#: Batches, and the spans of each: 10,800 in all.
-BATCHES, SPANS = 450, 24
+#: Batches, and the spans of each: 10,800 in all in a thorough run.
+BATCHES, SPANS = size(45, 450), 24
 
 words = st.sampled_from(["", "kafka", "messaging.system", "é€😀", "x" * 130, "order-1"]) | st.text(max_size=20)
 names = words.filter(bool)
@@ -229,14 +230,14 @@ foreign = st.builds(
 )
 
 
-@settings(batches, max_examples=100)
+@settings(batches, max_examples=size(25, 100))
 @given(st.lists(foreign, max_size=3))
 def test_spans_of_other_classes_have_the_bytes_of_the_official_encoder(spans: list[ReadableSpan]) -> None:
     """What is no span of the SDK's own class is asked through its properties, with the same result."""
     assert ours(spans) == official(spans)
 
 
-@settings(batches, max_examples=200)
+@settings(batches, max_examples=size(50, 200))
 @given(st.lists(st.tuples(*[values | bad] * 3), min_size=3, max_size=12))
 def test_what_a_key_had_before_does_not_decide_how_a_value_of_it_is_written(rows: list[tuple[Any, ...]]) -> None:
     """Spans with the same keys have the bytes of the official encoder, however the types of their values change."""
@@ -273,7 +274,7 @@ def test_sequences_of_keys_without_end_take_no_memory_without_end() -> None:
     assert grown_by(often) < 3_000_000
 
 
-@settings(batches, max_examples=30)
+@settings(batches, max_examples=size(10, 30))
 @given(recorded())
 def test_an_sdk_that_is_built_otherwise_is_asked_through_its_properties(spans: list[ReadableSpan]) -> None:
     """Where the SDK's private names are missing the bytes are still the same."""

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.messaging.consuming.offsets import OffsetTracker
+from tests.runs.sizes import size
 
 
 @given(gaps=st.lists(st.integers(1, 5), min_size=1, max_size=40), data=st.data())
@@ -123,4 +124,4 @@ class Assignments(RuleBasedStateMachine):
 
 
 TestAssignments = Assignments.TestCase
-TestAssignments.settings = settings(max_examples=60, stateful_step_count=30)
+TestAssignments.settings = settings(max_examples=size(25, 60), stateful_step_count=30)

@@ -22,6 +22,7 @@ from services.payment import gateway_tables
 from services.payment import tables as payment_tables
 from services.payment.gateway import GatewayPlan, SimulatedGateway
 from services.payment.handlers import PaymentHandler
+from tests.runs.sizes import size
 from tests.support.commands import charge, refund, release, reserve
 from tests.support.databases import create_tables, sqlite_url
 from tests.support.replies import Reply, replies_in
@@ -39,7 +40,7 @@ def _deliveries(commands: st.SearchStrategy[Message]) -> st.SearchStrategy[list[
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=size(12, 40))
 @given(_deliveries(_STOCK_COMMANDS))
 def test_stock_balances(commands: list[Message]) -> None:
     """The stock is down by what stays reserved, and only if no release came after."""
@@ -49,7 +50,7 @@ def test_stock_balances(commands: list[Message]) -> None:
     _nothing_follows_an_undo(said, "inventory.reserved", "inventory.released")
 
 
-@settings(max_examples=40)
+@settings(max_examples=size(12, 40))
 @given(_deliveries(_MONEY_COMMANDS))
 def test_money_balances(commands: list[Message]) -> None:
     """The gateway holds the amount once if the charge stands, and nothing if a refund came after."""

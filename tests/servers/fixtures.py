@@ -1,28 +1,29 @@
-"""The servers as fixtures, a pytest plugin: one of each for the session, and `servers` for those of one test.
+"""The servers as fixtures, a pytest plugin: one of each for the whole run, and `servers` for those of one test.
 
-A session's server is the one whose address the environment names, or one that starts when the first test asks for it.
-A test that takes a server away, or configures it, starts its own with `servers`.
+A run's server is the one whose address the environment names, or one that starts when the first test asks for it; the
+workers of pytest-xdist share it (`shared`). A test that takes a server away, or configures it, starts its own with
+`servers`.
 """
 
 import importlib.util
 import os
-import shutil
-import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.servers.collector import CollectorAddress, forwarding
+from tests.servers.collector import CollectorAddress
+from tests.servers.installed import PARTS
 from tests.servers.jaeger import JaegerAddress
-from tests.servers.kafka import LIKE_THE_EMBEDDED_BROKER
 from tests.servers.pool import Servers
+from tests.servers.shared import Asker, Owner, Shared, tails
 from tests.support import parts
 from tests.support.broker import Broker, embedded_broker, settle_groups
 
-_SESSION = pytest.StashKey[Servers]()
-_LOGS = pytest.StashKey[Path]()
-
+_SHARED = pytest.StashKey[Shared]()
+# What a worker is told, in pytest-xdist's `workerinput`.
+_TOLD = "sagatrace_servers"
 
 _CHOICES = {"broker": ("embedded", "kafka", "kafka35"), "database_kind": ("sqlite", "postgres")}
 # fixture -> the marker that narrows it for a test, and the option that narrows it for a run
@@ -43,6 +44,32 @@ def pytest_configure(config: pytest.Config) -> None:
         _chosen(config, fixture)
     config.stash[parts.REQUIRED] = parts.required_parts(os.environ)
     config.stash[parts.ADDRESSES] = parts.addresses(os.environ)
+    told = getattr(config, "workerinput", {}).get(_TOLD)
+    shared: Shared = Asker(Path(told["folder"]), told["key"]) if told else Owner(config)
+    config.stash[_SHARED] = shared
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Answer the workers that are about to start."""
+    owner = config.stash[_SHARED]
+    assert isinstance(owner, Owner)
+    owner.answer()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker whom to ask."""
+    owner = node.config.stash[_SHARED]
+    node.workerinput[_TOLD] = {"folder": str(owner.folder), "key": owner.key}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the run's servers, after the fixtures that use them and after the workers; keep the logs of a failed run."""
+    owner = session.config.stash[_SHARED]
+    if isinstance(owner, Owner):
+        owner.close(keep_logs=session.testsfailed > 0)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -74,110 +101,97 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say where the servers' logs are, if they were kept."""
-    folder = config.stash.get(_LOGS, None)
-    if folder is not None and folder.exists():
+    folder = config.stash[_SHARED].folder
+    if folder.exists():
         terminalreporter.line(f"The servers' logs are in {folder}")
 
 
 def _tails(item: pytest.Item) -> Iterator[str]:
-    """Read the logs of a test's own servers, and of those of the session that it may have used."""
+    """Read the logs of a test's own servers, and of those of the run that it may have used."""
     own = getattr(item, "funcargs", {}).get("servers")
     if isinstance(own, Servers):
         yield own.tails()
-    if _SESSION in item.config.stash:
-        callspec = getattr(item, "callspec", None)
-        given = [value for value in callspec.params.values() if isinstance(value, str)] if callspec else []
-        used = {*getattr(item, "fixturenames", ()), *given}
-        yield item.config.stash[_SESSION].tails(used)
-
-
-@pytest.fixture(scope="session")
-def _servers_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """The folder of all servers' folders; logs stay there when a test failed."""
-    folder = request.config.stash[_LOGS] = Path(tempfile.mkdtemp(prefix="sagatrace-servers-"))
-    # PostgreSQL may have to run as another user.
-    folder.chmod(0o711)
-    yield folder
-    keep = request.session.testsfailed and any(folder.iterdir())
-    for done_with in folder.glob("*/data") if keep else [folder]:
-        shutil.rmtree(done_with)
-
-
-@pytest.fixture(scope="session")
-def session_servers(request: pytest.FixtureRequest, _servers_folder: Path) -> Iterator[Servers]:
-    """The pool of the session's servers."""
-    pool = request.config.stash[_SESSION] = Servers(request.config, _servers_folder)
-    yield pool
-    pool.close()
+    callspec = getattr(item, "callspec", None)
+    given = [value for value in callspec.params.values() if isinstance(value, str)] if callspec else []
+    yield tails(item.config.stash[_SHARED].folder, {*getattr(item, "fixturenames", ()), *given} & set(PARTS))
 
 
 @pytest.fixture
-def servers(request: pytest.FixtureRequest, _servers_folder: Path) -> Iterator[Servers]:
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     """A pool for servers that the test may stop, kill and configure: `servers.kafka()`, `servers.prometheus({})`."""
-    pool = Servers(request.config, _servers_folder)
-    yield pool
-    pool.close()
+    yield from _own(request)
+
+
+@pytest.fixture(scope="module")
+def module_servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    """As `servers`, for what the tests of a module share."""
+    yield from _own(request)
 
 
 @pytest.fixture(scope="session")
 def kafka(request: pytest.FixtureRequest) -> Broker:
     """The address of Kafka 4. Like in the embedded broker, topics appear by use and have 4 partitions."""
-    address = _address(request, "kafka") or _pool(request).kafka(LIKE_THE_EMBEDDED_BROKER).bootstrap
-    return _settled(Broker(address, "kafka"))
+    return _settled(Broker(_given(request, "kafka") or _shared(request, "kafka"), "kafka"))
 
 
 @pytest.fixture(scope="session")
 def kafka35(request: pytest.FixtureRequest) -> Broker:
     """The address of Kafka 3.5 with ZooKeeper. Like in the embedded broker, topics appear by use."""
-    address = _address(request, "kafka35") or _pool(request).kafka35(LIKE_THE_EMBEDDED_BROKER).bootstrap
-    return _settled(Broker(address, "kafka35"))
+    return _settled(Broker(_given(request, "kafka35") or _shared(request, "kafka35"), "kafka35"))
 
 
 @pytest.fixture(scope="session")
 def postgres(request: pytest.FixtureRequest) -> str:
     """The URL of PostgreSQL for a user who may create databases: postgresql+asyncpg://user:password@host:port/postgres."""
-    address = _address(request, "postgres")
-    return address or _pool(request).postgres().url
+    url: str = _given(request, "postgres") or _shared(request, "postgres")
+    return url
 
 
 @pytest.fixture(scope="session")
 def jaeger(request: pytest.FixtureRequest) -> JaegerAddress:
     """Where Jaeger is."""
-    url = _address(request, "jaeger")
-    return JaegerAddress.beside(url) if url else _pool(request).jaeger().address
+    url = _given(request, "jaeger")
+    address: JaegerAddress = JaegerAddress.beside(url) if url else _shared(request, "jaeger")
+    return address
 
 
 @pytest.fixture(scope="session")
 def collector(request: pytest.FixtureRequest) -> CollectorAddress:
     """Where a collector is that hands all spans on to `jaeger`."""
-    url = _address(request, "collector")
+    url = _given(request, "collector")
     if url:
         return CollectorAddress.beside(url)
-    jaeger: JaegerAddress = request.getfixturevalue("jaeger")
-    return _pool(request).collector(forwarding(jaeger.otlp_grpc)).address
+    # Without Jaeger the test is skipped here, and not where the collector would start.
+    request.getfixturevalue("jaeger")
+    address: CollectorAddress = _shared(request, "collector")
+    return address
 
 
 @pytest.fixture(scope="session")
 def prometheus(request: pytest.FixtureRequest) -> str:
     """The URL of a Prometheus that scrapes nothing."""
-    url = _address(request, "prometheus")
-    return url or _pool(request).prometheus({}).url
+    url: str = _given(request, "prometheus") or _shared(request, "prometheus")
+    return url
 
 
 @pytest.fixture(scope="session")
-def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+def _embedded(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    """The embedded broker. `broker` has an end with each change of the kind, and this one stays."""
+    if importlib.util.find_spec("confluent_kafka") is None:
+        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace-services[demo]'")
+    with embedded_broker() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest) -> Broker:
     """The bootstrap address of a broker, one for the session; a test that asks for it runs on each in turn.
 
     Topics appear when they are first used, with 4 partitions. On the embedded broker a group holds one member.
     `@pytest.mark.brokers("kafka", "kafka35")` names those that a test is about.
     """
-    if request.param != "embedded":
-        yield request.getfixturevalue(request.param)
-        return
-    if importlib.util.find_spec("confluent_kafka") is None:
-        parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace-services[demo]'")
-    with embedded_broker() as address:
-        yield address
+    address: Broker = request.getfixturevalue("_embedded" if request.param == "embedded" else request.param)
+    return address
 
 
 @pytest.fixture(scope="session")
@@ -192,11 +206,19 @@ def _settled(broker: Broker) -> Broker:
     return broker
 
 
-def _address(request: pytest.FixtureRequest, part: str) -> str | None:
+def _own(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    pool = Servers(request.config, request.config.stash[_SHARED].folder)
+    yield pool
+    pool.close()
+
+
+def _given(request: pytest.FixtureRequest, part: str) -> str | None:
+    """Return the address that the environment named when pytest started."""
     return request.config.stash[parts.ADDRESSES].get(part)
 
 
-def _pool(request: pytest.FixtureRequest) -> Servers:
-    """Ask for the session's pool only when a server has to start."""
-    pool: Servers = request.getfixturevalue("session_servers")
-    return pool
+def _shared(request: pytest.FixtureRequest, part: str) -> Any:
+    """Return the address of the run's server, or skip the test if the part is not installed."""
+    shared = request.config.stash[_SHARED]
+    Servers(request.config, shared.folder).programs(part)
+    return shared.address(part)

@@ -1,7 +1,7 @@
-"""Servers for a test or for the whole session: each is started when it is asked for, and all end with their owner."""
+"""Servers of a test or of the whole run: each is started when it is asked for, and all end with their owner."""
 
 import tempfile
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.servers.collector import CollectorServer, collector
-from tests.servers.installed import PARTS, NotInstalled, installed
+from tests.servers.installed import NotInstalled, installed
 from tests.servers.jaeger import JaegerServer, jaeger
 from tests.servers.kafka import KafkaServer, kafka, kafka35
 from tests.servers.postgres import PostgresServer, postgres, standby
@@ -33,7 +33,7 @@ class Servers:
     """
 
     def __init__(self, config: pytest.Config, folder: Path) -> None:
-        self._processes: list[tuple[str, ServerProcess]] = []
+        self._processes: list[ServerProcess] = []
         self._config = config
         self._folder = folder
         self._stack = ExitStack()
@@ -80,9 +80,9 @@ class Servers:
             found = str(error)
         return found if isinstance(found, Path) else parts.missing(self._config, part, found)
 
-    def tails(self, among: Container[str] = PARTS) -> str:
-        """Read the ends of the logs of these parts' servers."""
-        return "\n".join(process.tail() for part, process in self._processes if part in among)
+    def tails(self) -> str:
+        """Read the ends of the logs of its servers."""
+        return "\n".join(process.tail() for process in self._processes)
 
     def close(self) -> None:
         """End all servers, the last one first."""
@@ -94,5 +94,5 @@ class Servers:
         # A server may run as another user.
         folder.chmod(0o711)
         server = self._stack.enter_context(start(programs, folder))
-        self._processes.extend((part, process) for process in server.processes)
+        self._processes.extend(server.processes)
         return server

@@ -29,6 +29,12 @@ class ServerFailed(Exception):
     """A server ended or stayed silent where it should have been ready; the message holds the end of its log."""
 
 
+def tail(log: Path, lines: int = _TAIL) -> str:
+    """Read the end of a server's log, below a line that names it."""
+    printed = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join([f"--- {log.stem}: {log}", *printed[-lines:]])
+
+
 @dataclass
 class ServerProcess:
     """One server program, which can be started again after it was stopped or killed.
@@ -110,8 +116,7 @@ class ServerProcess:
 
     def tail(self, lines: int = _TAIL) -> str:
         """Read the end of its log."""
-        printed = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return "\n".join([f"--- {self.name}: {self.log}", *printed[-lines:]])
+        return tail(self.log, lines)
 
     def has_printed(self, text: str) -> bool:
         """Say whether its log has a text since its last start."""

@@ -1,6 +1,7 @@
 """A broken, hostile or merely strange peer: generated headers and bodies through extract, codec and the consume loop.
 
-`SAGATRACE_FUZZ` says how many: 50,000 if not set. Each input follows from its number, which a failure tells.
+`SAGATRACE_FUZZ` says how many; if it is not set, 10,000, and 50,000 in a thorough run. Each input follows from its
+number, which a failure tells.
 """
 
 import asyncio
@@ -19,13 +20,13 @@ import tracing
 from services.contracts import ContractError, Message, encode, parse_message
 from services.messaging import Consumer, Producer
 from services.messaging.settings import ConsumerSettings
+from tests.runs.sizes import size
 from tests.support.broker import Broker
 from tests.support.ladder import delivery
 from tests.support.records import DeadLetterTopic, Header, message, record
-from tests.support.sizes import size
 from tests.support.strange import Strange
 
-SIZE = size("SAGATRACE_FUZZ", 50_000)
+SIZE = size(10_000, 50_000, "SAGATRACE_FUZZ")
 # Over a broker, a twenty and a good one at a time. So many may be on their way: the embedded broker keeps 5 MB.
 SENT = min(SIZE // 25, 40_000)
 ON_THEIR_WAY = 100

@@ -58,10 +58,10 @@ class Fortress:
 
 
 @pytest.fixture(scope="module")
-def fortress(session_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
+def fortress(module_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortress]:
     """One broker for all of them."""
     made = secured(tmp_path_factory.mktemp("certificates"), PASSWORD)
-    kafka = session_servers.kafka(secured=made)
+    kafka = module_servers.kafka(secured=made)
     yield Fortress(kafka, made)
     kafka.discard()
 

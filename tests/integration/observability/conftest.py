@@ -34,16 +34,9 @@ _ENDS = {"completed", "failed", "canceled", "refunded"}
 
 
 @pytest.fixture(scope="module")
-def pool(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Servers that the tests of a module share."""
-    servers = Servers(request.config, tmp_path_factory.mktemp("servers"))
-    yield servers
-    servers.close()
-
-
-@pytest.fixture(scope="module")
-def prometheus_under_load(pool: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+def prometheus_under_load(module_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Prometheus while the services work, after a load in which handlers, sends, sagas and a message failed."""
+    pool = module_servers
     prometheus = Prometheus(pool.prometheus(ROOT / "deploy/prometheus/prometheus.yml").url)
     kafka = pool.kafka()
     asyncio.run(create_topics(kafka.bootstrap))

@@ -19,11 +19,11 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from services.oms.saga import Status
+from tests.runs.sizes import size
 from tests.support.api_server import running_api
 from tests.support.databases import sqlite_url
-from tests.support.sizes import size
 
-EXAMPLES = size("SAGATRACE_API_EXAMPLES", 20)
+EXAMPLES = size(20, 20, "SAGATRACE_API_EXAMPLES")
 TOKEN = "a-token-of-the-tests"
 # Where an order fits the document and is refused all the same, it breaks one of these, which no JSON schema can say.
 RULES = {

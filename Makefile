@@ -14,8 +14,8 @@ READY := $(VENV)/.ready
 AUDITED := requirements.lock
 # The library and the services: two distributions, one lock.
 PROJECTS := pyproject.toml services/pyproject.toml
-# Tests wait more than they compute: one process more than there are cores, a file in one process. The first files are the
-# slowest. A test that had to be ended ends the run. ARGS="-n 0" runs in one process.
+# Tests wait more than they compute: one process more than there are cores, and each file in one of them, the slow ones of
+# tests/e2e first. A test that had to be ended ends the run. ARGS="-n 0" runs all in one process.
 DIVIDED := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)

@@ -1,6 +1,6 @@
 """How much is run of what takes long: a sample in a usual run, all of it where `SAGATRACE_TEST_THOROUGH` is set.
 
-It is read at import, because the tests' environment is scrubbed before they run.
+The variable is read at import, because the tests' environment is scrubbed before they run.
 """
 
 import os

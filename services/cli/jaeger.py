@@ -1,8 +1,9 @@
 """A client of Jaeger: it reads one trace by its id, over the stable `/api/v3`.
 
 Jaeger 2.13 to 2.20 and later answer `GET /api/v3/traces/{trace id}` with `{"result": {"resourceSpans": [...]}}`, or
-with 404 if there is no such trace. A trace that is still being written is returned as far as it is stored.
-The JSON search API of Jaeger 1 is removed after 2.20, and is not used.
+with 404 and `{"error": {"httpCode": 404, ...}}` if there is no such trace; any other 404 is of something that is not
+Jaeger's query address, and says nothing about a trace. A trace that is still being written is returned as far as it is
+stored. The JSON search API of Jaeger 1 is removed after 2.20, and is not used.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from services.cli.traces.model import Span
 from services.cli.traces.otlp import MalformedTrace, parse
 
 _TIMEOUT_S = 10.0
+_MAX_ERROR_BYTES = 64 * 1024
 
 
 class Jaeger:
@@ -43,19 +45,9 @@ class Jaeger:
         """Read a trace as OTLP/JSON; a document without spans if there is no such trace.
 
         Raises:
-            CannotRun: Jaeger does not answer, or answers with something else.
+            CannotRun: Jaeger does not answer, or what answers is not Jaeger.
         """
-        request = Request(f"{self._url}/api/v3/traces/{trace_id}", headers={"Accept": "application/json"})  # noqa: S310
-        try:
-            with urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310  the scheme is checked
-                result: dict[str, Any] = json.load(answer)["result"]
-                return result
-        except HTTPError as error:
-            if error.code == HTTPStatus.NOT_FOUND:
-                return {"resourceSpans": []}
-            raise CannotRun(f"Jaeger at {self._url} answers {error.code}: is --jaeger its query address?") from error
-        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
-            raise CannotRun(f"no Jaeger answers at {self._url} ({type(error).__name__}): see --jaeger") from error
+        return self._read(trace_id)[0]
 
     def spans(self, trace_id: str) -> tuple[Span, ...]:
         """Read the spans of a trace; none if there is no such trace.
@@ -63,11 +55,48 @@ class Jaeger:
         Raises:
             CannotRun: see `document`.
         """
+        return self._read(trace_id)[1]
+
+    def _read(self, trace_id: str) -> tuple[dict[str, Any], tuple[Span, ...]]:
+        document = self._answer(trace_id)
         try:
-            return parse(self.document(trace_id))
+            return document, parse(document)
         except MalformedTrace as error:
-            raise CannotRun(f"Jaeger at {self._url} answers with something that is not a trace: {error}") from error
+            reason = f"the answer at {self._url} is not a trace ({error}): is --jaeger its query address?"
+            raise CannotRun(reason) from error
+
+    def _answer(self, trace_id: str) -> dict[str, Any]:
+        request = Request(f"{self._url}/api/v3/traces/{trace_id}", headers={"Accept": "application/json"})  # noqa: S310
+        try:
+            with urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310  the scheme is checked
+                return _result(json.load(answer))
+        except HTTPError as error:
+            if _is_no_such_trace(error):
+                return {"resourceSpans": []}
+            raise CannotRun(f"{self._url} answers {error.code}: is --jaeger the query address of Jaeger?") from error
+        except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+            raise CannotRun(f"no Jaeger answers at {self._url} ({type(error).__name__}): see --jaeger") from error
 
     def page(self, trace_id: str) -> str:
         """Return the address of a trace's page."""
         return f"{self._url}/trace/{trace_id}"
+
+
+def _result(body: Any) -> dict[str, Any]:  # noqa: ANN401  whatever answers, it is JSON
+    """Return the trace in Jaeger's answer; a KeyError or TypeError says that the answer is not Jaeger's."""
+    result: dict[str, Any] = body["result"]
+    if not isinstance(result["resourceSpans"], list):
+        raise TypeError("resourceSpans is not a list")
+    return result
+
+
+def _is_no_such_trace(error: HTTPError) -> bool:
+    """Return whether this is Jaeger's own answer for an unknown trace, and not the 404 of a wrong port or path."""
+    if error.code != HTTPStatus.NOT_FOUND:
+        return False
+    try:
+        said = json.loads(error.read(_MAX_ERROR_BYTES))
+    except (OSError, HTTPException, ValueError):
+        return False
+    reason = said.get("error") if isinstance(said, dict) else None
+    return isinstance(reason, dict) and reason.get("httpCode") == HTTPStatus.NOT_FOUND

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from services.contracts import Invalid, Message, UnknownType, parse_message
 
@@ -59,9 +59,9 @@ def entry_of(record: SourceRecord) -> AuditEntry:
 
 def _envelope(value: bytes) -> Message:
     # A later version's payload may be anything: it is kept as bytes, and not looked at.
-    fields = {**from_json(value), "payload": {}}
+    fields = to_json({**from_json(value), "payload": {}})
     try:
-        return Message.model_validate(fields, extra="ignore")
+        return Message.model_validate_json(fields, extra="ignore")
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False, include_context=False)
         rules = (f"{'.'.join(map(str, detail['loc']))}: {detail['type']}" for detail in details)

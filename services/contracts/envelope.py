@@ -5,17 +5,33 @@ Trace context is not here: it travels in Kafka headers only.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
+from pydantic_core import PydanticCustomError
 from uuid_utils.compat import uuid7
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 """An id as it goes into keys, span attributes and URLs."""
 
+_NUMBER = re.compile(r"[\d.+-]*")
+
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+
+def _is_no_number(time: object) -> object:
+    """Refuse a number, also one in quotes: pydantic takes both for seconds since 1970."""
+    if isinstance(time, datetime) or (isinstance(time, str) and not _NUMBER.fullmatch(time)):
+        return time
+    raise PydanticCustomError("datetime_type", "a time has a date and a zone")
+
+
+# The check replaces pydantic's strict one, which would refuse a text behind a validator.
+Time = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_is_no_number)]
+"""A time with a date and a zone (RFC 3339)."""
 
 
 def new_id() -> UUID:
@@ -31,10 +47,11 @@ def now() -> datetime:
 class Value(BaseModel):
     """A frozen value of the wire language, closed when it is made here and read tolerantly when it is parsed.
 
-    Input never shows in an error's text, so that no payload reaches a log or a span's status.
+    It is strict both ways: `true`, `"3"` and `3.0` are no whole numbers, and a number is no time. Input never shows in
+    an error's text, so that no payload reaches a log or a span's status.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class Money(Value):
@@ -66,5 +83,5 @@ class Message(Value):
     saga_id: Identifier
     order_id: Identifier
     sequence: Annotated[int, Field(ge=0)]
-    occurred_at: AwareDatetime = Field(default_factory=now)
+    occurred_at: Time = Field(default_factory=now)
     payload: Value

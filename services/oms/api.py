@@ -9,7 +9,7 @@ from fastapi import FastAPI, Header, Query, Response, Security
 from fastapi import Path as InPath
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
-from pydantic import Field, SecretStr
+from pydantic import ConfigDict, Field, SecretStr, Strict
 from starlette.types import ASGIApp
 
 from services.contracts import Item
@@ -39,13 +39,17 @@ class PlaceOrder(Value):
     """What a customer orders, and the token of the payment method."""
 
     customer_id: Identifier
-    # `total_of` holds these limits; here they are only documented.
-    items: Annotated[tuple[Item, ...], Field(json_schema_extra={"minItems": 1, "maxItems": MAX_LINES})]
+    # `total_of` holds these limits; here they are only documented. FastAPI passes a list, which no strict tuple takes.
+    items: Annotated[
+        tuple[Item, ...], Strict(strict=False), Field(json_schema_extra={"minItems": 1, "maxItems": MAX_LINES})
+    ]
     payment_method: Identifier
 
 
 class ListSagas(Value):
-    """Which sagas to list; an unknown parameter is refused rather than ignored."""
+    """Which sagas to list; an unknown parameter is refused rather than ignored. A query is text, and so not strict."""
+
+    model_config = ConfigDict(strict=False)
 
     status: Status | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 100

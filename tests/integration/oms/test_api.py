@@ -109,6 +109,19 @@ async def test_bad_input_names_the_field_and_never_the_value(client: httpx2.Asyn
     assert problem.keys() == {"type", "title", "status", "detail", "errors"}
 
 
+@pytest.mark.parametrize("wrong", ["true", '"3"', "3.0", "3e0", "[3]", "null"])
+@pytest.mark.parametrize("number", ["quantity", "amount"])
+async def test_only_a_number_is_taken_for_a_number(client: httpx2.AsyncClient, number: str, wrong: str) -> None:
+    """A truth, a text or a fraction where an order has a whole number is a 422 that names the field."""
+    field = {"quantity": "items.0.quantity", "amount": "items.0.unit_price.amount"}[number]
+    body = json.dumps(ORDER).replace(
+        f'"{number}": {LINE["quantity"] if number == "quantity" else 150}', f'"{number}": {wrong}'
+    )
+    answer = await client.post("/orders", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
 async def test_a_body_that_is_not_json_is_a_bad_request(client: httpx2.AsyncClient) -> None:
     """A body that can't be read at all is a 400 problem."""
     answer = await client.post("/orders", content=f"{{{SECRET}", headers={"content-type": "application/json"})

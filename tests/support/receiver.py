@@ -1,11 +1,11 @@
 """An OTLP receiver in the test's own process, which does as it is told: take, wait, refuse."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc  # type: ignore[import-untyped]  # its types are a package of their own
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -20,10 +20,19 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 UNAVAILABLE = 503
 
 
+class Refusal(NamedTuple):
+    """An answer that takes nothing: an HTTP status or the name of a gRPC code, its text, its headers or trailers."""
+
+    status: int | str
+    text: str = ""
+    metadata: tuple[tuple[str, Any], ...] = ()
+
+
 class Receiver:
     """What has arrived, and how the next requests are answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: str) -> None:
+        self.protocol = protocol
         self.address = ""
         #: Span names, in the order of their arrival.
         self.names: list[str] = []
@@ -33,35 +42,54 @@ class Receiver:
         self.requests = 0
         #: HTTP statuses of the next answers; without one a request is taken.
         self.answers: list[int] = []
+        #: Asked with the bytes of each request; it is refused if this returns a refusal.
+        self.rule: Callable[[int], Refusal | None] = lambda _: None
+        #: Spans that each answer says were rejected.
+        self.rejects = 0
         #: Set while requests are answered; cleared, they wait.
         self.answering = threading.Event()
         self.answering.set()
 
-    def take(self, body: bytes) -> int:
+    def take(self, body: bytes) -> int | Refusal:
         """Take a request and return the status of its answer."""
         self.requests += 1
         self.answering.wait(30)
         if self.answers:
             return self.answers.pop(0)
+        refusal = self.rule(len(body))
+        if refusal is not None:
+            return refusal
         request = ExportTraceServiceRequest.FromString(body)
         spans = [span for found in request.resource_spans for scope in found.scope_spans for span in scope.spans]
         self.names += [span.name for span in spans]
         self.sizes.append(len(spans))
         return 200
 
+    def response(self) -> ExportTraceServiceResponse:
+        """Return what an accepted request is answered with."""
+        response = ExportTraceServiceResponse()
+        if self.rejects:
+            response.partial_success.rejected_spans = self.rejects
+        return response
+
 
 @contextmanager
 def http_receiver() -> Iterator[Receiver]:
     """Receive over HTTP."""
-    receiver = Receiver()
+    receiver = Receiver("http")
 
     class Exchange(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             receiver.headers = dict(self.headers)
-            status = receiver.take(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
+            taken = receiver.take(self.rfile.read(int(self.headers["Content-Length"])))
+            refusal = taken if isinstance(taken, Refusal) else Refusal(taken)
+            body = receiver.response().SerializeToString() if refusal.status == 200 else refusal.text.encode()
+            self.send_response(int(refusal.status))
+            for name, value in refusal.metadata:
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -82,16 +110,19 @@ def http_receiver() -> Iterator[Receiver]:
 @contextmanager
 def grpc_receiver() -> Iterator[Receiver]:
     """Receive over gRPC."""
-    receiver = Receiver()
+    receiver = Receiver("grpc")
     codes = {UNAVAILABLE: grpc.StatusCode.UNAVAILABLE, 400: grpc.StatusCode.INVALID_ARGUMENT}
 
     class Service(TraceServiceServicer):
         def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - grpc's name
             receiver.headers = dict(context.invocation_metadata())
-            status = receiver.take(request.SerializeToString())
-            if status != 200:
-                context.abort(codes[status], "as told")
-            return ExportTraceServiceResponse()
+            taken = receiver.take(request.SerializeToString())
+            if isinstance(taken, Refusal):
+                context.set_trailing_metadata(taken.metadata)
+                context.abort(getattr(grpc.StatusCode, str(taken.status)), taken.text)
+            elif taken != 200:
+                context.abort(codes[taken], "as told")
+            return receiver.response()
 
     server = grpc.server(ThreadPoolExecutor(2))
     add_TraceServiceServicer_to_server(Service(), server)  # type: ignore[no-untyped-call]

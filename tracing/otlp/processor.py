@@ -5,8 +5,8 @@ they end, a few at a time, and the bytes wait for the export. `EncodingSpanExpor
 exporter can be named (`OTEL_TRACES_EXPORTER=sagatrace`): spans wait as usual, and are encoded faster.
 
 Nothing is lost while the receiver is slow: what it did not take is sent again, with pauses, until it takes it or newer
-spans need the room. Spans that it refuses for good, and those that had no room, are counted, and logged in at most one
-line a second.
+spans need the room. What is too large for it is sent in smaller requests (`sending`). Spans that it refuses for good,
+and those that had no room, are counted, and logged in at most one line a second.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from tracing import faults, semconv
 from tracing.errors import UnknownExporter
-from tracing.otlp.encoding import EncodedSpan, encode_request, encode_span, span_id_of
+from tracing.otlp.encoding import EncodedSpan, encode_span, span_id_of
 from tracing.otlp.queue import SpanQueue
-from tracing.otlp.transport import ExportOutcome, Transport, official_exporter, transport_of
+from tracing.otlp.sending import deliver
+from tracing.otlp.transport import Transport, official_exporter, transport_of
 from tracing.settings import ExportSettings
 
 _log: Final = logging.getLogger("tracing")
@@ -37,8 +38,6 @@ _log: Final = logging.getLogger("tracing")
 #: Spans that are encoded one after the other. From the second one on the encoder's code is in the CPU's caches: a span
 #: that is encoded alone, between two messages, takes two to ten times as long.
 _TOGETHER: Final = 32
-#: Bytes of spans in a request; a gRPC server takes 4 MiB by default.
-_REQUEST_BYTES: Final = 3 << 20
 #: Seconds between two attempts while the receiver takes nothing: the first pause, and the longest.
 _PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
@@ -53,7 +52,8 @@ class EncodingSpanProcessor(SpanProcessor):
     Args:
         exporter: an official OTLP span exporter for this processor alone; built from the environment if None.
         settings: read from the environment if None.
-        exported: called with the ids of spans that have arrived, in the thread that exports.
+        exported: called with the ids of spans that need not be kept any more, in the thread that exports: they have
+            arrived, or the receiver refused them for good.
         ended: called with each span that has ended and its bytes, before these are queued.
 
     Raises:
@@ -94,6 +94,8 @@ class EncodingSpanProcessor(SpanProcessor):
 
     def _start(self) -> None:
         self._closed = self._given_up = False
+        #: Seconds for which the receiver asked not to be sent anything.
+        self._asked_s = 0.0
         self._sending = threading.Lock()
         self._awake = threading.Event()
         self._closing = threading.Event()
@@ -161,7 +163,7 @@ class EncodingSpanProcessor(SpanProcessor):
             if self._export(self._batch_size if full else 1):
                 pause_s = _PAUSE_S
             else:
-                self._closing.wait(pause_s)
+                self._closing.wait(max(pause_s, self._asked_s))
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             self._losses.report()
         self._export(1)
@@ -171,12 +173,16 @@ class EncodingSpanProcessor(SpanProcessor):
         """Send batches while at least `least` spans wait; return whether all were taken."""
         self._encode_fresh()
         patience = -1.0 if deadline is None else max(0.0, deadline - monotonic())
+
+        def is_over() -> bool:
+            return self._given_up or (deadline is not None and monotonic() >= deadline)
+
         if not self._sending.acquire(timeout=patience):
             return False
         token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003 - the value under the key
         try:
             while len(self._queue) >= least:
-                if (deadline is not None and monotonic() >= deadline) or not self._send():
+                if is_over() or not self._send(is_over):
                     return False
         except Exception as error:  # noqa: BLE001 - the thread has to live on
             faults.report("exporting spans", error)
@@ -187,20 +193,24 @@ class EncodingSpanProcessor(SpanProcessor):
             detach(token)
             self._sending.release()
 
-    def _send(self) -> bool:
-        batch = self._queue.take(self._batch_size, _REQUEST_BYTES)
+    def _send(self, is_over: Callable[[], bool]) -> bool:
+        """Send a batch; return whether nothing is left of it."""
+        batch = self._queue.take(self._batch_size, self._transport.most_bytes)
         try:
-            outcome = self._transport.send(encode_request(batch), len(batch))
-        except BaseException:
-            self._queue.lose(len(batch))
-            raise
-        if outcome is ExportOutcome.AGAIN and not self._given_up:
+            delivery = deliver(self._transport, batch, is_over)
+        except BaseException:  # the main thread was interrupted in a flush
             self._queue.put_back(batch)
-        elif outcome is not ExportOutcome.ACCEPTED:
-            self._queue.lose(len(batch))
-        elif self._exported is not None:
-            self._exported([span_id_of(body) for _, _, body in batch])
-        return outcome is not ExportOutcome.AGAIN
+            raise
+        if delivery.left and not self._given_up:
+            self._queue.put_back(delivery.left)
+        elif delivery.left:
+            self._queue.lose(len(delivery.left))
+        if delivery.lost:
+            self._queue.lose(delivery.lost)
+        if self._exported is not None and delivery.settled:
+            self._exported([span_id_of(body) for _, _, body in delivery.settled])
+        self._asked_s = delivery.after_s
+        return not delivery.left
 
     def force_flush(self, timeout_millis: int | None = 30_000) -> bool:
         """Export the waiting spans in this thread; return False if the receiver or the time does not allow it."""
@@ -278,8 +288,8 @@ class EncodingSpanExporter(SpanExporter):
                 encoded.append((span.resource, span.instrumentation_scope, encode_span(span)))
             except Exception as error:  # noqa: BLE001 - a span may hold anything
                 faults.report("encoding a span", error)
-        outcome = self._transport.send(encode_request(encoded), len(encoded))
-        return SpanExportResult.SUCCESS if outcome is ExportOutcome.ACCEPTED else SpanExportResult.FAILURE
+        delivery = deliver(self._transport, encoded)
+        return SpanExportResult.FAILURE if delivery.left or delivery.lost else SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         """Close the official exporter."""

@@ -1,4 +1,4 @@
-"""Write Protocol Buffers by hand: the wire format, and the values of OTLP's attributes in it.
+"""Write Protocol Buffers by hand: the wire format, and the values of OTLP's attributes in it; read the answers in it.
 
 A message is a sequence of fields, each a tag (number and wire type, one varint) and its content. A field with its
 default value is not written, unless it is a message or part of a `oneof`. Source: protobuf.dev, "Encoding";
@@ -7,7 +7,7 @@ opentelemetry/proto/common/v1/common.proto.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any, Final
 
@@ -15,6 +15,8 @@ from typing import Any, Final
 _REMEMBERED: Final = 4096
 INT64: Final = 1 << 63
 DOUBLE: Final = Struct("<d")
+#: The bytes of a field by its wire type, where they have no length before them.
+_FIXED: Final = {1: 8, 5: 4}
 #: Seven bits that are not the last, and the varints of usual lengths.
 _FOLLOWED: Final = tuple(bytes((bits | 0x80,)) for bits in range(0x80))
 _VARINTS: Final = tuple(_FOLLOWED[n & 0x7F] + bytes((n >> 7,)) if n > 0x7F else bytes((n,)) for n in range(1024))  # noqa: PLR2004
@@ -30,6 +32,40 @@ def varint(number: int) -> bytes:
     if number < _TABLED << 14:
         return _FOLLOWED[number & 0x7F] + _FOLLOWED[number >> 7 & 0x7F] + _VARINTS[number >> 14]
     return _FOLLOWED[number & 0x7F] + varint(number >> 7)
+
+
+def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the fields of a message, each with its number: a varint as a number, any other as its bytes.
+
+    Raises:
+        LookupError: it is not a message.
+        ValueError: it is not a message.
+    """
+    position, end = 0, len(message)
+    while position < end:
+        tag, position = _number(message, position)
+        kind = tag & 7
+        if kind == 0:
+            number, position = _number(message, position)
+            yield tag >> 3, number
+            continue
+        size, position = _number(message, position) if kind == 2 else (_FIXED[kind], position)  # noqa: PLR2004 - a wire type
+        if position + size > end:
+            raise ValueError("a field that is cut off")
+        yield tag >> 3, message[position : position + size]
+        position += size
+
+
+def _number(message: bytes, position: int) -> tuple[int, int]:
+    """Read a varint; return it and the position behind it."""
+    number = shift = 0
+    while shift < 64:  # noqa: PLR2004 - the bits of the longest varint
+        byte = message[position]
+        number |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:  # noqa: PLR2004 - the last byte of a varint
+            return number, position
+    raise ValueError("a varint of more than 64 bits")
 
 
 def sized(content: bytes) -> bytes:

@@ -74,14 +74,16 @@ class SpanQueue:
         return number
 
     def take(self, most: int, most_bytes: int) -> list[EncodedSpan]:
-        """Remove and return the first spans: at most `most`, and none after they have reached `most_bytes`."""
+        """Remove and return the first spans: at most `most`, of at most `most_bytes`, but one even if it has more."""
         taken: list[EncodedSpan] = []
         size = 0
         with self._lock:
-            while self._bodies and len(taken) < most and size < most_bytes:
-                body = self._bodies.popleft()
-                taken.append((*self._origins[self._of.popleft()], body))
-                size += len(body) + OVERHEAD
+            while self._bodies and len(taken) < most:
+                with_next = size + len(self._bodies[0]) + OVERHEAD
+                if taken and with_next > most_bytes:
+                    break
+                taken.append((*self._origins[self._of.popleft()], self._bodies.popleft()))
+                size = with_next
             self._bytes -= size
         return taken
 

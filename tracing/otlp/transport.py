@@ -7,15 +7,17 @@ checked first: `transport_of` returns None for an exporter that lacks one, and t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum
 from importlib import import_module
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, Final, Protocol
 
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+from opentelemetry.semconv.attributes.http_attributes import HTTP_RESPONSE_STATUS_CODE
 
 from tracing.errors import InvalidSetting
+from tracing.otlp.answers import NO_ANSWER, TOO_LARGE, Answer, accepted, grpc_answer, http_answer
 
 #: Where the exporters are. Each is imported when it is chosen, because importing gRPC takes a tenth of a second.
 _OTLP: Final = {
@@ -25,12 +27,10 @@ _OTLP: Final = {
     ("metrics", "grpc"): "opentelemetry.exporter.otlp.proto.grpc.metric_exporter:OTLPMetricExporter",
 }
 _GRPC_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-#: Answers after which the same request is to be sent again: the receiver, or something in front of it, is slow or busy
-#: (OTLP, "Retryable Response Codes"). None stands for no answer at all.
-_HTTP_AGAIN: Final = frozenset({None, 408, 429, 502, 503, 504})
-_GRPC_AGAIN: Final = frozenset(
-    {"CANCELLED", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
-)
+#: gRPC codes that the exporter must not try again by itself: the answer may be that the request is too large.
+_GRPC_OURS: Final = frozenset({"RESOURCE_EXHAUSTED", "OUT_OF_RANGE"})
+#: Bytes of a request; a gRPC server takes 4 MiB by default.
+_REQUEST_BYTES: Final = 3 << 20
 
 
 def official_exporter(signal: str, name: str, protocol: str, **options: Any) -> Any:  # noqa: ANN401 - of either signal
@@ -56,20 +56,13 @@ def official_exporter(signal: str, name: str, protocol: str, **options: Any) -> 
         ) from error
 
 
-class ExportOutcome(Enum):
-    """What became of a request."""
-
-    ACCEPTED = "accepted"
-    #: There was no answer, or the answer was to try again later.
-    AGAIN = "again"
-    #: The same request would be refused again.
-    REFUSED = "refused"
-
-
 class Transport(Protocol):
     """A way to bring the bytes of a request to the receiver."""
 
-    def send(self, body: bytes, spans: int) -> ExportOutcome:
+    #: Bytes of a request, at most; one span alone may have more.
+    most_bytes: int
+
+    def send(self, body: bytes, spans: int) -> Answer:
         """Post an ExportTraceServiceRequest with this number of spans; block for at most the exporter's timeout."""
 
     def shutdown(self) -> None:
@@ -91,24 +84,63 @@ def _kind_of(exporter: object) -> Callable[[Any], Transport] | None:
     module = type(exporter).__module__
     for prefix, kind, names in _KNOWN:
         if module.startswith(prefix):
-            return kind if all(hasattr(exporter, name) for name in names) else None
+            return kind if all(_has(exporter, name) for name in names) else None
     return None
+
+
+def _has(exporter: object, path: str) -> bool:
+    try:
+        attrgetter(path)(exporter)
+    except AttributeError:
+        return False
+    return True
 
 
 class _Http:
     def __init__(self, exporter: Any) -> None:  # noqa: ANN401 - private names
         self._exporter = exporter
+        #: The exporter's own limit; 0 for none.
+        self._limit: int = max(0, getattr(exporter, "_max_request_size", 0))
+        self.most_bytes = min(_REQUEST_BYTES, self._limit) or _REQUEST_BYTES
+        self._response: Any = None
+        channel = exporter._client._transport
+        request = channel.request
 
-    def send(self, body: bytes, spans: int) -> ExportOutcome:
+        def remember(*arguments: object, **options: object) -> object:
+            self._response = None
+            self._response = request(*arguments, **options)
+            return self._response
+
+        channel.request = remember
+
+    def send(self, body: bytes, spans: int) -> Answer:
+        if 0 < self._limit < len(body):
+            return self._refuse(len(body), spans)
         with self._exporter._metrics.export_operation(spans) as result:
-            answer = self._exporter._client.export(body)
-            if answer.success:
-                return ExportOutcome.ACCEPTED
-            result.error = answer.error
-        return ExportOutcome.AGAIN if answer.status_code in _HTTP_AGAIN else ExportOutcome.REFUSED
+            self._response = None
+            done = self._exporter._client.export(body)
+            if not done.success:
+                result.error = done.error
+                if done.status_code is not None:
+                    result.error_attrs = {HTTP_RESPONSE_STATUS_CODE: done.status_code}
+        response = self._response
+        if done.status_code is None or response is None:
+            return NO_ANSWER
+        return http_answer(done.status_code, response.headers(), response.content())
+
+    def _refuse(self, size: int, spans: int) -> Answer:
+        """Refuse what the exporter itself would refuse; its metric counts a span that cannot be sent even alone."""
+        if spans == 1:
+            with self._exporter._metrics.export_operation(spans) as result:
+                result.error = RequestPayloadTooLargeError(f"{size} bytes are more than the {self._limit} of a request")
+        return TOO_LARGE
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
+
+
+class RequestPayloadTooLargeError(Exception):
+    """A span with more bytes than the exporter's limit; its metric's `error.type` is the name of this class."""
 
 
 class _Request:
@@ -122,9 +154,11 @@ class _Request:
 class _Grpc:
     """The exporter's own retries and reconnection around a stub that takes bytes."""
 
+    most_bytes = _REQUEST_BYTES
+
     def __init__(self, exporter: Any) -> None:  # noqa: ANN401 - private names
         self._exporter = exporter
-        self._code: str | None = None
+        self._answer = NO_ANSWER
         connect = exporter._initialize_channel_and_stub
 
         def reconnect() -> None:
@@ -134,35 +168,50 @@ class _Grpc:
         exporter._initialize_channel_and_stub = reconnect
         exporter._translate_data = lambda request: request.body
         exporter._count_data = lambda request: request.spans
+        exporter._retryable_error_codes = frozenset(
+            code for code in exporter._retryable_error_codes if code.name not in _GRPC_OURS
+        )
         exporter._client = SimpleNamespace(Export=self._stub(exporter._channel))
 
     def _stub(self, channel: Any) -> Callable[..., object]:  # noqa: ANN401 - of grpc
         call = channel.unary_unary(_GRPC_METHOD)
 
         def export(request: bytes, **options: object) -> object:
+            self._answer = NO_ANSWER
             try:
-                self._code = None
-                return call(request, **options)
+                response: bytes = call(request, **options)
             except Exception as error:
-                self._code = getattr(getattr(error, "code", lambda: None)(), "name", None)
+                self._answer = _answer_of(error, len(request))
                 raise
+            self._answer = accepted(response)
+            return response
 
         return export
 
-    def send(self, body: bytes, spans: int) -> ExportOutcome:
-        if self._exporter._export(_Request(body, spans)).name == "SUCCESS":
-            return ExportOutcome.ACCEPTED
-        return ExportOutcome.AGAIN if self._code in _GRPC_AGAIN else ExportOutcome.REFUSED
+    def send(self, body: bytes, spans: int) -> Answer:
+        self._answer = NO_ANSWER
+        self._exporter._export(_Request(body, spans))
+        return self._answer
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
 
 
+def _answer_of(error: Any, size: int) -> Answer:  # noqa: ANN401 - an RpcError, whose class has not these methods
+    code = getattr(error, "code", None)
+    if code is None:
+        return NO_ANSWER
+    return grpc_answer(code().name, error.details() or "", dict(error.trailing_metadata() or ()), size)
+
+
 _KNOWN: Final[Sequence[tuple[str, Callable[[Any], Transport], tuple[str, ...]]]] = (
-    ("opentelemetry.exporter.otlp.proto.http.", _Http, ("_client", "_metrics")),
+    ("opentelemetry.exporter.otlp.proto.http.", _Http, ("_client", "_metrics", "_client._transport")),
     (
         "opentelemetry.exporter.otlp.proto.grpc.",
         _Grpc,
-        ("_export", "_translate_data", "_count_data", "_initialize_channel_and_stub", "_channel", "_client"),
+        (
+            *("_export", "_translate_data", "_count_data", "_initialize_channel_and_stub", "_channel", "_client"),
+            "_retryable_error_codes",
+        ),
     ),
 )

@@ -33,7 +33,6 @@ def receiver(request: pytest.FixtureRequest) -> Iterator[Receiver]:
     """A receiver over either protocol."""
     opened: dict[str, Callable[[], AbstractContextManager[Receiver]]] = {"http": http_receiver, "grpc": grpc_receiver}
     with opened[request.param]() as found:
-        found.protocol = request.param  # type: ignore[attr-defined]
         yield found
 
 
@@ -44,7 +43,7 @@ def export(receiver: Receiver) -> Iterator[Export]:
 
     def start(**settings: Any) -> tuple[tracing.EncodingSpanProcessor, Tracer]:
         exporter: Any
-        if receiver.protocol == "http":  # type: ignore[attr-defined]
+        if receiver.protocol == "http":
             exporter = HttpExporter(f"{receiver.address}/v1/traces", timeout=1, headers={"tenant": "t-1"})
         else:
             exporter = GrpcExporter(receiver.address, insecure=True, timeout=1, headers={"tenant": "t-1"})

@@ -171,7 +171,8 @@ class RetentionSettings(Settings):
     """How long rows are kept, in seconds, from `SAGATRACE_RETENTION_*`, and how often what is older is deleted.
 
     `sent` is for messages that were sent. `inbox` and `tombstones` must outlast the latest possible re-drive: a message
-    that comes after them has its effect again.
+    that comes after them has its effect again. `idempotency_keys` must outlast the last retry of any client of the
+    order API: a request that comes after it is a new order.
     """
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_RETENTION_")
@@ -179,6 +180,7 @@ class RetentionSettings(Settings):
     sent: Retained = 7 * _DAY_S
     inbox: Retained = 90 * _DAY_S
     tombstones: Retained = 90 * _DAY_S
+    idempotency_keys: Retained = 30 * _DAY_S
     interval: Seconds = 3600.0
 
 

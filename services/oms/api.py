@@ -31,7 +31,12 @@ _BAD_BODY = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 OrderId = Annotated[Identifier, InPath(description="The order's id")]
 IdempotencyKey = Annotated[
     str | None,
-    Header(alias="Idempotency-Key", min_length=1, max_length=255, description="A repeated key gets the first answer"),
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="A repeated key gets the first answer, for 30 days",
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from services.contracts.topics import ORCHESTRATOR_GROUP, SAGA_REPLIES
 from services.messaging.participant import Participant, Resources, Work
+from services.oms import store
 from services.oms.api import create_app
 from services.oms.definitions import check_definitions
 from services.oms.handlers import ReplyHandler
@@ -31,6 +32,7 @@ async def _work(resources: Resources) -> AsyncIterator[Work]:
         replies,
         entries=[ApiServer(app, settings)],
         loops=[timeouts.loop(), open_saga_gauges(database)],
+        prunes=[(store.prune_keys, resources.retention.idempotency_keys)],
         on_sent=timeouts.commands_sent,
     )
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Uuid,
     bindparam,
+    delete,
     exists,
     func,
     insert,
@@ -194,8 +195,19 @@ async def claim_key(connection: AsyncConnection, key: str, fingerprint: str, ord
     if await insert_once(connection, idempotency_keys, **values):
         return None
     query = select(idempotency_keys.c.fingerprint, idempotency_keys.c.order_id).where(idempotency_keys.c.key == key)
-    row = (await connection.execute(query)).one()
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:  # it was pruned in between
+        return await claim_key(connection, key, fingerprint, order_id)
     return row.fingerprint, row.order_id
+
+
+async def prune_keys(connection: AsyncConnection, retention_s: float) -> int:
+    """Delete idempotency keys that were claimed longer ago than `retention_s` seconds, and return how many.
+
+    A request that comes with one of them after that is a new order.
+    """
+    old = idempotency_keys.c.created_at < database_time(-retention_s)
+    return (await connection.execute(delete(idempotency_keys).where(old))).rowcount
 
 
 async def read_sagas(connection: AsyncConnection, saga_ids: Collection[str]) -> list[Saga]:

@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, insert, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Money
 from services.messaging.errors import Transient
-from services.messaging.storage import Database, database_now, hold_or_insert
+from services.messaging.loop import Loop
+from services.messaging.settings import RetentionSettings
+from services.messaging.storage import Database, database_now, database_time, hold_or_insert, pruning_loop
 from services.payment.charge import UNDONE
 from services.payment.gateway_tables import entries, keys
 from services.payment.writes import PaymentWrite
@@ -120,6 +122,10 @@ class SimulatedGateway:
             if state in {KeyState.NEW, KeyState.CHARGED}:
                 await self._keep(connection, key, KeyState.REFUNDED, None)
 
+    def pruning(self, retention: RetentionSettings) -> Loop:
+        """Return the loop that deletes keys no command can reach any more; a charge can be refunded at any time."""
+        return pruning_loop(self._database, retention.interval, (_prune, retention.tombstones))
+
     async def _hold(self, connection: AsyncConnection, key: str) -> tuple[KeyState, str | None, int]:
         """Lock a key, inserted if need be, and count the try."""
         values = {"state": KeyState.NEW, "tries": 1, "created_at": database_now(), "updated_at": database_now()}
@@ -149,6 +155,12 @@ class SimulatedGateway:
     @staticmethod
     async def _keep(connection: AsyncConnection, key: str, state: KeyState, reason: str | None) -> None:
         await connection.execute(_KEEP, {"of_key": key, "state": state, "reason": reason})
+
+
+async def _prune(connection: AsyncConnection, retention_s: float) -> int:
+    # Literals, not parameters: SQLite must see that the partial index covers the statement.
+    old = (keys.c.state != literal_column("'charged'")) & (keys.c.updated_at < database_time(-retention_s))
+    return (await connection.execute(delete(keys).where(old))).rowcount
 
 
 # Built once: building a statement costs more than executing it.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, UniqueConstraint, text
 
 from services.messaging.storage import RowId, UtcDateTime
 
 metadata = MetaData()
 
-#: One row for each idempotency key that was ever used, and what became of it.
+#: One row for each idempotency key, and what became of it: for ever if it was charged, else until it is pruned.
 keys = Table(
     "gateway_keys",
     metadata,
@@ -19,6 +19,8 @@ keys = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
+_not_charged = text("state <> 'charged'")
+Index("gateway_keys_pruned", keys.c.updated_at, sqlite_where=_not_charged, postgresql_where=_not_charged)
 
 #: The money that moved, signed: charged is positive. At most one entry of each kind for a key.
 entries = Table(

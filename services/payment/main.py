@@ -35,6 +35,7 @@ async def _work(resources: Resources) -> AsyncIterator[Work]:
     async with simulated_gateway(resources.database_url) as gateway:
         yield Work(
             resources.consumer(PaymentHandler(resources.database, resources.inbox, resources.outbox, gateway)),
+            loops=[gateway.pruning(resources.retention)],
             prunes=[(store.prune, resources.retention.tombstones)],
         )
 

@@ -24,6 +24,8 @@ _FILL = (
               false, '{}', now(), now() + n * interval '1 millisecond', now() FROM generate_series(1, :open) n""",
     """INSERT INTO inbox (consumer_group, event_id, processed_at)
        SELECT 'g', gen_random_uuid(), now() FROM generate_series(1, :open / 5) n""",
+    """INSERT INTO idempotency_keys (key, fingerprint, order_id, created_at)
+       SELECT 'k-' || n, 'f', 'o-' || n, now() FROM generate_series(1, :open / 5) n""",
     """INSERT INTO saga_history (saga_id, sequence, at, input, verdict, state_from, state, attempt)
        SELECT 's-' || n, 1, now(), 'start', 'applied', 'new', 'reserving', 1 FROM generate_series(1, :open / 5) n""",
     """INSERT INTO outbox (event_id, topic, key, event_type, value, trace_context, saga_id, order_id, created_at,
@@ -73,6 +75,7 @@ async def _live(oms: OrderService, key: str) -> None:
     async with oms.database.transaction() as connection:
         await inbox.prune(connection, 3600.0)
         await outbox.prune(connection, 3600.0)
+        await store.prune_keys(connection, 3600.0)
 
 
 async def _fill(url: str) -> None:

@@ -30,7 +30,7 @@ _NEWEST = {
     "notification": "0002",
     "oms": "0003",
     "payment": "0002",
-    "payment_gateway": "0001",
+    "payment_gateway": "0002",
 }
 
 

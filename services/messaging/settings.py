@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -117,6 +117,7 @@ class ConsumerSettings(Settings):
     are. `retries` is the number of further attempts at a record whose handler failed. `drain` is how long a stop or a
     rebalance waits for handlers that have begun. A broker that is silent for longer than `session_timeout` makes the
     consumer unready. A record that fails again after `max_redrives` re-drives is parked; 0 means no limit.
+    `isolation_level` is Kafka's: a record of a transaction is read once the transaction is committed, or at once.
 
     The breaker opens after `breaker_in_a_row` dead letters in a row, or once `breaker_ratio` of the last
     `breaker_window` records are dead letters. After `breaker_cooldown`, doubled each time up to
@@ -125,6 +126,7 @@ class ConsumerSettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="SAGATRACE_CONSUMER_")
 
+    isolation_level: Literal["read_committed", "read_uncommitted"] = "read_committed"
     session_timeout: Seconds = 10.0
     join_timeout: Seconds = 60.0
     poll_timeout: Seconds = 0.2

@@ -45,10 +45,11 @@ class Epoch:
 class Assignments(RuleBasedStateMachine):
     """A partition that is given to one member after the other, in any interleaving with the work on it."""
 
-    @initialize(gaps=st.lists(st.integers(1, 4), min_size=1, max_size=30))
-    def begin(self, gaps: list[int]) -> None:
-        """Write a log with gaps, of which nothing is committed."""
+    @initialize(gaps=st.lists(st.integers(1, 4), min_size=1, max_size=30), tail=st.integers(0, 3))
+    def begin(self, gaps: list[int], tail: int) -> None:
+        """Write a log with gaps, also at its end, of which nothing is committed."""
         self.log = [sum(gaps[: index + 1]) for index in range(len(gaps))]
+        self.end = self.log[-1] + 1 + tail
         self.committed = self.log[0]
         self.position = self.log[0]
         self.done: set[int] = set()
@@ -68,6 +69,12 @@ class Assignments(RuleBasedStateMachine):
             self.now.tracker.receive(offset)
             self.now.open.add(offset)
             self.position = offset + 1
+
+    @rule(data=st.data())
+    def skip(self, data: st.DataObject) -> None:
+        """Pass a part of the gap before the next record, or at the end."""
+        self.position = data.draw(st.integers(self.position, self.unread[0] if self.unread else self.end))
+        self.now.tracker.reach(self.position)
 
     @precondition(lambda self: self.now.open)
     @rule(data=st.data())
@@ -109,11 +116,12 @@ class Assignments(RuleBasedStateMachine):
         if not hasattr(self, "log"):
             return
         self.receive(len(self.log))
+        self.now.tracker.reach(self.end)
         for offset in sorted(self.now.open, reverse=True):
             self.now.tracker.done(offset)
         self.now.open.clear()
         self.commit()
-        assert self.committed == self.log[-1] + 1
+        assert self.committed == self.end
 
     def _finish(self, epoch: Epoch, data: st.DataObject) -> None:
         offset = data.draw(st.sampled_from(sorted(epoch.open)))

@@ -8,6 +8,8 @@ The client's traps that shape it (aiokafka 0.14):
   what went wrong in the background may never heal. So after any error the membership ends; a new one begins at what
   was committed.
 - Commits name their offsets. A commit without arguments commits what was fetched.
+- What is no record for the reader (a transaction marker, an aborted or compacted record) is passed in silence: only the
+  position tells.
 - A rebalance takes everything and gives anew, forgets which partitions were paused, and does not call back on `stop()`.
   While it lasts, however long, `getmany` waits for it.
 """
@@ -266,7 +268,10 @@ class Membership:
         # The position is known at once when a fetch has been answered, unless the offset was out of range.
         with suppress(IllegalStateError, TimeoutError):
             async with asyncio.timeout(self._settings.poll_timeout):
-                progress.process(await self._client.position(topic_partition))
+                position = await self._client.position(topic_partition)
+            if self._partitions.get(topic_partition) is partition:
+                partition.reach(position)
+                progress.process(position)
 
     async def _commit(self, partitions: Sequence[Partition]) -> None:
         """Commit what is done; what can't be committed now is committed next time, or delivered again."""
@@ -314,5 +319,6 @@ def _client(brokers: str, group: str, settings: ConsumerSettings, security: Kafk
         rebalance_timeout_ms=session_ms + round((settings.drain + settings.commit_timeout) * 1000),
         fetch_max_wait_ms=round(settings.fetch_max_wait * 1000),
         metadata_max_age_ms=_METADATA_AGE_MS,
+        isolation_level=settings.isolation_level,
         **security.client_options(),
     )

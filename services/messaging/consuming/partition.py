@@ -59,7 +59,7 @@ class Partition:
 
     @property
     def watermark(self) -> int | None:
-        """The offset below which everything that was taken is done; None before the first record."""
+        """The offset below which everything that was taken is done; None before the first record or position."""
         return self._tracker.watermark
 
     def take(self, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
@@ -75,10 +75,14 @@ class Partition:
             self._queue(record)
         self._start_workers()
 
+    def reach(self, position: int) -> None:
+        """Record that the client stands at a position: all records below it were taken."""
+        self._tracker.reach(position)
+
     def to_commit(self) -> int | None:
-        """Return the offset to commit, if there is one that was not committed yet."""
+        """Return the offset to commit, if there is one that was not committed yet; 0 is where a group begins anyway."""
         watermark = self._tracker.watermark
-        return watermark if watermark != self._committed else None
+        return watermark if watermark and watermark != self._committed else None
 
     def committed(self, offset: int) -> None:
         """Record a commit."""

@@ -33,6 +33,22 @@ def test_gaps_are_passed() -> None:
     assert tracker.watermark == 41
 
 
+def test_a_gap_at_the_end_is_passed_with_the_position() -> None:
+    """A position past the last record moves the watermark, but never past a record that is not done, nor back."""
+    tracker = OffsetTracker()
+    tracker.reach(3)
+    assert tracker.watermark == 3
+    tracker.receive(3)
+    tracker.reach(10)
+    assert tracker.watermark == 3
+    tracker.done(3)
+    assert (tracker.watermark, tracker.in_flight) == (10, 0)
+    tracker.reach(7)
+    assert tracker.watermark == 10
+    with pytest.raises(ValueError, match="offset 9 comes after 9"):
+        tracker.receive(9)
+
+
 def test_an_offset_that_goes_back_is_refused() -> None:
     """A record at or below the last one means that the partition is not the one that it was."""
     tracker = OffsetTracker()

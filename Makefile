@@ -5,7 +5,7 @@
 # checked; `uv` is taken from PATH if it is there, and otherwise from requirements.lock too.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers lint fmt chaos bench audit lock dist stale
+.PHONY: help setup demo test servers lint fmt chaos peers bench audit lock dist stale
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -54,6 +54,9 @@ fmt: $(READY) ## format, and mend what ruff can mend
 
 chaos: $(READY) ## random kills over all services on the real parts; KILLS=1000 SEED=1
 	@$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+peers: $(READY) ## contrib's own tests, with its instrumentation and with ours; fetches them
+	@$(BIN)/python -m tests.peers
 
 bench: $(READY) ## the measured claims
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -14,7 +14,21 @@ import pytest
 
 from tests.support.sources import ROOT
 
-_TARGETS = {"help", "setup", "demo", "test", "servers", "lint", "fmt", "audit", "bench", "chaos", "dist", "lock"}
+_TARGETS = {
+    "help",
+    "setup",
+    "demo",
+    "test",
+    "servers",
+    "lint",
+    "fmt",
+    "audit",
+    "bench",
+    "chaos",
+    "peers",
+    "dist",
+    "lock",
+}
 
 
 # Not as a child of the make that runs these tests.

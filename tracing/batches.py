@@ -1,9 +1,9 @@
 """`create_batch` and `send_batch`: a context for each record, one send for all.
 
-A record becomes bytes when it is appended to a batch, so its context goes in there. Each gets a `create` PRODUCER span,
-a child of the span that is current at the append: one batch may carry messages of many traces. The topic is known only
-when the batch is sent. Until then the spans stay open; then they take the topic's name and end, with the time at which
-they were created. `send TOPIC` is a CLIENT span that links to them (messaging-spans.md, "Batch sending").
+Each record gets a `create` PRODUCER span, a child of the span that is current at the append: one batch may carry
+messages of many traces. The topic is known only when the batch is sent. Until then the spans stay open; then they take
+the topic's name and end, with the time at which they were created. `send TOPIC` is a CLIENT span that links to them
+(messaging-spans.md, "Batch sending"). `creation` writes the contexts.
 
 The create spans of a batch that is never sent do not end: nothing was sent, so nothing is exported.
 """
@@ -13,94 +13,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable
 from time import time_ns
-from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 from opentelemetry import trace
 from opentelemetry.context import get_current
-from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace import Link, SpanKind
 
 from tracing import faults, semconv
-from tracing.binding import with_bound
-from tracing.headers import Header
+from tracing.creation import Creation
 from tracing.messages import LINK_LIMIT
-from tracing.producing import Acknowledgement, Sending
-from tracing.routes import Routes
+from tracing.sending import Acknowledgement, Sending
 from tracing.spans import suppressed
 from tracing.telemetry import Telemetry
 
 SendBatch = Callable[..., Awaitable[Acknowledgement]]
-
-
-class Creation:
-    """The records of one batch builder; it stands in for the builder's `append` until the batch is sent."""
-
-    __slots__ = ("_append", "_created", "_routes", "_telemetry")
-
-    def __init__(self, telemetry: Telemetry, routes: Routes, append: Callable[..., Any]) -> None:
-        self._telemetry = telemetry
-        self._routes = routes
-        self._append = append
-        self._created: list[tuple[Span, int]] = []
-
-    def append(self, *, timestamp: int | None, key: object, value: object, headers: Any = ()) -> object:  # noqa: ANN401
-        """Add a message to the batch, with the context of its own create span."""
-        written, span = self._start(key, headers)
-        try:
-            metadata = self._append(timestamp=timestamp, key=key, value=value, headers=written)
-        except BaseException:
-            self._reject(span)
-            raise
-        if metadata is None:
-            self._reject(span)
-        elif span is not None:
-            self._created.append((span, time_ns()))
-        return metadata
-
-    def _start(self, key: object, headers: Any) -> tuple[list[Header], Span | None]:  # noqa: ANN401 - unchecked
-        try:
-            context = get_current()
-            if not self._telemetry.active or suppressed(context):
-                return _as_given(headers), None
-            if self._telemetry.spans.drops(trace.get_current_span(context).get_span_context()):
-                return self._telemetry.propagation.inject(headers, context), None
-            attributes = self._routes.get(semconv.CREATE).attributes.copy()
-            if key is not None and (rendered := self._telemetry.render_key(key)) is not None:
-                attributes[semconv.MESSAGING_KAFKA_MESSAGE_KEY] = rendered
-            with_bound(attributes, context)
-            span = self._telemetry.spans.start(semconv.CREATE, context, SpanKind.PRODUCER, attributes)
-            return self._telemetry.propagation.inject(headers, context, span.get_span_context()), span
-        except Exception as error:  # noqa: BLE001 - the message goes out untraced rather than not at all
-            faults.report("starting a create span", error)
-            return _as_given(headers), None
-
-    @staticmethod
-    def _reject(span: Span | None) -> None:
-        """End the span of a record that did not fit: it has started, but no message carries its context."""
-        if span is not None:
-            span.set_attribute(semconv.SAGATRACE_BATCH_FULL, True)  # noqa: FBT003 - the value of an attribute
-            span.end()
-
-    def sent_to(self, topic: str) -> list[Link]:
-        """End the create spans under the topic's name and return the links to them."""
-        route = self._routes.get(semconv.CREATE, topic)
-        created, self._created = self._created, []
-        for span, ended in created:
-            # Also for a topic that is left out: the message carries the span's context, so the span must exist.
-            span.update_name(route.name)
-            span.set_attribute(semconv.MESSAGING_DESTINATION_NAME, topic)
-            span.end(ended)
-        return [Link(span.get_span_context()) for span, _ in created[:LINK_LIMIT]]
-
-
-def _as_given(headers: Any) -> Any:  # noqa: ANN401 - unchecked
-    return list(headers) if isinstance(headers, tuple) else headers
-
-
-#: The creations of builders that were not sent yet.
-_creations: Final[WeakKeyDictionary[BatchBuilder, Creation]] = WeakKeyDictionary()
 
 
 def wrap_create_batch(original: Callable[..., BatchBuilder], telemetry: Telemetry) -> Callable[..., BatchBuilder]:
@@ -111,9 +38,7 @@ def wrap_create_batch(original: Callable[..., BatchBuilder], telemetry: Telemetr
         builder = original(self)
         try:
             if telemetry.active:
-                creation = Creation(telemetry, telemetry.client(self).routes, builder.append)
-                builder.append = creation.append  # type: ignore[method-assign]  # of this one object
-                _creations[builder] = creation
+                Creation(telemetry, telemetry.client(self).routes, builder)
         except Exception as error:  # noqa: BLE001 - the batch is built untraced rather than not at all
             faults.report("tracing a batch", error)
         return builder
@@ -125,15 +50,17 @@ def _begin(
     telemetry: Telemetry, producer: AIOKafkaProducer, batch: BatchBuilder, topic: str, partition: int
 ) -> Sending | None:
     try:
-        creation = _creations.pop(batch, None)
+        creation = Creation.of(batch)
         if creation is not None:
-            # From now on `send` may add messages of its own to the batch, which already have a context.
-            del batch.append
+            creation.release(batch)
         context = get_current()
         if not telemetry.active or suppressed(context):
             return None
         client = telemetry.client(producer)
-        links = creation.sent_to(topic) if creation is not None else []
+        links: list[Link] = []
+        if creation is not None:
+            creation.write(batch, producer)
+            links = [Link(created) for created in creation.sent_to(topic)[:LINK_LIMIT]]
         route = client.routes.get(semconv.SEND, topic)
         if not route.traced:
             return None

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from asyncio import CancelledError, Future
 from collections.abc import Awaitable, Callable
 from time import time_ns
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.structs import RecordMetadata
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link, Span, SpanKind
@@ -26,11 +24,12 @@ from tracing.binding import with_bound
 from tracing.headers import Header
 from tracing.messages import capture
 from tracing.options import ProduceHook
+from tracing.room import lacking, left_out, without
 from tracing.routes import Route
-from tracing.spans import record_error, suppressed
-from tracing.telemetry import Telemetry
+from tracing.sending import Acknowledgement, Sending
+from tracing.spans import suppressed
+from tracing.telemetry import Client, Telemetry
 
-Acknowledgement = Future[RecordMetadata | None]
 Send = Callable[..., Awaitable[Acknowledgement]]
 
 #: Positional arguments of `send` before the headers.
@@ -46,74 +45,6 @@ class SendArguments(NamedTuple):
     partition: int | None = None
     timestamp_ms: int | None = None
     headers: Any = None
-
-
-class Sending:
-    """A message, or a batch of `count`, on its way to the broker; it is called with the acknowledgement's future."""
-
-    __slots__ = ("_count", "_partition", "_route", "_started", "_telemetry", "span")
-
-    def __init__(  # noqa: PLR0913 - all of it is needed at the end
-        self, telemetry: Telemetry, route: Route, span: Span, *, started: int, partition: int | None, count: int = 1
-    ) -> None:
-        self._telemetry = telemetry
-        self._route = route
-        self.span = span
-        self._started = started
-        self._partition = partition
-        self._count = count
-
-    def watch(self, future: Acknowledgement) -> None:
-        """End the span when the future is done; a callback added now runs before the caller continues."""
-        try:
-            future.add_done_callback(self)
-        except Exception as error:  # noqa: BLE001 - a stand-in for a producer may return anything
-            faults.report("watching a send", error)
-            self._end(None)
-
-    def __call__(self, future: Acknowledgement) -> None:
-        """End the span with the message's outcome."""
-        try:
-            if future.cancelled():
-                self.fail(CancelledError())
-                return
-            # Not future.exception(): asyncio would then take the error as handled.
-            error: BaseException | None = getattr(future, "_exception", None)
-            if error is None:
-                self._succeed(future.result())
-            else:
-                self.fail(error)
-        except Exception as fault:  # noqa: BLE001 - an error here would reach the exception handler of the caller's loop
-            faults.report("ending a send span", fault)
-            if self.span.is_recording():
-                self.span.end()
-
-    def _succeed(self, metadata: RecordMetadata | None) -> None:
-        if metadata is not None:  # with acks=0 there is no answer
-            span = self.span
-            if span.is_recording():
-                # One by one, which for so few is faster in the SDK than a mapping.
-                span.set_attribute(semconv.MESSAGING_KAFKA_OFFSET, metadata.offset)
-                if metadata.partition != self._partition:
-                    span.set_attribute(semconv.MESSAGING_DESTINATION_PARTITION_ID, str(metadata.partition))
-            self._partition = metadata.partition
-        self._end(None)
-
-    def fail(self, error: BaseException) -> None:
-        """End the span with an error."""
-        try:
-            self._end(record_error(self.span, error))
-        except Exception as fault:  # noqa: BLE001 - the caller must see its own error and no other
-            faults.report("ending a send span", fault)
-
-    def _end(self, error: str | None) -> None:
-        ended = time_ns()
-        self.span.end(ended)
-        metrics = self._telemetry.metrics
-        if metrics.enabled:
-            labels = self._route.labels_of(self._partition)
-            metrics.operation(labels, ended - self._started, error)
-            metrics.sent(labels, self._count, error)
 
 
 def begin(
@@ -141,28 +72,35 @@ def _begin(
     measured = route.traced and telemetry.metrics.enabled
     parent = trace.get_current_span(context).get_span_context()
     if not route.traced or telemetry.spans.drops(parent):
-        headers = telemetry.propagation.inject(message.headers, context)
+        untraced = trace.INVALID_SPAN
+        headers = _inject(telemetry, client, message.headers, context, untraced)
         if not measured:
             return headers, None
-        untraced = trace.INVALID_SPAN
         return headers, Sending(telemetry, route, untraced, started=time_ns(), partition=message.partition)
     attributes = _attributes(telemetry, route, producer, message)
     with_bound(attributes, context)
     started = time_ns()
     span = telemetry.spans.start(route.name, context, SpanKind.PRODUCER, attributes, links, started, parent)
-    headers = _inject(telemetry, message.headers, context, span)
+    headers = _inject(telemetry, client, message.headers, context, span)
     if not measured and not span.is_recording():
         return headers, None
     return headers, Sending(telemetry, route, span, started=started, partition=message.partition)
 
 
-def _inject(telemetry: Telemetry, headers: Any, context: Context, span: Span) -> list[Header]:  # noqa: ANN401 - unchecked
-    """Write the span's context; anything but a list of headers is left for the client to refuse."""
+def _inject(telemetry: Telemetry, client: Client, given: Any, context: Context, span: Span) -> Any:  # noqa: ANN401
+    """Write the span's context, or the current one; anything but a list of headers is left for the client to refuse."""
+    if given and type(given) is not list:
+        return given
     try:
-        return telemetry.propagation.inject(headers, context, span.get_span_context())
+        headers = telemetry.propagation.inject(
+            given, context, None if span is trace.INVALID_SPAN else span.get_span_context()
+        )
     except Exception as error:  # noqa: BLE001 - the span is open and must see the client's own error
         faults.report("writing trace context", error)
-        return headers  # type: ignore[no-any-return]  # unchecked
+        return given
+    if client.claims is not None:
+        client.claims.add(headers, given, span)
+    return headers
 
 
 def _attributes(
@@ -198,17 +136,39 @@ def wrap_send(original: Send, telemetry: Telemetry) -> Send:
     ) -> Acknowledgement:
         message = SendArguments(topic, value, key, partition, timestamp_ms, headers)
         headers, sending = begin(telemetry, self, message)
-        if sending is None:
-            return await original(self, topic, value, key, partition, timestamp_ms, headers)
         try:
             future = await original(self, topic, value, key, partition, timestamp_ms, headers)
         except BaseException as error:
-            sending.fail(error)
-            raise
-        sending.watch(future)
-        return future
+            if headers is message.headers or not _lacks_room(telemetry, self, headers, error):
+                if sending is not None:
+                    sending.fail(error)
+                raise
+        else:
+            if sending is not None:
+                sending.watch(future)
+            return future
+        return await _send_without(sending, original(self, *message))
 
     return send
+
+
+def _lacks_room(telemetry: Telemetry, producer: AIOKafkaProducer, headers: object, error: BaseException) -> bool:
+    """Return whether a send with a context is to be repeated without it."""
+    return lacking(error, telemetry.client(producer).claims, headers)
+
+
+async def _send_without(sending: Sending | None, call: Awaitable[Acknowledgement]) -> Acknowledgement:
+    """Send a message that had no room for its context."""
+    try:
+        future = await call
+    except BaseException as error:
+        if sending is not None:
+            sending.fail(error)
+        raise
+    if sending is not None:
+        left_out(sending.span)
+        sending.watch(future)
+    return future
 
 
 def _wrap_send_with_hook(original: Send, telemetry: Telemetry, hook: ProduceHook) -> Send:
@@ -223,16 +183,22 @@ def _wrap_send_with_hook(original: Send, telemetry: Telemetry, hook: ProduceHook
             return await original(self, *args, **kwargs)
         args = args[:_BEFORE_HEADERS]
         kwargs["headers"], sending = begin(telemetry, self, message)
+        headers = kwargs["headers"]
+        written = tuple(headers) if type(headers) is list else ()
         try:
             await _run_hook(hook, trace.INVALID_SPAN if sending is None else sending.span, args, kwargs)
             future = await original(self, *args, **kwargs)
         except BaseException as error:
+            if headers is message.headers or not _lacks_room(telemetry, self, headers, error):
+                if sending is not None:
+                    sending.fail(error)
+                raise
+        else:
             if sending is not None:
-                sending.fail(error)
-            raise
-        if sending is not None:
-            sending.watch(future)
-        return future
+                sending.watch(future)
+            return future
+        kwargs["headers"] = without(message.headers, written, kwargs["headers"])
+        return await _send_without(sending, original(self, *args, **kwargs))
 
     return send
 

@@ -56,6 +56,8 @@ LINK_TRANSACTION: Final = "transaction"
 SAGATRACE_INTERRUPTED: Final = "sagatrace.interrupted"
 #: True on a `create` span whose record no longer fitted into its batch, so that no message carries it.
 SAGATRACE_BATCH_FULL: Final = "sagatrace.batch.full"
+#: True on a `send` or `create` span whose context had no room within the client's limit: no message carries it.
+CONTEXT_LEFT_OUT: Final = "sagatrace.context.left_out"
 #: Seconds between the record's timestamp and the start of its processing; also the name of the metric.
 QUEUE_TIME: Final = "messaging.kafka.queue.time"
 #: How a transaction ended: `committed`, `aborted`.

@@ -17,6 +17,7 @@ from opentelemetry.trace import Link
 from tracing import faults, message_key
 from tracing.metrics import Metrics
 from tracing.options import Options
+from tracing.room import Claims, claims
 from tracing.routes import Routes, client_attributes
 from tracing.spans import Spans
 from tracing.wire import Propagation
@@ -33,12 +34,16 @@ class OpenTransaction(Protocol):
 
 
 class Client:
-    """One producer or consumer: its routes, and a producer's open transaction."""
+    """One producer or consumer: its routes, and a producer's open transaction.
 
-    __slots__ = ("routes", "transaction")
+    It is kept as long as the producer or consumer, so nothing in it may refer to that.
+    """
 
-    def __init__(self, routes: Routes) -> None:
+    __slots__ = ("claims", "routes", "transaction")
+
+    def __init__(self, routes: Routes, claims: Claims | None) -> None:
         self.routes = routes
+        self.claims = claims
         self.transaction: OpenTransaction | None = None
 
 
@@ -86,7 +91,7 @@ class Telemetry:
         if client is None:
             inner = getattr(instance, "client", None) or getattr(instance, "_client", None)
             attributes = client_attributes(inner, getattr(instance, "_group_id", None))
-            client = self._clients[instance] = Client(Routes(self.options, attributes))
+            client = self._clients[instance] = Client(Routes(self.options, attributes), claims(instance))
         return client
 
     def handlers(self, group: str | None) -> Routes:

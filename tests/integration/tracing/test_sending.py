@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -99,26 +101,34 @@ async def test_an_error_that_nobody_retrieves_is_still_reported(
     assert heard == ["Future exception was never retrieved"]
 
 
-@pytest.mark.parametrize("headers", [(("app", b"x"),), [("app", b"x")], None, []], ids=repr)
-async def test_headers_may_be_any_sequence(
+@pytest.mark.parametrize("headers", [[("app", b"x")], None, [], ()], ids=repr)
+async def test_headers_that_the_client_takes_are_sent_with_the_context(
     spans: RecordedSpans, producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, topic: str, headers: Any
 ) -> None:
-    """A tuple, as a received record has it, can be sent on."""
+    """A list of headers, and none in whatever form, go out with the context behind them."""
     await producer.send_and_wait(topic, b"v", headers=headers)
     record = await consumer.getone()
     assert [name for name, _ in record.headers] == [*(name for name, _ in headers or ()), "traceparent"]
     assert len(spans.named(f"send {topic}")) == 1
 
 
-@pytest.mark.parametrize("headers", [[("app", "text")], [("app",)], [3], 3, [(b"app", b"x")]], ids=repr)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *([("app", "text")], [("app",)], [3], 3, [(b"app", b"x")]),
+        *((("app", b"x"),), {"app": b"x"}, [["app", b"x"]], [("traceparent", "text")], [["traceparent", b"x"]]),
+    ],
+    ids=repr,
+)
 async def test_headers_that_the_client_refuses_are_refused_as_before(
     spans: RecordedSpans, producer: AIOKafkaProducer, topic: str, headers: Any
 ) -> None:
-    """Bad headers raise the client's own error, which is on the span."""
+    """Bad headers, also those that are no list, raise the client's own error, which is on the span."""
     with suppress_instrumentation(), pytest.raises(Exception) as without:  # noqa: PT011 - whatever the client raises
         await producer.send(topic, b"v", headers=headers)
-    with pytest.raises(without.type):
+    with pytest.raises(without.type) as traced:
         await producer.send(topic, b"v", headers=headers)
+    assert str(traced.value) == str(without.value)
     assert spans.one(f"send {topic}").status.status_code is StatusCode.ERROR
 
 
@@ -243,3 +253,40 @@ async def test_a_call_with_a_hook_and_wrong_arguments_is_refused_as_before(produ
     with RecordedSpans(produce_hook=print) as spans, pytest.raises(TypeError):
         await producer.send("t", nonsense=1)  # type: ignore[call-arg]  # as a mistaken caller does
     assert spans.finished == []
+
+
+_LIMIT = 500
+#: The largest value that the client takes within the limit, with a header and a key of three bytes.
+_LARGEST = b"x" * (_LIMIT - DefaultRecordBatchBuilder.estimate_size_in_bytes(b"key", b"x" * 200, [("a", b"b")]) + 200)
+
+
+@pytest.mark.parametrize("serialized", [True, False], ids=["serializers", "bytes"])
+@pytest.mark.parametrize("hooked", [True, False], ids=["hook", "plain"])
+async def test_a_message_that_fits_without_its_context_goes_out_without_it(  # noqa: PLR0913 - all are needed
+    open_producer: Any, consumer: AIOKafkaConsumer, topic: str, receive: Any, *, serialized: bool, hooked: bool
+) -> None:
+    """Within the last 70 bytes of max_request_size a message is sent as the caller gave it, and its span says so."""
+    calls: list[object] = []
+
+    def serializer(value: bytes) -> bytes:
+        calls.append(value)
+        return value
+
+    settings = {"key_serializer": serializer, "value_serializer": serializer} if serialized else {}
+    producer = await open_producer(max_request_size=_LIMIT, **settings)
+    with RecordedSpans(produce_hook=(lambda *_: None) if hooked else None) as spans:
+        for value in (_LARGEST, _LARGEST[70:]):
+            await producer.send_and_wait(topic, value, b"key", partition=0, headers=[("a", b"b")])
+        before = len(calls)
+        with pytest.raises(MessageSizeTooLargeError) as traced:
+            await producer.send(topic, _LARGEST + b"x", b"key", headers=[("a", b"b")])
+    with pytest.raises(MessageSizeTooLargeError) as untraced:
+        await producer.send(topic, _LARGEST + b"x", b"key", headers=[("a", b"b")])
+    names = [[name for name, _ in record.headers] for record in await receive(consumer, 2)]
+    assert names == [["a"], ["a", "traceparent"]]
+    largest, smaller, refused = spans.named(f"send {topic}")
+    assert [attributes(span).get("sagatrace.context.left_out") for span in (largest, smaller)] == [True, None]
+    assert largest.status.status_code is StatusCode.UNSET
+    assert refused.status.status_code is StatusCode.ERROR
+    assert str(traced.value) == str(untraced.value)
+    assert (before, len(calls)) == ((4, 8) if serialized else (0, 0))

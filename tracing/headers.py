@@ -43,6 +43,15 @@ def pairs(headers: object) -> list[Header]:
     ]
 
 
+def is_header(entry: object) -> bool:
+    """Return whether an entry is a header that aiokafka takes: a tuple of a name and bytes or None."""
+    match entry:
+        case (str(), bytes() | None):
+            return type(entry) is tuple
+        case _:
+            return False
+
+
 def text(value: object) -> str | None:
     """Decode one header value; None if there is none or it is not UTF-8."""
     if not isinstance(value, bytes | bytearray | memoryview):

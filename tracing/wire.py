@@ -14,7 +14,7 @@ remembers the last contexts, because a poll and the processing of its records re
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -28,7 +28,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from tracing.exposure import EXPOSING, exposed
-from tracing.headers import TRACEPARENT, Header, HeaderGetter, Headers, HeaderSetter, drop, text
+from tracing.headers import TRACEPARENT, Header, HeaderGetter, Headers, HeaderSetter, is_header, text
 
 _GETTER: Final = HeaderGetter()
 _SETTER: Final = HeaderSetter()
@@ -164,6 +164,8 @@ class Propagation:
         written: list[Header] = []
         if headers:
             written += [header for header in headers if header[0] != "traceparent" and header[0] != "tracestate"]
+            if len(written) != len(headers):
+                written = _replaceable(headers, {"traceparent", "tracestate"})
         written.append(("traceparent", render(span_context)))
         if span_context.trace_state:
             written.append(("tracestate", span_context.trace_state.to_header().encode()))
@@ -181,7 +183,7 @@ class Propagation:
     def _inject_leaf(leaf: TextMapPropagator, headers: list[Header], context: Context) -> list[Header]:
         written: list[Header] = []
         leaf.inject(written, context=context, setter=_SETTER)
-        return drop(headers, {*leaf.fields, *(name for name, _ in written)}) + written if written else headers
+        return _replaceable(headers, {*leaf.fields, *(name for name, _ in written)}) + written if written else headers
 
     def extract(self, headers: Headers | None, context: Context) -> tuple[Context, SpanContext | None]:
         """Return the context with the span and baggage of the headers added, and the span context in the headers."""
@@ -224,6 +226,11 @@ class Propagation:
             if type(headers) is tuple:  # a list may change
                 self._scanned = (headers, found)
         return found
+
+
+def _replaceable(headers: Headers, names: Collection[str]) -> list[Header]:
+    """Return the headers without those of these names, if they are ones that a client would take."""
+    return [each for each in headers if each[0] not in names or not is_header(each)]
 
 
 def _scan(headers: Headers) -> tuple[SpanContext | None, bool]:

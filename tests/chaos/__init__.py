@@ -1,1 +1,1 @@
-"""Chaos: services that are killed and paused on the real parts under a steady load, and what is left of the work."""
+"""Chaos: services are killed and paused on the real servers under a steady load, and then the work is checked."""

@@ -1,4 +1,4 @@
-"""`make chaos`: random kills over all services on the real parts, under a steady load of orders.
+"""`make chaos`: random kills over all services on the real servers, under a steady load of orders.
 
 Examples:
     make chaos KILLS=1000 SEED=1
@@ -27,7 +27,7 @@ _TELL_S = 5.0
 
 
 def main() -> int:
-    """Run it, print the report, and give the exit code: 1 if something was lost, done twice or broken."""
+    """Run it, print the report, and return the exit code: 1 if something was lost, done twice or broken."""
     options = _parser().parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="sagatrace-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)

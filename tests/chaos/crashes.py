@@ -1,7 +1,7 @@
 """Every service dies at each of its durable writes, before and after, and is started again: all services in parallel.
 
-A service goes through its writes one after the other, and each of its processes is armed with the next point. So what a
-process left behind is taken up by one that will die too, until the last point is passed.
+A service goes through its writes one after the other, and each of its processes is armed with the next crash point. So
+what a process left behind is taken up by one that will die too, until the last point is passed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _SOON_S = 5.0
 
 @dataclass
 class Crashes:
-    """Lets each service die everywhere.
+    """Lets each service die at each of its writes.
 
     Args:
         system: The services, one instance of each; none runs yet.
@@ -76,7 +76,7 @@ class Crashes:
         """Go through all writes of all services.
 
         Raises:
-            ExceptionGroup: of AssertionError: a process did not come to its point, or ended elsewhere.
+            ExceptionGroup: of AssertionError: a process did not reach its crash point, or ended elsewhere.
         """
         async with asyncio.TaskGroup() as tasks:
             for instance in self.system.instances:
@@ -116,7 +116,7 @@ class Crashes:
         await self._send(topic, value, key=value)
 
     async def _drive_again(self, service: Service, group: str, topic: str) -> None:
-        """Send a record to the group's retry topic, as if it had failed, once the group has had its effect."""
+        """Send a record to the group's retry topic, as if it had failed, once the group has processed it."""
         async with AIOKafkaConsumer(
             topic, bootstrap_servers=self.system.parts.brokers, auto_offset_reset="earliest"
         ) as consumer:
@@ -128,7 +128,7 @@ class Crashes:
         await self._send(retry_topic(group), record.value, key=record.key, headers=headers)
 
     async def _is_processed(self, service: Service, group: str, record: ConsumedRecord) -> bool:
-        """Tell whether a record has its effect, now or soon: poison never has, nor what waits behind a dead letter."""
+        """Return whether a record has its effect, now or soon: not poison, and not what waits behind a dead letter."""
         try:
             event_id = parse_saga_event(record).event_id
         except ContractError:
@@ -153,7 +153,7 @@ class Crashes:
             await producer.send_and_wait(topic, value, key=key, headers=list(headers))
 
     async def _leases(self, service: Service) -> frozenset[UUID]:
-        """Read the leases that there are."""
+        """Read all leases."""
         database = Database(self.system.parts.database, schema=service.value)
         try:
             async with database.reading() as connection:
@@ -164,7 +164,7 @@ class Crashes:
 
     @asynccontextmanager
     async def _rows_in_hand(self, service: Service, dead: frozenset[UUID]) -> AsyncIterator[None]:
-        """Hold rows that a living relay has claimed and not settled, so that a stop finds it with its hands full."""
+        """Hold rows that a running relay has claimed and not settled, so that it is stopped with rows in hand."""
         database = Database(self.system.parts.database, schema=service.value)
         alive = OUTBOX.c.lease_token.is_not(None) & OUTBOX.c.lease_token.not_in(dead)
         claimed = select(OUTBOX.c.id).where(OUTBOX.c.sent_at.is_(None), alive)

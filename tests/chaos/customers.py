@@ -1,7 +1,7 @@
-"""Customers: a steady load of orders of every scenario, over HTTP, by clients that do not give up.
+"""Customers: a steady load of orders of every scenario, over HTTP, from clients that do not give up.
 
-A client whose request gets no answer asks again with the same idempotency key, at the next instance. An order is
-accepted when a client has read the answer that says so; from then on nothing may be lost of it.
+A client that gets no answer repeats its request with the same idempotency key at the next instance. An order is
+accepted when a client has read the answer that says so; from then on nothing of it may be lost.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _AGAIN_S = 0.1
 
 
 class NoAnswer(Exception):
-    """Nobody answered a client for as long as it was patient."""
+    """No instance answered a client before it gave up."""
 
 
 @dataclass
@@ -61,13 +61,13 @@ class Order:
 
 @dataclass
 class Customers:
-    """Places orders as long as it is told to, each customer one after the other.
+    """Places orders until it is closed; each customer places one after the other.
 
     Args:
         ports: Where the instances of the order API listen.
-        database: The order service's, to see how the sagas are.
+        database: The order service's, to see the sagas' states.
         how_many: How many customers there are.
-        chance: Chooses what is ordered.
+        chance: Decides what is ordered.
     """
 
     ports: Sequence[int]
@@ -83,11 +83,11 @@ class Customers:
 
     @property
     def ended(self) -> int:
-        """How many orders have ended, as far as was seen."""
+        """How many orders were seen to end."""
         return len(self.orders) - len(self._open)
 
     async def run(self) -> None:
-        """Serve until `close`, and then until nobody looks after an order any more.
+        """Place orders until `close`, and then wait until no customer is busy with an order.
 
         Raises:
             ExceptionGroup: of NoAnswer.
@@ -101,7 +101,7 @@ class Customers:
             watching.cancel()
 
     def standing(self) -> str:
-        """Tell how the orders are."""
+        """Return a line on the state of the orders."""
         stuck = ", ".join(f"{count} {status}" for status, count in self._count_open().most_common())
         return f"{self.ended} orders ended in {self.moves} moves; open: {stuck or 'none'}"
 
@@ -109,7 +109,7 @@ class Customers:
         return Counter(self._status.get(one, "unseen") for one in self._open)
 
     def close(self) -> None:
-        """Let nobody begin another order."""
+        """Begin no further orders."""
         self._closed = True
 
     async def _buy_on(self, chance: random.Random) -> None:
@@ -134,9 +134,9 @@ class Customers:
             self._open.add(order.order_id)
 
     async def _comes_to(self, order: Order, wanted: Container[str]) -> bool:
-        """Wait until an order is there; False if that takes too long, and the customer has other things to do.
+        """Wait until an order reaches a status; return False if that takes too long.
 
-        That what was begun has ended is looked for in the books, when nobody is killed any more.
+        Whether everything ended is checked in the books, after the last kill.
         """
         deadline = time.monotonic() + _ATTENTION_S
         while self._status.get(order.order_id) not in wanted:
@@ -146,7 +146,7 @@ class Customers:
         return True
 
     async def _watch(self) -> None:
-        """Look at the sagas again and again."""
+        """Poll the sagas."""
         while True:
             try:
                 async with self.database.reading() as connection:
@@ -159,7 +159,7 @@ class Customers:
             await asyncio.sleep(_LOOK_S)
 
     async def _ask(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> dict[str, Any]:
-        """Ask until somebody answers; an empty answer is a refusal."""
+        """Repeat a request until it is answered; an empty answer is a refusal."""
         deadline = time.monotonic() + _PATIENCE_S
         for port in self._in_turn():
             try:
@@ -183,7 +183,7 @@ class Customers:
 
 
 def _ends_of(order: Order) -> set[str]:
-    """Give the status in which an order has ended: a refund that was accepted opens a completed one again."""
+    """Return the status in which an order ends: an accepted refund reopens a completed one."""
     return set(ENDS) - {"completed"} if Request.REFUND in order.requested else set(ENDS)
 
 

@@ -1,7 +1,7 @@
-"""Whether what was recorded of an order is a legal history of its saga, pure: an append-only check in Jepsen's manner.
+"""Whether what was recorded of an order is a legal history of its saga: an append-only check as Jepsen does it; pure.
 
-Every event is an append of a unique id to its order's list, by whichever of many writers moved the saga; the audit
-trail is the read. A read is legal if the writers could have written it one after the other by the saga's table:
+Every event is an append of a unique id to its order's list, by any of the writers that move the saga; the audit trail
+is the read. A read is legal if the writers could have written it one after the other by the saga's table:
 
 - no id is there twice, and in each topic the order of the records is the order of the saga's versions;
 - there is a way through the table, from `new` to an end, on which the move to version v says exactly the events that
@@ -24,7 +24,7 @@ from services.oms.saga import COMMANDS, ENDS, TABLE, Effect, Input, Move, SagaSt
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event of one order as the audit trail has it."""
+    """An event of one order in the audit trail."""
 
     topic: str
     offset: int
@@ -35,7 +35,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A line of a saga's own log that says that it moved."""
+    """A line of a saga's own log that records a move."""
 
     version: int
     moved_by: str
@@ -44,13 +44,13 @@ class Moved:
 
 
 def check_trail(trail: Iterable[Recorded], end: SagaState) -> list[str]:
-    """Tell what makes the trail of one order illegal, for a saga whose row shows `end`; nothing if it is legal."""
+    """Return what makes the trail of one order illegal, for a saga whose row shows `end`; nothing if it is legal."""
     events = tuple(trail)
     return [*_repeated(events), *_out_of_order(events), *_untold(events, end)]
 
 
 def check_moves(log: Sequence[Moved], end: SagaState) -> list[str]:
-    """Tell what makes a saga's own log illegal, for a saga whose row shows `end`; nothing if it is legal."""
+    """Return what makes a saga's own log illegal, for a saga whose row shows `end`; nothing if it is legal."""
     faults = []
     state, version = SagaState.NEW, 0
     for moved in log:
@@ -66,7 +66,7 @@ def check_moves(log: Sequence[Moved], end: SagaState) -> list[str]:
 
 
 def events_of(move: Move) -> Counter[str]:
-    """Count the events that a move says; commands are none, nor is the call for an operator."""
+    """Count the events that a move publishes; commands are not events, and neither is the call for an operator."""
     return Counter(str(effect) for effect in move.effects if effect not in COMMANDS | {Effect.ASK_ATTENTION})
 
 

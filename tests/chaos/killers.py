@@ -1,6 +1,6 @@
 """Killers: one for each instance, with a plan of its own that follows from the seed, and a number of kills for all.
 
-What waits for progress: a kill that waited for time would hit a fast machine in its work and a slow one in its start.
+They wait for progress: a kill that waited for time would hit a fast machine in its work and a slow one in its start.
 Progress is what the sagas have moved, anywhere. A plan says what is done to an instance, and after how much of it:
 
 | blow | what happens |
@@ -51,7 +51,7 @@ class Blow:
 
 
 def plan(instance: Instance, chance: random.Random) -> Iterator[Blow]:
-    """Give the blows for one instance, without an end; the same for the same seed."""
+    """Yield the blows for one instance, endlessly; the same for the same seed."""
     writes = [write for write in WRITES[instance.service] if write not in RARE]
     while True:
         kind, moves = chance.random(), 1 + int(_MOST_MOVES * chance.random() ** 2)
@@ -67,7 +67,7 @@ class Killers:
     """Starts and kills instances, none of which runs yet, until enough have been killed.
 
     Args:
-        instances: Whom.
+        instances: What to kill.
         kills: How many in all.
         seed: What the plans follow from.
     """
@@ -95,11 +95,11 @@ class Killers:
                 tasks.create_task(self._follow(instance, plan(instance, chance)))
 
     def stop(self) -> None:
-        """Begin no more kills."""
+        """Begin no further kills."""
         self.kills = self._begun
 
     def standing(self) -> str:
-        """Tell how far it is."""
+        """Return a line on the progress."""
         orders = self._customers.standing() if self._customers else "no orders"
         return f"{self.done:5} of {self.kills} kills; {orders}"
 
@@ -142,6 +142,6 @@ class Killers:
         self.pauses += 1
 
     def _look_at(self, instance: Instance, blow: Blow) -> None:
-        """Note a process that ended by itself: nothing of what is done to it is a reason to."""
+        """Note a process that ended by itself, which nothing that is done to it justifies."""
         if instance.has_ended() and (blow.crash_at is None or instance.crashed_at() != blow.crash_at):
             self.deaths.append(f"{instance.name}: {instance.output()[-2000:]}")

@@ -1,9 +1,9 @@
-"""The books after the chaos: what each service wrote down, and whether the books agree. Reading and judging apart.
+"""The books after the chaos: what each service wrote down, and whether the books agree. Reading is apart from judging.
 
-Lost is an accepted order whose saga did not end, or ended otherwise than an accepted request says, or of which an event
-is missing in the audit trail or with its customer. A double effect is money, stock, a letter or an event that is there
-once too often, that stayed where it was undone, or whose saga is not in the store, counted on the gateway's own ledger
-and the stock's own movements.
+An accepted order is lost if its saga did not end, or did not end as an accepted request says, or if an event is missing
+in the audit trail or with its customer. A double effect is money, stock, a notice or an event that is there once too
+often, that stayed although it was undone, or whose saga is not in the store, counted on the gateway's own ledger and
+the stock's own movements.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SagaBook:
     payments: list[tuple[str, int]] = field(default_factory=list)
     #: (kind, quantity) of the stock.
     movements: list[tuple[str, int]] = field(default_factory=list)
-    letters: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -64,12 +64,12 @@ class Fault:
     text: str
 
     def __str__(self) -> str:
-        """Write it as a line."""
+        """Return it as a line."""
         return f"{self.about}: {self.text}"
 
 
 def lost(books: Books, accepted: Mapping[str, Order]) -> list[Fault]:
-    """Find what was accepted and is not there."""
+    """Return what was accepted and is missing."""
     by_order = {saga.order_id: saga for saga in books.sagas.values()}
     faults = [Fault(service, f"{rows} messages were never sent") for service, rows in books.unsent.items() if rows]
     for order_id, order in accepted.items():
@@ -82,7 +82,7 @@ def lost(books: Books, accepted: Mapping[str, Order]) -> list[Fault]:
 
 
 def double_effects(books: Books) -> list[Fault]:
-    """Find what is there too often, or was undone and stayed."""
+    """Return what is there too often, or was undone and stayed."""
     faults = [
         Fault(sku, f"the stock is {there}, and its movements say {moved}")
         for sku, (there, moved) in books.stock.items()
@@ -102,7 +102,7 @@ def _missing(saga: SagaBook, order: Order) -> Iterator[str]:
     yield from check_moves(saga.moves, state)
     yield from check_trail(saga.trail, state)
     told = Counter(TEMPLATES[event.event_type] for event in saga.trail if event.event_type in TEMPLATES)
-    if missing := told - Counter(saga.letters):
+    if missing := told - Counter(saga.notices):
         yield f"the customer was not told of {', '.join(missing)}"
 
 
@@ -119,13 +119,13 @@ def _surplus(saga: SagaBook) -> Iterator[str]:
     for event_type, times in Counter(event.event_type for event in saga.trail).items():
         if times > 1:
             yield f"the trail has {event_type} {times} times"
-    for letter, times in Counter(saga.letters).items():
+    for notice, times in Counter(saga.notices).items():
         if times > 1:
-            yield f"the customer was told {times} times of {letter}"
+            yield f"the customer was told {times} times of {notice}"
 
 
 def _kept(saga: SagaBook) -> Iterator[str]:
-    """Compare what an ended saga holds with what its end says: all of it if it is completed, else nothing."""
+    """Compare what an ended saga holds with what its end requires: everything if it completed, otherwise nothing."""
     keeps = saga.state == SagaState.COMPLETED
     paid, taken = sum(amount for _, amount in saga.payments), -sum(quantity for _, quantity in saga.movements)
     if paid != (saga.total if keeps else 0):
@@ -177,12 +177,12 @@ _ENTRIES = {
     "trail": "SELECT * FROM audit.trail ORDER BY id",
     "payments": "SELECT split_part(key, ':', 1) AS saga_id, kind, amount FROM payment_gateway.gateway_entries",
     "movements": "SELECT saga_id, kind, quantity FROM inventory.movements WHERE saga_id IS NOT NULL ORDER BY id",
-    "letters": "SELECT saga_id, template FROM notification.notifications",
+    "notices": "SELECT saga_id, template FROM notification.notifications",
 }
 
 
 def _sort_in(books: Books, entries: Mapping[str, Sequence[Any]]) -> None:
-    """Put each entry into the book of its saga."""
+    """Add each entry to the book of its saga."""
     found: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for name, rows in entries.items():
         for row in rows:
@@ -198,5 +198,5 @@ _VALUES: Mapping[str, Any] = {
     "trail": lambda row: Recorded(row.topic, row.offset, str(row.event_id), row.event_type, row.sequence),
     "payments": lambda row: (row.kind, int(row.amount)),
     "movements": lambda row: (row.kind, int(row.quantity)),
-    "letters": lambda row: row.template,
+    "notices": lambda row: row.template,
 }

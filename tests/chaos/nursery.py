@@ -1,9 +1,9 @@
-"""Forks service processes from one that has imported everything, so that a start costs no second of imports.
+"""Forks service processes from one that has imported everything, so that a start does not cost a second of imports.
 
-What is forked is a whole process: it configures itself from its own environment, opens its own connections, and is
-killed like any other. The parent of all, this module as a program, has no event loop, no thread and no connection; it
-reads one request a line, `{"service", "environment", "log"}`, and answers with the child's process id. When its
-standard input ends, it ends, and every child with it.
+Each child is a whole process: it configures itself from its own environment, opens its own connections, and is killed
+like any other. The parent of all, this module as a program, has no event loop, no thread and no connection; it reads
+one request a line, `{"service", "environment", "log"}`, and answers with the child's process id. When its standard
+input ends, it ends, and every child with it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Forked:
         self._descriptor = os.pidfd_open(pid)
 
     def has_ended(self) -> bool:
-        """Tell whether it is gone."""
+        """Return whether it has ended."""
         try:
             self.send(0)
         except ProcessLookupError:
@@ -43,12 +43,12 @@ class Forked:
         """Send a signal.
 
         Raises:
-            ProcessLookupError: it is gone.
+            ProcessLookupError: it has ended.
         """
         signal.pidfd_send_signal(self._descriptor, number)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the descriptor."""
         os.close(self._descriptor)
 
 
@@ -72,7 +72,7 @@ class Nursery:
         """Start a service; what it writes is appended to its log.
 
         Raises:
-            RuntimeError: the nursery is gone.
+            RuntimeError: the nursery has ended.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def _become(request: dict[str, object]) -> None:
-    """Be a service, in a child that has just been forked, and end with it."""
+    """Run a service in a child that has just been forked, and exit with it."""
     code = 1
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

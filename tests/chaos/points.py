@@ -1,4 +1,4 @@
-"""Which service comes to which durable write, and what brings it there if the ordinary load does not."""
+"""Which service reaches which durable write, and what makes it do so if the ordinary load does not."""
 
 from __future__ import annotations
 

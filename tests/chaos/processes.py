@@ -1,4 +1,4 @@
-"""The services as processes that are killed and started again, each under the same name and with the same memory."""
+"""The services as processes that are killed and started again, each with the same name and the same data."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Process(Protocol):
     """What runs a service."""
 
     def has_ended(self) -> bool:
-        """Tell whether it is gone."""
+        """Return whether it has ended."""
 
     def send(self, number: signal.Signals | int) -> None:
-        """Send a signal; a ProcessLookupError means that it is gone."""
+        """Send a signal; a ProcessLookupError means that it has ended."""
 
     def close(self) -> None:
-        """Let go of it, once it is gone."""
+        """Release what is held of it, once it has ended."""
 
 
 class Start(Protocol):
@@ -45,7 +45,7 @@ class Start(Protocol):
 
 
 class Spawned:
-    """A service as everybody starts it: `sagatrace run SERVICE`, tied to this process by a lifeline."""
+    """A service as a user starts it: `sagatrace run SERVICE`, tied to this process by a lifeline."""
 
     def __init__(self, service: Service, environment: Mapping[str, str], log: Path) -> None:
         scratch = log.parent / f"{log.stem}.scratch" / "own"
@@ -61,15 +61,15 @@ class Spawned:
             )
 
     def has_ended(self) -> bool:
-        """Tell whether it is gone."""
+        """Return whether it has ended."""
         return self._process.poll() is not None
 
     def send(self, number: signal.Signals | int) -> None:
-        """Send a signal; nothing if it is gone."""
+        """Send a signal; do nothing if it has ended."""
         self._process.send_signal(number)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release what is held of it."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -78,13 +78,13 @@ class Spawned:
 
 @dataclass
 class Instance:
-    """One instance of a service, whichever process it is at the moment.
+    """One instance of a service, over all its processes.
 
     Args:
         service: Which one.
         number: Which instance of it.
-        variables: What all its processes find in their environment.
-        log: What all its processes write to.
+        variables: The environment of all its processes.
+        log: The file that all its processes write to.
         start_process: How a process is started.
     """
 
@@ -103,11 +103,11 @@ class Instance:
         return f"{self.service}-{self.number}"
 
     def has_ended(self) -> bool:
-        """Tell whether its process is not there."""
+        """Return whether it has no process."""
         return self.process is None or self.process.has_ended()
 
     def start(self, crash_at: CrashPoint | None = None, variables: Mapping[str, str] | None = None) -> None:
-        """Start a process, which ends at a crash point if there is one."""
+        """Start a process, which ends at a crash point if one is given."""
         self.let_go()
         self.log.touch()
         self._begins = self.log.stat().st_size
@@ -116,37 +116,37 @@ class Instance:
         self.process = self.start_process(self.service, environment, self.log)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to its process, if it is there."""
+        """Send a signal to its process, if it has one."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 self.process.send(number)
 
     def let_go(self) -> None:
-        """Let go of a process that has ended."""
+        """Release a process that has ended."""
         process, self.process = self.process, None
         if process is not None:
             process.close()
 
     def has_said(self, event: str) -> bool:
-        """Tell whether the present process has logged an event."""
+        """Return whether the current process has logged an event."""
         return f'"{event}"' in self.output()
 
     def crashed_at(self) -> CrashPoint | None:
-        """Tell at which crash point the present process ended, if it did at one."""
+        """Return the crash point at which the current process ended, if it did at one."""
         for line in self.output().splitlines():
             if f'"{CRASHED}"' in line:
                 return CrashPoint.parse(json.loads(line)["point"], WRITES[self.service])
         return None
 
     def output(self) -> str:
-        """Read what the present process has written."""
+        """Read what the current process has written."""
         with self.log.open("rb") as log:
             log.seek(self._begins)
             return log.read().decode(errors="replace")
 
 
 def errors_in(instances: Sequence[Instance]) -> Iterator[str]:
-    """Give the lines in which processes died of something else than a signal."""
+    """Return the lines in which processes report an error that ended them."""
     for instance in instances:
         for line in instance.log.read_text(errors="replace").splitlines():
             if not line.startswith("{") and line.strip():

@@ -10,18 +10,18 @@ from tests.chaos.run import Aftermath
 
 @dataclass(frozen=True)
 class Report:
-    """What came of it.
+    """The counts of a run.
 
     Attributes:
         sagas: Sagas that were started.
-        kills: Processes that were killed, from outside or at a crash point of theirs.
-        pauses: Processes that were stopped for longer than their group and their leases wait, and went on.
-        redeliveries: Messages that a group was given once more.
-        duplicates_absorbed: Those of them that its inbox had seen.
-        lost: Accepted orders of which an end, an event or a letter is missing.
-        double_effects: Sagas of which money, stock, an event or a letter is there too often.
+        kills: Processes that were killed, from outside or at a crash point.
+        pauses: Processes that were stopped for longer than their group and their leases wait, and then continued.
+        redeliveries: Messages that a group received again.
+        duplicates_absorbed: Those of them that its inbox recognised.
+        lost: Accepted orders with a missing end, event or notice.
+        double_effects: Sagas with money, stock, an event or a notice that is there too often.
         broken_traces: Sagas that are not one connected trace in Jaeger.
-        deaths: Processes that ended although nobody killed them.
+        deaths: Processes that ended without being killed.
         seconds: How long it took.
     """
 
@@ -42,12 +42,12 @@ class Report:
         return not (self.lost or self.double_effects or self.broken_traces or self.deaths)
 
     def document(self) -> dict[str, float]:
-        """Give it as a JSON value."""
+        """Return it as a JSON value."""
         return asdict(self)
 
 
 def report(killers: Killers, left: Aftermath) -> Report:
-    """Count what is left after the kills."""
+    """Return the counts of what is left after the kills."""
     return Report(
         sagas=len(left.books.sagas),
         kills=killers.done,

@@ -1,4 +1,4 @@
-"""One run of chaos: customers and a troublemaker at work, then peace, then the books and the traces."""
+"""One run of chaos: customers order while processes are killed, all settles, and books and traces are read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Aftermath:
 
     @property
     def lost(self) -> list[ledgers.Fault]:
-        """What was accepted and is not there."""
+        """What was accepted and is missing."""
         return ledgers.lost(self.books, self.orders)
 
     @property
@@ -44,7 +44,7 @@ class Aftermath:
         return ledgers.double_effects(self.books)
 
     def faults(self) -> Iterator[str]:
-        """Give everything that is wrong, a line each."""
+        """Return everything that is wrong, a line each."""
         yield from (f"lost: {fault}" for fault in self.lost)
         yield from (f"double effect: {fault}" for fault in self.double_effects)
         for saga_id, findings in self.traces.broken.items():
@@ -53,15 +53,15 @@ class Aftermath:
 
 
 async def play(system: System, seed: int, trouble: Trouble) -> Aftermath:
-    """Serve customers while there is trouble, let everything end, and read what is left.
+    """Let customers order during the trouble, let everything settle, and read what is left.
 
     Args:
         system: The services; none of them runs yet.
-        seed: What the customers order follows from it.
+        seed: Decides what the customers order.
         trouble: Starts and kills services.
 
     Raises:
-        AssertionError: a service does not come up.
+        AssertionError: a service does not start.
         ExceptionGroup: a customer was not served, or whatever the trouble raised.
     """
     began = time.monotonic()
@@ -84,7 +84,7 @@ async def play(system: System, seed: int, trouble: Trouble) -> Aftermath:
 
 
 async def _peace(system: System, customers: Customers) -> ledgers.Books:
-    """Read the books until nothing is missing, or the time is over."""
+    """Read the books until nothing is missing or the time is up."""
     deadline = time.monotonic() + _PEACE_S
     while True:
         books = await ledgers.read(system.parts.database)

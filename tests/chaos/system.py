@@ -1,4 +1,4 @@
-"""The system under chaos: the real parts, and instances of all services on them."""
+"""The system under chaos: the real servers, and instances of all services on them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _VARIABLES = {
 
 @dataclass(frozen=True)
 class Parts:
-    """Where the real parts are."""
+    """The addresses of the real servers."""
 
     brokers: str
     database: str
@@ -77,10 +77,10 @@ def real_parts(folder: Path) -> Iterator[Parts]:
 
 @dataclass
 class System:
-    """The services on the real parts.
+    """The services on the real servers.
 
     Args:
-        parts: Where those are.
+        parts: The servers' addresses.
         instances: All instances of all services.
         ports: Where the order API's instances listen.
     """
@@ -90,11 +90,11 @@ class System:
     ports: list[int]
 
     def of(self, service: Service) -> Instance:
-        """Give the first instance of a service."""
+        """Return the first instance of a service."""
         return next(instance for instance in self.instances if instance.service is service)
 
     async def prepare(self) -> None:
-        """Make the topics and the tables, which is nobody's work while customers come.
+        """Make the topics and the tables, before there are customers.
 
         Raises:
             Unavailable: the broker or the database is away.
@@ -104,7 +104,7 @@ class System:
             await upgrade(self.parts.database, service.value)
 
     async def start(self) -> None:
-        """Start every instance that is not there, and wait until all are ready.
+        """Start every instance that is not running, and wait until all are ready.
 
         Raises:
             AssertionError: one is not ready in time.
@@ -116,7 +116,7 @@ class System:
             await eventually(partial(instance.has_said, READY), READY_S)
 
     async def stop(self) -> None:
-        """Ask all to end, and wait for it.
+        """Ask all to end, and wait until they have.
 
         Raises:
             AssertionError: one has not ended in time.
@@ -127,7 +127,7 @@ class System:
             await eventually(instance.has_ended, _END_S)
 
     def kill(self) -> None:
-        """End whatever is left."""
+        """Kill what is left."""
         for instance in self.instances:
             instance.send(signal.SIGKILL)
             instance.let_go()
@@ -137,11 +137,11 @@ class System:
 def system(
     folder: Path, parts: Parts, start: Start, *, instances: int = 1, variables: Mapping[str, str] | None = None
 ) -> Iterator[System]:
-    """Give the services, none of them started yet, and kill what is left of them at the end.
+    """Yield the services, none of them started yet, and kill what is left of them at the end.
 
     Args:
         folder: Where their logs and journals go.
-        parts: The real parts.
+        parts: The real servers.
         start: How a process is started.
         instances: How many of each service.
         variables: Further variables of all.

@@ -1,4 +1,4 @@
-"""The traces after the chaos: each saga's, as Jaeger has it, and what it tells of deliveries."""
+"""The traces after the chaos: each saga's in Jaeger, and what it says about deliveries."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _INTERVAL_S = 0.5
 
 @dataclass
 class Traces:
-    """What all traces tell.
+    """What all traces say.
 
     Attributes:
         broken: What is wrong, by saga.
-        redeliveries: How often a group processed a message that it had been given before.
+        redeliveries: How often a group processed a message that it had received before.
         duplicates: How many of these the inbox absorbed.
         spans: How many spans there are.
     """
@@ -34,12 +34,12 @@ class Traces:
 
 
 def read(jaeger: Jaeger, trace_ids: Mapping[str, str], wait_s: float) -> Traces:
-    """Check the trace of every saga, again and again until it is whole or the time is over.
+    """Check the trace of every saga, repeatedly until it is whole or the time is up.
 
     Args:
         jaeger: Where the traces are.
-        trace_ids: The trace of each saga, by the saga's id; empty if it has none, which is as bad as a broken one.
-        wait_s: How long spans may still be on their way, in seconds.
+        trace_ids: The trace of each saga, by the saga's id; empty if it has none, which counts as broken.
+        wait_s: How long spans may still be in transit, in seconds.
 
     Raises:
         CannotRun: Jaeger does not answer.

@@ -1,4 +1,4 @@
-"""`make servers`: make what is missing, and say in a table what there is."""
+"""`make servers`: build what is missing, and print a table of what there is."""
 
 # ruff: noqa: T201  a command speaks on standard output
 
@@ -28,7 +28,7 @@ class Outcome:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make the servers.
+    """Build the servers.
 
     Returns:
         The exit code: 0, or 1 when a required part is missing.

@@ -1,4 +1,4 @@
-"""Ask a server over HTTP whether it is there."""
+"""Ask a server over HTTP whether it is up."""
 
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ _ASK_S = 2.0
 
 
 def answers_ok(url: str, expected: int = 200) -> bool:
-    """Say whether a GET of a URL (http only) is answered with a status.
+    """Return whether a GET of a URL (http only) is answered with a status.
 
     Raises:
         OSError: nobody answers.

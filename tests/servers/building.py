@@ -1,7 +1,7 @@
-"""Make servers by their recipes, once: a stamp keeps what is there until its recipe changes.
+"""Build servers by their recipes, once: a stamp keeps what is there until its recipe changes.
 
-A server is built aside and moved to its place when it has been seen to run, so a build that is interrupted or fails
-leaves what was there before. One build runs at a time on a checkout: a second waits for the first.
+A server is built aside and moved into place once it has been seen to run, so a build that is interrupted or fails
+leaves what was there before. A checkout has one build at a time: a second waits for the first.
 """
 
 import fcntl
@@ -40,12 +40,12 @@ Say = Callable[[str], None]
 
 
 class NotBuilt(Exception):
-    """A server could not be made; the message says why."""
+    """A server could not be built; the message says why."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """What became of one recipe."""
+    """The result of one recipe."""
 
     recipe: Recipe
     took_s: float
@@ -53,7 +53,7 @@ class Built:
 
 
 def stamp(recipe: Recipe) -> str:
-    """Tell a recipe from every other, and from its own earlier forms: a SHA-256 of all that goes into it."""
+    """Return a SHA-256 of all that goes into a recipe: no other recipe, and no earlier form of it, has the same."""
     digest = hashlib.sha256(repr((recipe, platform.system(), platform.machine())).encode())
     for path in sorted(recipe.folder.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -61,18 +61,18 @@ def stamp(recipe: Recipe) -> str:
 
 
 def built(recipe: Recipe, home: Path = HOME) -> Path | None:
-    """Find a server that was made by this very recipe."""
+    """Find a server that was built by exactly this recipe."""
     folder = home / recipe.part
     mark = folder / _STAMP
     return folder if mark.is_file() and mark.read_text() == stamp(recipe) else None
 
 
 def build(recipe: Recipe, say: Say, home: Path = HOME) -> Built:
-    """Make a server unless it is there.
+    """Build a server unless it is there.
 
     Args:
         recipe: how.
-        say: takes lines about the progress.
+        say: prints a line about the progress.
         home: the folder that holds all servers.
 
     Raises:

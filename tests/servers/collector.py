@@ -1,4 +1,4 @@
-"""The OpenTelemetry Collector on this machine, with the configuration of a test or the one that is shipped."""
+"""The OpenTelemetry Collector on this machine, with a test's configuration or the shipped one."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ class CollectorAddress:
 
     @classmethod
     def beside(cls, otlp_http: str) -> Self:
-        """Take the usual ports for gRPC and the health check on the host of its OTLP over HTTP."""
+        """Assume the usual ports for gRPC and the health check on the host that takes OTLP over HTTP."""
         host = urlsplit(otlp_http).hostname
         return cls(f"{host}:4317", otlp_http.rstrip("/"), f"http://{host}:13133")
 
@@ -46,7 +46,7 @@ class CollectorServer(Server):
     address: CollectorAddress
 
     def is_ready(self) -> bool:
-        """Say whether it takes clients."""
+        """Return whether it accepts clients."""
         return answers_ok(self.address.health)
 
 
@@ -62,9 +62,9 @@ def collector(
     Args:
         programs: the folder that `make servers` filled.
         folder: an empty folder for its configuration, log and data.
-        configurations: files or settings, a later one over an earlier one, map by map. On top of them come a receiver
-            `otlp` and an extension `health_check` on free ports; that the pipelines and `service.extensions` name
-            these two, and everything else, is theirs. The collector's own metrics are off, unless they say where.
+        configurations: files or settings, a later one over an earlier one, map by map. A receiver
+            `otlp` and an extension `health_check` on free ports are added; naming these two in the pipelines and in
+            `service.extensions` is up to them. The collector's own metrics are off, unless they configure them.
         environment: what `${env:...}` in them reads.
 
     Raises:
@@ -90,7 +90,7 @@ def collector(
 
 
 def forwarding(otlp_grpc: str) -> dict[str, Any]:
-    """Configure one pipeline that hands all spans on to a receiver (`host:port`), without TLS."""
+    """Configure one pipeline that forwards all spans to a receiver (`host:port`), without TLS."""
     return {
         "exporters": {"otlp_grpc": {"endpoint": otlp_grpc, "tls": {"insecure": True}}},
         "service": {

@@ -31,16 +31,16 @@ _NARROWED_BY = {"broker": "brokers", "database_kind": "databases"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a run choose among brokers and databases."""
+    """Add the options that choose brokers and databases."""
     for fixture, name in _NARROWED_BY.items():
         choices = ",".join(_CHOICES[fixture])
-        parser.addoption(f"--{name}", default=choices, metavar="LIST", help=f"run on these {name} alone: {choices}")
+        parser.addoption(f"--{name}", default=choices, metavar="LIST", help=f"run only on these {name}: {choices}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what the environment says of the parts, before the tests' environment is scrubbed."""
+    """Read what the environment says about the servers, before the tests' environment is scrubbed."""
     for fixture, name in _NARROWED_BY.items():
-        config.addinivalue_line("markers", f"{name}(*kinds): run on these of {', '.join(_CHOICES[fixture])} alone")
+        config.addinivalue_line("markers", f"{name}(*kinds): run only on these of {', '.join(_CHOICES[fixture])}")
         _chosen(config, fixture)
     config.stash[parts.REQUIRED] = parts.required_parts(os.environ)
     config.stash[parts.ADDRESSES] = parts.addresses(os.environ)
@@ -73,7 +73,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test once on each broker and each database that it is about."""
+    """Run a test once on each of its brokers and databases."""
     for fixture, name in _NARROWED_BY.items():
         if fixture in metafunc.fixturenames:
             marker = metafunc.definition.get_closest_marker(name)
@@ -92,7 +92,7 @@ def _chosen(config: pytest.Config, fixture: str) -> list[str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the ends of the servers' logs with a test that failed."""
+    """Show the last lines of the servers' logs with a failed test."""
     report = yield
     if report.failed:
         report.sections.extend(("log of a server", tails) for tails in _tails(item) if tails)
@@ -100,14 +100,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say where the servers' logs are, if they were kept."""
+    """Print where the servers' logs are, if they were kept."""
     folder = config.stash[_SHARED].folder
     if folder.exists():
         terminalreporter.line(f"The servers' logs are in {folder}")
 
 
 def _tails(item: pytest.Item) -> Iterator[str]:
-    """Read the logs of a test's own servers, and of those of the run that it may have used."""
+    """Read the logs of a test's own servers, and of the shared ones that it may have used."""
     own = getattr(item, "funcargs", {}).get("servers")
     if isinstance(own, Servers):
         yield own.tails()
@@ -124,7 +124,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 @pytest.fixture(scope="module")
 def module_servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
-    """As `servers`, for what the tests of a module share."""
+    """Like `servers`, for the tests of a module together."""
     yield from _own(request)
 
 
@@ -149,7 +149,7 @@ def postgres(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def jaeger(request: pytest.FixtureRequest) -> JaegerAddress:
-    """Where Jaeger is."""
+    """The addresses of Jaeger."""
     url = _given(request, "jaeger")
     address: JaegerAddress = JaegerAddress.beside(url) if url else _shared(request, "jaeger")
     return address
@@ -157,7 +157,7 @@ def jaeger(request: pytest.FixtureRequest) -> JaegerAddress:
 
 @pytest.fixture(scope="session")
 def collector(request: pytest.FixtureRequest) -> CollectorAddress:
-    """Where a collector is that hands all spans on to `jaeger`."""
+    """The addresses of a collector that forwards all spans to `jaeger`."""
     url = _given(request, "collector")
     if url:
         return CollectorAddress.beside(url)
@@ -176,7 +176,7 @@ def prometheus(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def _embedded(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    """The embedded broker. `broker` has an end with each change of the kind, and this one stays."""
+    """The embedded broker. pytest ends `broker` whenever the kind changes; this one stays."""
     if importlib.util.find_spec("confluent_kafka") is None:
         parts.missing(request.config, parts.BROKER, "install the extra: pip install 'sagatrace-services[demo]'")
     with embedded_broker() as address:
@@ -185,10 +185,10 @@ def _embedded(request: pytest.FixtureRequest) -> Iterator[Broker]:
 
 @pytest.fixture(scope="session")
 def broker(request: pytest.FixtureRequest) -> Broker:
-    """The bootstrap address of a broker, one for the session; a test that asks for it runs on each in turn.
+    """The bootstrap address of a broker; a test that asks for it runs on each kind in turn.
 
     Topics appear when they are first used, with 4 partitions. On the embedded broker a group holds one member.
-    `@pytest.mark.brokers("kafka", "kafka35")` names those that a test is about.
+    `@pytest.mark.brokers("kafka", "kafka35")` limits a test to those.
     """
     address: Broker = request.getfixturevalue("_embedded" if request.param == "embedded" else request.param)
     return address

@@ -26,14 +26,14 @@ _ASK_S = 10.0
 
 
 class NotInstalled(Exception):
-    """A part is not on this machine; the message says how to get it."""
+    """A server is not on this machine; the message says how to get it."""
 
 
 def installed(part: str) -> Path:
     """Find the folder of a part's programs (of its jars, for Kafka).
 
     Raises:
-        NotInstalled: it is not there, or was made by an older recipe, or what it runs on is not there.
+        NotInstalled: it is not there, or was made by an older recipe, or what it runs on is missing.
     """
     return postgres_programs() if part == POSTGRES else _made(_RECIPES[part])
 

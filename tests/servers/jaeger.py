@@ -18,7 +18,7 @@ _MOST_TRACES = 100_000
 
 @dataclass(frozen=True)
 class JaegerAddress:
-    """Where a Jaeger is.
+    """The addresses of a Jaeger.
 
     Args:
         url: the query API and the page: http://host:port.
@@ -32,7 +32,7 @@ class JaegerAddress:
 
     @classmethod
     def beside(cls, url: str) -> Self:
-        """Take Jaeger's usual ports for OTLP on the host of its query API."""
+        """Assume Jaeger's usual ports for OTLP on the host of its query API."""
         host = urlsplit(url).hostname
         return cls(url.rstrip("/"), otlp_grpc=f"{host}:4317", otlp_http=f"http://{host}:4318")
 
@@ -48,7 +48,7 @@ class JaegerServer(Server):
     address: JaegerAddress
 
     def is_ready(self) -> bool:
-        """Say whether it takes clients."""
+        """Return whether it accepts clients."""
         return answers_ok(f"{self.address.url}/api/v3/services") and answers_ok(self.address.otlp_http, expected=404)
 
 
@@ -59,7 +59,7 @@ def jaeger(programs: Path, folder: Path, *, durable: bool = False) -> Iterator[J
     Args:
         programs: the folder that `make servers` filled.
         folder: an empty folder for its configuration, log and data.
-        durable: keep spans in the folder, so that they are there again after a restart, and not in memory.
+        durable: keep spans in the folder, where they survive a restart, and not in memory.
 
     Raises:
         ServerFailed: it did not start.

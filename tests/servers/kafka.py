@@ -53,7 +53,7 @@ log4j.appender.stdout.layout.ConversionPattern=%d{HH:mm:ss.SSS} %p %m (%c)%n
 
 @dataclass(kw_only=True)
 class KafkaServer(Server):
-    """A broker that runs, and its ZooKeeper if it has one, which runs on when the broker is stopped.
+    """A running broker, and its ZooKeeper if it has one, which keeps running when the broker is stopped.
 
     Args:
         bootstrap: its address, `host:port`.
@@ -71,15 +71,15 @@ class KafkaServer(Server):
 
     @property
     def processes(self) -> tuple[ServerProcess, ...]:
-        """Both, in the order of their start."""
+        """Both, in the order in which they start."""
         return (self.process,) if self.zookeeper is None else (self.zookeeper, self.process)
 
     def is_ready(self) -> bool:
-        """Say whether it takes clients."""
+        """Return whether it accepts clients."""
         return any(self.process.has_printed(line) for line in _READY)
 
     def start(self) -> None:
-        """Start it and return when it takes clients.
+        """Start it and return once it accepts clients.
 
         Raises:
             ServerFailed: it did not within 60 seconds.
@@ -91,7 +91,7 @@ class KafkaServer(Server):
         super().start()
 
     def discard(self) -> None:
-        """End its processes for good: nobody needs the orderly shutdown of data that is thrown away."""
+        """End its processes for good: data that is thrown away needs no orderly shutdown."""
         for process in self.processes:
             process.kill()
 
@@ -108,8 +108,8 @@ def kafka(
     Args:
         jars: the folder that `make servers` filled.
         folder: an empty folder for its data, configuration and log.
-        settings: broker properties that differ; topics do not appear by use unless these say so.
-        secured: gives it listeners of their own for clients that prove who they are.
+        settings: further broker properties; topics are not created by use unless these say so.
+        secured: adds listeners for clients that authenticate.
 
     Raises:
         ServerFailed: it did not start.

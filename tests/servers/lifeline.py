@@ -1,12 +1,12 @@
-"""Run one server for as long as the process that asked for it lives: a program of its own, between the two.
+"""Run one server for as long as the process that asked for it lives: a separate program, between the two.
 
     python lifeline.py '{"command": [...], "user": null, "group": null, "grace_s": 10, "signal": 15, "remove": null}'
 
 It reads its standard input, whose other end the asking process holds. That end closes when the process is killed too;
-then the server's whole process group gets the signal, and SIGKILL when the grace is over. If it closes before the
-byte `s` came (stop), nobody is left to clean up, and the folder `remove` goes too. A session of its own keeps the
-lifeline out of what a terminal or a `kill -9` does to the group of the tests. Should the lifeline itself be killed,
-Linux kills the server: prctl(2), PR_SET_PDEATHSIG.
+then the server's whole process group gets the signal, and SIGKILL when the grace is over. If it closes before the byte
+`s` came (stop), nobody is left to clean up, and the folder `remove` goes too. A session of its own keeps a terminal's
+signals, or a `kill -9` of the tests' process group, from the lifeline. If the lifeline itself is killed, Linux kills
+the server: prctl(2), PR_SET_PDEATHSIG.
 
 It prints the server's process id, and ends with the server's exit code, negative if a signal ended it.
 """

@@ -28,8 +28,8 @@ Start = Callable[[Path, Path], AbstractContextManager[S]]
 class Servers:
     """Starts servers; each keeps its log in a folder of its own until the pool closes.
 
-    Every method skips the test, or fails it where the part is required, when the part is not installed, and raises
-    ServerFailed with the end of the log when it does not start.
+    Every method skips the test if the server is not installed, or fails it if the server is required, and raises
+    ServerFailed with the end of the log if it does not start.
     """
 
     def __init__(self, config: pytest.Config, folder: Path) -> None:
@@ -39,7 +39,7 @@ class Servers:
         self._stack = ExitStack()
 
     def kafka(self, settings: Mapping[str, str] | None = None, secured: Secured | None = None) -> KafkaServer:
-        """Start Kafka 4, with these broker properties, and with listeners for clients that prove who they are."""
+        """Start Kafka 4, with these broker properties, and with listeners for clients that authenticate."""
         return self._start("kafka", lambda programs, folder: kafka(programs, folder, settings, secured))
 
     def kafka35(self, settings: Mapping[str, str] | None = None) -> KafkaServer:
@@ -73,7 +73,7 @@ class Servers:
         return self._start("prometheus", lambda programs, folder: prometheus(programs, folder, configuration))
 
     def programs(self, part: str) -> Path:
-        """Find the folder of a part's programs."""
+        """Find the folder of a server's programs."""
         try:
             found: Path | str = installed(part)
         except NotInstalled as error:

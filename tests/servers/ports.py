@@ -7,7 +7,7 @@ HOST = "127.0.0.1"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ask the kernel for ports that nobody listens on now, all different."""
+    """Ask the kernel for distinct ports that are free now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -16,10 +16,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def accepts(port: int) -> bool:
-    """Say that somebody listens on a port.
+    """Return True if a port accepts connections.
 
     Raises:
-        OSError: nobody does.
+        OSError: it does not.
     """
     with socket.create_connection((HOST, port), timeout=1.0):
         return True

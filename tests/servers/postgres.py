@@ -1,7 +1,7 @@
 """PostgreSQL on this machine: a new cluster each time, with a password, and databases copied from a template.
 
-The server refuses to run as root. Tests that do (in a container) start it as `postgres`, or as `nobody` where there is
-no such user; else it runs as whoever runs the tests.
+The server refuses to run as root. Tests that do (in a container) start it as `postgres`, or as `nobody` if there is
+no such user; otherwise it runs as the user who runs the tests.
 """
 
 import os
@@ -48,7 +48,7 @@ class PostgresServer(Server):
     ready: str = _READY
 
     def is_ready(self) -> bool:
-        """Say whether it takes clients."""
+        """Return whether it accepts clients."""
         return self.process.has_printed(self.ready) and accepts(self.port)
 
 
@@ -115,7 +115,7 @@ def _server(  # noqa: PLR0913  what a server is started from
 
 
 def _other_user() -> tuple[str, int] | None:
-    """Choose whom to run as, with the group: nobody else unless this is root."""
+    """Return the user and group to run as, or None for one's own, unless this is root."""
     if os.geteuid() != 0:
         return None
     accounts = {account.pw_name: account for account in pwd.getpwall()}

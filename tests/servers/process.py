@@ -1,7 +1,6 @@
 """A server's process: in a group of its own, ready within a bound, ended within a bound, and ended with the tests.
 
-Between the tests and the server stands a lifeline (`lifeline.py`), so that the server ends also when the test run is
-killed.
+Between the tests and the server is a lifeline (`lifeline.py`), so that the server ends even if the test run is killed.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ _TAIL = 40
 
 
 class ServerFailed(Exception):
-    """A server ended or stayed silent where it should have been ready; the message holds the end of its log."""
+    """A server ended or did not become ready; the message has the end of its log."""
 
 
 def tail(log: Path, lines: int = _TAIL) -> str:
@@ -40,13 +39,13 @@ class ServerProcess:
     """One server program, which can be started again after it was stopped or killed.
 
     Args:
-        name: what messages call it.
+        name: its name in messages.
         command: the program and its arguments.
-        log: the file that takes what it prints; later starts append.
-        data: a folder of its own, which goes if the test run is killed.
+        log: the file for its output; later starts append.
+        data: a folder of its own, which is removed if the test run is killed.
         user: the user and group to run as, or None for one's own.
         environment: its variables, on top of PATH, HOME and the like.
-        stop_signal: what asks it to end.
+        stop_signal: asks it to end.
         grace_s: seconds until it is killed after that.
     """
 
@@ -65,18 +64,18 @@ class ServerProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether the server is there."""
+        """Whether the server runs."""
         return self._lifeline is not None and self._lifeline.poll() is None
 
     def start(self, ready: Callable[[], bool], within_s: float = READY_S) -> None:
-        """Start it and return when it answers.
+        """Start it and return once it is ready.
 
         Args:
-            ready: tells whether it answers; an OSError means not yet.
+            ready: returns whether it is ready; an OSError means not yet.
             within_s: seconds to wait.
 
         Raises:
-            ServerFailed: it did not answer in time, or ended before.
+            ServerFailed: it was not ready in time, or ended before.
         """
         assert not self.is_running, f"{self.name} runs already"
         self._spawn()
@@ -87,7 +86,7 @@ class ServerProcess:
             raise
 
     def stop(self) -> None:
-        """End it and all processes of its group, within the grace; nothing if it does not run."""
+        """End it and all processes of its group, within the grace period; do nothing if it does not run."""
         if self._lifeline is None:
             return
         assert self._lifeline.stdin is not None
@@ -97,7 +96,7 @@ class ServerProcess:
         self._reap()
 
     def kill(self) -> None:
-        """End it as a crash does, with SIGKILL to its whole group; nothing if it does not run."""
+        """End it as a crash does, with SIGKILL to its whole group; do nothing if it does not run."""
         if self._lifeline is None or self.pid is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -105,12 +104,12 @@ class ServerProcess:
         self._reap()
 
     def freeze(self) -> None:
-        """Let it say nothing more: connections are still taken, and nothing is answered."""
+        """Stop it from answering: connections are still accepted."""
         assert self.pid is not None
         os.killpg(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on where it was."""
+        """Let it continue."""
         assert self.pid is not None
         os.killpg(self.pid, signal.SIGCONT)
 
@@ -119,7 +118,7 @@ class ServerProcess:
         return tail(self.log, lines)
 
     def has_printed(self, text: str) -> bool:
-        """Say whether its log has a text since its last start."""
+        """Return whether its log has a text since its last start."""
         with self.log.open("rb") as log:
             log.seek(self._printed_before)
             return text.encode() in log.read()

@@ -27,7 +27,7 @@ class PrometheusServer(Server):
     url: str
 
     def is_ready(self) -> bool:
-        """Say whether it takes clients."""
+        """Return whether it accepts clients."""
         return answers_ok(f"{self.url}/-/ready")
 
 
@@ -66,6 +66,6 @@ def prometheus(programs: Path, folder: Path, configuration: Path | Mapping[str, 
 
 
 def promtool(programs: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run promtool: `check config FILE`, `check rules FILE`, `test rules FILE`; its exit code tells the verdict."""
+    """Run promtool: `check config FILE`, `check rules FILE`, `test rules FILE`; its exit code is the verdict."""
     command = [str(programs / "promtool"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_S, check=False)

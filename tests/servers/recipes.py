@@ -1,9 +1,9 @@
-"""How each server is made from package registries alone: Maven's, and Go's module proxy.
+"""How each server is built from package registries alone: Maven's, and Go's module proxy.
 
-A recipe is a row: what to have on PATH, the commands, and what they leave. Its folder beside this file holds its
+A recipe says what must be on PATH, the commands, and what they produce. Its folder beside this file holds its
 dependency lists. Jaeger and Prometheus are Go modules with `replace` and `exclude` lines, which `go install` refuses:
 each has a module of its own here that requires the upstream one, with upstream's go.mod and go.sum around it.
-PostgreSQL has no recipe, it is the system's.
+PostgreSQL has no recipe: the system's is used.
 """
 
 from dataclasses import dataclass, field
@@ -30,16 +30,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one part is made.
+    """How one server is built.
 
     Args:
         part: its name in `SAGATRACE_REQUIRE`, and of its folder of dependency lists.
-        version: what its users know it by.
+        version: as its users know it.
         needs: program -> what to say when it is not on PATH.
-        steps: the commands, run one after the other in a copy of the recipe's folder. The last one shows that the
+        steps: the commands, run one after the other in a copy of the recipe's folder. The last one proves that the
             result runs on this machine.
-        makes: what must be there afterwards, relative to `{out}`.
-        about_s: seconds that it takes on two cores with cold caches.
+        makes: the files that must exist afterwards, relative to `{out}`.
+        about_s: how many seconds it takes on two cores with cold caches.
     """
 
     part: str

@@ -1,6 +1,6 @@
-"""What a broker needs that lets in only who proves who they are: listeners with TLS, and a SCRAM user.
+"""What a broker needs that authenticates its clients: listeners with TLS, and a SCRAM user.
 
-The certificates are made for the one run, by an authority that nobody trusts but the test.
+The certificates are made for one run, by an authority that only the test trusts.
 """
 
 from collections.abc import Mapping
@@ -47,11 +47,11 @@ class Secured:
 
     @property
     def format_arguments(self) -> tuple[str, ...]:
-        """What Kafka's StorageTool is told besides, so that the user is there from the beginning."""
+        """Further arguments of Kafka's StorageTool, so that the user exists from the beginning."""
         return ("--add-scram", f"{MECHANISM}=[name={USER},password={self.password}]")
 
     def properties(self, plain: str, controller: str, with_user: str, with_certificate: str) -> Mapping[str, str]:
-        """Give the broker's properties for four addresses: its own, and those of clients that prove themselves."""
+        """Return the broker's properties for four addresses: its own two, and those of clients that authenticate."""
         return {
             "listeners": f"PLAINTEXT://{plain},CONTROLLER://{controller},"
             f"SASL_SSL://{with_user},SSL://{with_certificate}",
@@ -68,7 +68,7 @@ class Secured:
 
 
 def secured(folder: Path, password: str) -> Secured:
-    """Make the certificates, in a folder that is there."""
+    """Make the certificates in an existing folder."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     for name, identity in (("broker", HOST), ("client", "client.test")):

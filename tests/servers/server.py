@@ -1,4 +1,4 @@
-"""What all servers have in common: they run for a block, on free ports, and can be taken away and brought back."""
+"""What all servers have in common: they run for a block, on free ports, and can be stopped and started again."""
 
 import errno
 import os
@@ -27,15 +27,15 @@ class Server(ABC):
 
     @property
     def processes(self) -> tuple[ServerProcess, ...]:
-        """All its processes, in the order of their start."""
+        """All its processes, in the order in which they start."""
         return (self.process,)
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Say whether it takes clients; an OSError means no."""
+        """Return whether it accepts clients; an OSError means no."""
 
     def start(self) -> None:
-        """Start it and return when it takes clients.
+        """Start it and return once it accepts clients.
 
         Raises:
             ServerFailed: it did not within 60 seconds.
@@ -43,7 +43,7 @@ class Server(ABC):
         self.process.start(self.is_ready)
 
     def stop(self) -> None:
-        """Let it end in order, within 10 seconds."""
+        """Shut it down in order, within 10 seconds."""
         self.process.stop()
 
     def kill(self) -> None:
@@ -51,11 +51,11 @@ class Server(ABC):
         self.process.kill()
 
     def freeze(self) -> None:
-        """Let it be silent, as if cut off, until `thaw`; one that forks goes on in its children."""
+        """Stop it from answering, as if cut off, until `thaw`; the children of one that forks continue."""
         self.process.freeze()
 
     def thaw(self) -> None:
-        """Let it go on where it was."""
+        """Let it continue."""
         self.process.thaw()
 
     def discard(self) -> None:
@@ -69,7 +69,7 @@ S = TypeVar("S", bound=Server)
 
 @contextmanager
 def running(count: int, make: Callable[[list[int]], S]) -> Iterator[S]:
-    """Run a server for the length of the block, on other ports when somebody took one in between.
+    """Run a server for the length of the block, on other ports if one was taken in between.
 
     Args:
         count: how many ports it needs.

@@ -1,4 +1,4 @@
-"""The order API as a server of its own: its HTTP server, in a thread with an event loop of its own."""
+"""The order API's HTTP server, in a thread with its own event loop."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ _START_S = 20.0
 
 @contextmanager
 def running_api(database_url: str, token: str | None = None) -> Iterator[str]:
-    """Serve the order API on a database for the length of the block; give its URL."""
+    """Serve the order API on a database for the length of the block; yield its URL."""
     port = take_port(None)
     settings = ApiSettings(port=port, token=SecretStr(token) if token else None)
     started, loop = threading.Event(), asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""Somebody else's OTLP back end: OTLP/HTTP with a token, and over TLS if it is given a certificate."""
+"""An OTLP back end of a third party: OTLP/HTTP with a token, over TLS if it is given a certificate."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Certificate:
 
     @classmethod
     def make(cls, folder: Path) -> Self:
-        """Make one that is valid for a day.
+        """Make a certificate that is valid for a day.
 
         Raises:
             FileNotFoundError: there is no openssl.
@@ -43,10 +43,10 @@ class Certificate:
 
 
 class Backend:
-    """Takes traces and metrics from whoever has the token, while it is entered.
+    """Takes traces and metrics from clients that have the token, while it is entered.
 
     Args:
-        token: What has to stand behind `Bearer` in `authorization`.
+        token: What must follow `Bearer` in `authorization`.
         certificate: Its own; without one it speaks plain HTTP.
     """
 
@@ -68,7 +68,7 @@ class Backend:
 
     @property
     def endpoint(self) -> str:
-        """What `OTEL_EXPORTER_OTLP_ENDPOINT` is to be."""
+        """The value for `OTEL_EXPORTER_OTLP_ENDPOINT`."""
         return f"{self._scheme}://localhost:{self._server.server_port}"
 
     def take(self, path: str, body: bytes) -> None:
@@ -113,4 +113,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class calls it so
-        """Say nothing."""
+        """Log nothing."""

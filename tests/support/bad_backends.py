@@ -14,7 +14,7 @@ _SLOW_S = 1.0
 
 @contextmanager
 def away() -> Iterator[str]:
-    """Give an endpoint where nobody listens."""
+    """Yield an endpoint where nothing listens."""
     with socket.create_server((_HOST, 0)) as taken:
         port = taken.getsockname()[1]
     yield f"http://{_HOST}:{port}"
@@ -22,21 +22,21 @@ def away() -> Iterator[str]:
 
 @contextmanager
 def silent() -> Iterator[str]:
-    """Give an endpoint that takes connections and never answers."""
+    """Yield an endpoint that accepts connections and never answers."""
     with socket.create_server((_HOST, 0), backlog=64) as listener:
         yield f"http://{_HOST}:{listener.getsockname()[1]}"
 
 
 @contextmanager
 def slow() -> Iterator[str]:
-    """Give an endpoint that takes a second for each export."""
+    """Yield an endpoint that takes a second for each export."""
     with _answering(HTTPStatus.OK, _SLOW_S) as endpoint:
         yield endpoint
 
 
 @contextmanager
 def refusing() -> Iterator[str]:
-    """Give an endpoint that says each time that it is overloaded, which asks the exporter to come again."""
+    """Yield an endpoint that always says that it is overloaded, which asks the exporter to retry."""
     with _answering(HTTPStatus.SERVICE_UNAVAILABLE, 0) as endpoint:
         yield endpoint
 
@@ -44,7 +44,7 @@ def refusing() -> Iterator[str]:
 BAD_BACKENDS: Mapping[str, Callable[[], AbstractContextManager[str]]] = MappingProxyType(
     {"away": away, "silent": silent, "slow": slow, "refusing": refusing}
 )
-"""Each gives its endpoint for the length of a block."""
+"""Each yields its endpoint for the length of a block."""
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _answering(status: HTTPStatus, after_s: float) -> Iterator[str]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer((_HOST, 0), Handler)
     server.daemon_threads, server.block_on_close = True, False

@@ -1,4 +1,4 @@
-"""The books of a system that ran: what each service has written down, and what the broker holds, laid side by side."""
+"""The books of a system that ran: what each service has recorded, compared with what the broker holds."""
 
 import json
 from collections import Counter, defaultdict
@@ -37,11 +37,11 @@ class Books:
     brokers: str
 
     async def outcomes(self) -> dict[str, str]:
-        """Tell for each order how its saga stands."""
+        """Return the status of each order's saga."""
         return {row.order_id: row.status for row in await self._read("oms", select(sagas))}
 
     async def inputs(self, kind: str) -> list[datetime]:
-        """Tell when an input of a kind moved a saga."""
+        """Return when inputs of a kind moved a saga."""
         moves = select(history).where(history.c.input == kind)
         return [row.at for row in await self._read("oms", moves)]
 
@@ -59,11 +59,11 @@ class Books:
         return sum([len(await self._read(service, waiting)) for service in _SENDERS])
 
     async def written(self) -> list[Sent]:
-        """Tell what each service wanted to send."""
+        """Return what each service wanted to send."""
         return [_by_key(await self._read(service, select(OUTBOX).order_by(OUTBOX.c.id))) for service in _SENDERS]
 
     async def arrived(self) -> Sent:
-        """Tell what the broker holds, a message that was sent twice in its first place."""
+        """Return what the broker holds; a message that was sent twice is in its first place."""
         found: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
         for record in await _records(self.brokers, list(READERS)):
             found[record.topic, record.key.decode()][json.loads(record.value)["event_id"]] = None
@@ -85,7 +85,7 @@ class Books:
 
 
 def out_of_order(written: Sequence[Sent], arrived: Sent) -> list[tuple[str, str]]:
-    """Tell of which (topic, key) the broker holds something else than was written, or in another order."""
+    """Return each (topic, key) of which the broker does not hold what was written, or in another order."""
     wrong = []
     for sent in written:
         for where, ids in sent.items():
@@ -103,7 +103,7 @@ def _by_key(rows: Sequence[Any]) -> Sent:
 
 
 async def _records(brokers: str, topics: Sequence[str]) -> list[Any]:
-    """Read topics from their beginning to their end."""
+    """Read topics from beginning to end."""
     reader = AIOKafkaConsumer(bootstrap_servers=brokers, auto_offset_reset="earliest")
     await reader.start()
     try:

@@ -1,4 +1,4 @@
-"""Brokers for tests: the address that says which broker it is, and the embedded one as a child process."""
+"""Brokers for tests: an address that knows its kind of broker, and the embedded one as a child process."""
 
 import asyncio
 import selectors
@@ -28,7 +28,7 @@ _REQUEST_MS = 10_000
 
 
 class Broker(str):
-    """A bootstrap address (`host:port`) that knows which broker is there: `embedded`, `kafka` or `kafka35`."""
+    """A bootstrap address (`host:port`) that knows its kind of broker: `embedded`, `kafka` or `kafka35`."""
 
     __slots__ = ("kind",)
 
@@ -42,12 +42,12 @@ class Broker(str):
 
     @property
     def is_embedded(self) -> bool:
-        """Whether it is the embedded one: a topic appears when it is used, a group has one member, no admin calls."""
+        """Whether it is the embedded one: topics are created by use, a group has one member, no admin calls."""
         return self.kind == "embedded"
 
 
 def create_topics(broker: Broker, *topics: str, partitions: int = PARTITIONS) -> None:
-    """Have topics, those that are there as they are, outside of an event loop; the embedded broker makes its own.
+    """Create topics that do not exist yet, outside an event loop; the embedded broker makes its own.
 
     Raises:
         KafkaError: the broker refused one.
@@ -57,10 +57,10 @@ def create_topics(broker: Broker, *topics: str, partitions: int = PARTITIONS) ->
 
 
 def settle_groups(broker: Broker) -> None:
-    """Have a new broker make the topic that groups need, which it does when the first group asks, and not at once.
+    """Make a new broker create the topic that groups need, which it does only after the first group asks.
 
     Raises:
-        AssertionError: it was not there after 20 seconds.
+        AssertionError: it did not exist after 20 seconds.
     """
     asyncio.run(eventually(lambda: _has_coordinator(broker), _START_S))
 
@@ -111,7 +111,7 @@ async def _has_coordinator(broker: str) -> bool:
 
 
 def _address(child: subprocess.Popen[str]) -> str:
-    """Read the one line that the broker prints, within a bound."""
+    """Read the line that the broker prints, within a bound."""
     assert child.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(child.stdout, selectors.EVENT_READ)
@@ -123,7 +123,7 @@ def _address(child: subprocess.Popen[str]) -> str:
 
 
 def _end(child: subprocess.Popen[str]) -> None:
-    """Ask by closing its input, then insist."""
+    """End it by closing its input, then by force."""
     assert child.stdin is not None
     assert child.stdout is not None
     child.stdin.close()

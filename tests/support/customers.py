@@ -1,4 +1,4 @@
-"""Customers who order the whole time, and who ask again under the same key until an order is accepted."""
+"""Customers who order all the time, and repeat a request with the same key until the order is accepted."""
 
 import asyncio
 import time
@@ -21,11 +21,11 @@ _PATIENCE_S = 60.0
 
 @dataclass
 class Customers:
-    """Some customers of one order API, and what they were told.
+    """Customers of one order API, and the answers they got.
 
     Args:
         url: Where the API is.
-        thinks_s: How long each waits between two requests, in seconds.
+        thinks_s: How long each waits between requests, in seconds.
     """
 
     url: str
@@ -41,13 +41,13 @@ class Customers:
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def shop(self, count: int = 4) -> None:
-        """Let so many customers order, until `close`; each ends with the order that it is at."""
+        """Let this many customers order until `close`; each finishes the order it is placing."""
         async with httpx2.AsyncClient(base_url=self.url, timeout=_PATIENCE_S) as client, asyncio.TaskGroup() as tasks:
             for _ in range(count):
                 tasks.create_task(self._order_again_and_again(client))
 
     async def change_their_minds(self, count: int) -> None:
-        """Place so many orders and cancel each at once: two commands for the stock, one behind the other."""
+        """Place this many orders and cancel each at once: two commands for the stock, one after the other."""
         async with httpx2.AsyncClient(base_url=self.url, timeout=_PATIENCE_S) as client:
             for key in [str(uuid4()) for _ in range(count)]:
                 await self._order(client, key)
@@ -57,7 +57,7 @@ class Customers:
                 self.canceled.add(order_id)
 
     def close(self) -> None:
-        """Let nobody begin another order."""
+        """Begin no further orders."""
         self._closing.set()
 
     async def _order_again_and_again(self, client: httpx2.AsyncClient) -> None:
@@ -83,7 +83,7 @@ class Customers:
 
 @asynccontextmanager
 async def ordering(customers: Customers) -> AsyncIterator[None]:
-    """Let customers order for the length of the block, and finish the orders that they are at."""
+    """Let customers order for the length of the block, and then finish the orders they are placing."""
     shopping = asyncio.create_task(customers.shop())
     try:
         yield

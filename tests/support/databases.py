@@ -17,13 +17,13 @@ SCHEMA = "tested"
 
 
 def sqlite_url(folder: Path, name: str = "service") -> str:
-    """Name a SQLite file that nobody else uses."""
+    """Return the URL of a SQLite file that nothing else uses."""
     return f"sqlite+aiosqlite:///{folder / name}.sqlite"
 
 
 @contextmanager
 def postgresql_database(server_url: str) -> Iterator[str]:
-    """Make an empty database on a PostgreSQL server, yield its URL, and drop it."""
+    """Create an empty database on a PostgreSQL server, yield its URL, and drop it."""
     url = asyncio.run(create_database(server_url))
     try:
         yield url
@@ -32,14 +32,14 @@ def postgresql_database(server_url: str) -> Iterator[str]:
 
 
 async def create_database(server_url: str, template: str = "template1") -> str:
-    """Make a database on a PostgreSQL server as a copy of another, to which nobody may be connected; give its URL."""
+    """Create a database on a PostgreSQL server as a copy of another that has no connections; return its URL."""
     name = f"test_{uuid4().hex}"
     await _run_on(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
     return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 
 async def drop_database(url: str) -> None:
-    """Drop a database of a PostgreSQL server, whoever is connected to it."""
+    """Drop a database of a PostgreSQL server, even if it has connections."""
     name = make_url(url).database
     server = make_url(url).set(database="postgres").render_as_string(hide_password=False)
     await _run_on(server, f"DROP DATABASE {name} WITH (FORCE)")
@@ -59,7 +59,7 @@ class Migrated:
         self._templates: dict[str, str] = {}
 
     async def copy(self, service: str) -> str:
-        """Make a database with a service's tables, and give its URL."""
+        """Create a database with a service's tables, and return its URL."""
         template = await self._template(service)
         if self._server_url is not None:
             return await create_database(self._server_url, make_url(template).database or "")
@@ -75,7 +75,7 @@ class Migrated:
             _file(url).unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Drop what the copies were made of."""
+        """Drop the templates of the copies."""
         for template in self._templates.values():
             await self.drop(template)
         self._templates.clear()

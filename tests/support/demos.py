@@ -13,18 +13,18 @@ SERVICES = frozenset({"oms", "inventory", "payment", "audit", "notification"})
 
 @dataclass
 class Demo:
-    """A demo that runs, or has run; it writes to `output`, and makes its temporary files in `scratch`."""
+    """A demo that runs or has run; it writes to `output`, and its temporary files are in `scratch`."""
 
     process: subprocess.Popen[str]
     output: Path
     scratch: Path
 
     def children(self) -> set[int]:
-        """Tell which processes of this demo are alive, itself not counted: they all know its folder."""
+        """Return the processes of this demo that are alive, without its own: all know its folder."""
         return {pid for pid in processes_that_name(self.scratch) if pid != self.process.pid}
 
     def is_ready(self) -> bool:
-        """Tell whether every service has said that it is ready.
+        """Return whether every service has logged that it is ready.
 
         Raises:
             RuntimeError: the demo has ended instead.
@@ -39,7 +39,7 @@ class Demo:
 
 
 def processes_that_name(folder: Path) -> set[int]:
-    """Find processes by their environment, which a child of a child has too."""
+    """Return the processes with a folder in their environment, which children of children inherit."""
     found = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:

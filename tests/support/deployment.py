@@ -1,4 +1,4 @@
-"""The files under which the system is deployed, read as a test needs them."""
+"""The files that deploy the system, as tests read them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _OverrideList(list[Any]):
 
 
 class _Constructor(SafeConstructor):
-    """Knows `!override`, of Compose."""
+    """Knows Compose's `!override`."""
 
 
 def _override(constructor: _Constructor, node: Node) -> Iterator[Any]:
@@ -61,7 +61,7 @@ def composed(*paths: str) -> dict[str, Any]:
 
 
 def merged(below: Any, above: Any) -> Any:
-    """Lay one value over another: maps are merged, lists of a service are joined, everything else is replaced."""
+    """Merge one value over another: maps are merged, lists of a service are joined, everything else is replaced."""
     if isinstance(above, _Override) or not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return above
     return {**below, **{key: merged(below.get(key), value) for key, value in above.items()}}
@@ -69,14 +69,14 @@ def merged(below: Any, above: Any) -> Any:
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression and where it stands."""
+    """A PromQL expression and where it was found."""
 
     where: str
     expression: str
 
 
 def panel_queries() -> list[Query]:
-    """Every query of every panel of every dashboard."""
+    """Return every query of every panel of every dashboard."""
     return [
         Query(f"{path.stem}: {panel['title']} {target['refId']}", target["expr"])
         for path in sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
@@ -86,7 +86,7 @@ def panel_queries() -> list[Query]:
 
 
 def rules() -> list[dict[str, Any]]:
-    """Every alert rule."""
+    """Return every alert rule."""
     return [rule for group in load("deploy/prometheus/rules.yml")["groups"] for rule in group["rules"]]
 
 
@@ -97,7 +97,7 @@ _GROUPING = re.compile(r"\b(?:by|without) \([^)]*\)")
 
 
 def selectors(expression: str) -> set[str]:
-    """Take the instant vector selectors out of an expression: each metric with its matchers."""
+    """Return the instant vector selectors of an expression: each metric with its matchers."""
     text = _GROUPING.sub("", expression)
     found = {name + (matchers or "") for name, matchers in _SELECTOR.findall(text)}
     # What stands inside of a matcher is the name of a label.
@@ -105,7 +105,7 @@ def selectors(expression: str) -> set[str]:
 
 
 def metrics(expression: str) -> set[str]:
-    """Take the names of the metrics out of an expression."""
+    """Return the names of the metrics in an expression."""
     return {selector.partition("{")[0] for selector in selectors(expression)}
 
 
@@ -121,5 +121,5 @@ def documented() -> dict[str, str]:
 
 
 def base_name(metric: str) -> str:
-    """Leave out what a histogram's series append."""
+    """Return a metric's name without what a histogram's series append."""
     return re.sub(r"_(bucket|count|sum)$", "", metric)

@@ -1,4 +1,4 @@
-"""What an installation without some extra can import, tried in a process of its own."""
+"""What an installation without some extra can import, tried in a separate process."""
 
 import subprocess
 import sys

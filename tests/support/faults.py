@@ -1,4 +1,4 @@
-"""A broker of one's own that can be told to fail, be made silent, wake up again, and die."""
+"""A broker for one test, which can be made to fail, to fall silent, to wake up again, and to die."""
 
 import os
 import signal
@@ -44,28 +44,28 @@ class FaultyBroker:
         self.address = self._answer()
 
     def fail(self, api: Api, code: Code, count: int = 1) -> None:
-        """Answer the next requests of a kind with an error."""
+        """Make it answer the next requests of a kind with an error."""
         assert self._child.stdin is not None
         print("errors", int(api), int(code), count, file=self._child.stdin, flush=True)
         assert self._answer() == "ok"
 
     def freeze(self) -> None:
-        """Let it say nothing more: connections are still taken, and nothing is answered."""
+        """Stop it from answering: connections are still accepted."""
         self._child.send_signal(signal.SIGSTOP)
         # Its threads may answer until all have stopped.
         os.waitpid(self._child.pid, os.WUNTRACED)
 
     def thaw(self) -> None:
-        """Let it go on where it was."""
+        """Let it continue."""
         self._child.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it: nobody listens at its address any more."""
+        """Kill it: nothing listens at its address any more."""
         self._child.kill()
         self._child.wait(5)
 
     def end(self) -> None:
-        """End it, whatever became of it."""
+        """End it, in whatever state it is."""
         self._child.send_signal(signal.SIGKILL)
         with self._child:
             pass
@@ -77,7 +77,7 @@ class FaultyBroker:
 
 @contextmanager
 def faulty_broker() -> Iterator[FaultyBroker]:
-    """Start a broker, and end it whatever became of it."""
+    """Start a broker, and end it in whatever state it is."""
     command = [sys.executable, "-m", "tests.support.mock_cluster"]
     broker = FaultyBroker(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
     try:

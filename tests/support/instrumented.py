@@ -1,4 +1,4 @@
-"""Contrib's instrumentation and ours behind one face, so that one scenario can be run with both."""
+"""Contrib's instrumentation and ours behind one interface, so that a scenario can be run with both."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,20 +26,20 @@ class Instrumented:
         self.instrumentor = tracing.KafkaInstrumentor() if self.ours else AIOKafkaInstrumentor()
 
     def start(self, sampler: Sampler = ALWAYS_ON, **options: Any) -> None:
-        """Instrument, with options that either of the two may understand."""
+        """Instrument, with options that one of the two may know."""
         provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self.tracer = provider.get_tracer("test")
         self.instrumentor.instrument(tracer_provider=provider, meter_provider=self._meters, **options)
 
     def stop(self) -> None:
-        """Take the instrumentation off, if it is still on."""
+        """Remove the instrumentation, if it is still there."""
         if self.instrumentor.is_instrumented_by_opentelemetry:
             self.instrumentor.uninstrument()
         self._meters.shutdown()
 
     def process(self, record: Any) -> AbstractContextManager[object]:
-        """Enter what a user wraps a handler in: contrib has nothing for it."""
+        """Enter what a user wraps a handler in; contrib has nothing for that."""
         return tracing.process(record, group="test") if self.ours else nullcontext()
 
     @property
@@ -63,7 +63,7 @@ class Instrumented:
 
 
 class Looking(Sampler):
-    """Remembers what a sampler is shown."""
+    """A sampler that records what it is shown."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, Any], int]] = []
@@ -78,7 +78,7 @@ class Looking(Sampler):
         links: Sequence[Any] | None = None,
         trace_state: Any = None,
     ) -> SamplingResult:
-        """Record everything, and remember what the decision could rest on."""
+        """Sample everything, and record what the decision could use."""
         del parent_context, trace_id, kind, trace_state
         self.seen.append((name, dict(attributes or {}), len(links or ())))
         return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
@@ -89,29 +89,29 @@ class Looking(Sampler):
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
-    """The attributes of a span as a dict."""
+    """Return the attributes of a span as a dict."""
     return dict(span.attributes or {})
 
 
 def span_id(span: ReadableSpan) -> int:
-    """The id of a span."""
+    """Return the id of a span."""
     assert span.context is not None
     return int(span.context.span_id)
 
 
 def trace_id(span: ReadableSpan) -> int:
-    """The id of a span's trace."""
+    """Return the id of a span's trace."""
     assert span.context is not None
     return int(span.context.trace_id)
 
 
 def duration_s(span: ReadableSpan) -> float:
-    """How long a span lasted, in seconds."""
+    """Return how long a span lasted, in seconds."""
     assert span.start_time is not None
     assert span.end_time is not None
     return (span.end_time - span.start_time) / 1e9
 
 
 def traceparents(record: Any) -> list[bytes]:
-    """Every `traceparent` that a record carries."""
+    """Return every `traceparent` of a record."""
     return [value for name, value in record.headers if name == "traceparent"]

@@ -1,4 +1,4 @@
-"""A delivery whose dead letters stay in memory, with a handler that fails as a test says."""
+"""A delivery whose dead letters stay in memory, and a handler that fails as a test decides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUP = "billing"
 
 @dataclass
 class Handling:
-    """A handler that fails with each of some errors, and then works."""
+    """A handler that fails with each of some errors, and then succeeds."""
 
     failures: list[BaseException] = field(default_factory=list)
     calls: list[Message] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Handling:
 
 
 def calm_breaker() -> Breaker:
-    """A breaker that never trips."""
+    """Return a breaker that never trips."""
     return Breaker(GROUP, Limits(10**6, 10**6, 1.0), Cooldown(1, 1, 1), TripInMemory())
 
 
@@ -51,7 +51,7 @@ def delivery(  # noqa: PLR0913  what a test may want to say, each by name
     breaker: Breaker | None = None,
     **options: Any,
 ) -> Delivery:
-    """A delivery that hurries."""
+    """Return a delivery with short waits."""
     source = random.Random(1)
     ladder = Ladder(
         handler_timeout_s=handler_timeout_s,
@@ -71,6 +71,6 @@ def delivery(  # noqa: PLR0913  what a test may want to say, each by name
 
 
 def events_of(span: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give a span's events: name and attributes."""
+    """Return a span's events: name and attributes."""
     for event in span.events:
         yield event.name, dict(event.attributes or {})

@@ -1,4 +1,4 @@
-"""Metrics in memory: what a meter of a test has counted."""
+"""Metrics in memory: what a test's meter has counted."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """A member of a group, as a service process: `python -m tests.support.member NAME`. It enters messages into a table.
 
-The table takes an entry twice if it is told to: the inbox alone stands between a repetition and a double effect.
+The table accepts an entry twice: only the inbox prevents a double effect of a repeated message.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""librdkafka's mock cluster by its C interface, in a process of its own: the embedded broker, and told to fail.
+"""librdkafka's mock cluster by its C interface, in a separate process: the embedded broker, which can be told to fail.
 
-It prints its address, then takes a command a line on standard input, each answered with `ok`, and ends with the input:
+It prints its address, then reads a command a line from standard input, answers each with `ok`, and ends with the input:
 
     errors API CODE COUNT     answer the next COUNT requests of this kind (protocol number) with this error code
 """
@@ -18,7 +18,7 @@ def _say(line: str) -> None:
 
 
 def serve(commands: Iterable[str]) -> None:
-    """Start the cluster, print its address, and obey until the commands end."""
+    """Start the cluster, print its address, and execute commands until there are no more."""
     cluster = open_cluster()
     assert cluster is not None
     _say(cluster.address)

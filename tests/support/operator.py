@@ -1,4 +1,4 @@
-"""The command as an operator runs it: in this process, because a start costs a second, or in one of its own."""
+"""The command as an operator runs it: in this process, because a start costs a second, or in a separate one."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Operator:
 
     Args:
         variables: the settings.
-        is_process: run it in a process of its own.
+        is_process: run it in a separate process.
     """
 
     variables: Mapping[str, str] = field(default_factory=dict)
     is_process: bool = False
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Run a command; give its exit code and what it prints."""
+        """Run a command; return its exit code and what it prints."""
         variables = {"SAGATRACE_OPERATOR": OPERATOR, **self.variables}
         if self.is_process:
             return _spawn(arguments, variables)
@@ -46,7 +46,7 @@ class Operator:
         return done.exit_code, done.stdout, done.stderr
 
     def json(self, *arguments: str) -> Any:
-        """Run a command that does what it is asked, and read its document."""
+        """Run a command that must succeed, and read its JSON document."""
         code, out, err = self.run(*arguments, "--json")
         assert (code, err) == (0, ""), out + err
         return json.loads(out)
@@ -66,7 +66,7 @@ def _spawn(arguments: tuple[str, ...], variables: Mapping[str, str]) -> tuple[in
 
 @contextmanager
 def _logging_kept() -> Iterator[None]:
-    """Take back what the command does to the logging of its process."""
+    """Undo what the command does to the logging of its process."""
     root, client = logging.getLogger(), logging.getLogger("aiokafka")
     kept = root.handlers, root.level, client.level
     try:

@@ -55,7 +55,7 @@ def reply(event_type: str, command: Message, **payload: Any) -> Message:
 
 @dataclass
 class OrderService:
-    """What a test needs of the order service."""
+    """The parts of the order service that tests use."""
 
     database: Database
     orders: Orders
@@ -96,7 +96,7 @@ class OrderService:
         self.read_up_to |= {(SAGA_REPLIES, number): moment for number in range(partitions)}
 
     async def run_out(self) -> None:
-        """Let the time of the awaited reply run out."""
+        """Let the awaited reply time out."""
         async with self.database.transaction() as connection:
             awaited = sagas.c.command_id.is_not(None) & ~sagas.c.needs_attention
             past = datetime.now(UTC) - timedelta(seconds=1)

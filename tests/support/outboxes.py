@@ -1,4 +1,4 @@
-"""What tests put into an outbox and look up in it."""
+"""What tests write to an outbox and read from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from services.messaging.storage.tables import OUTBOX
 
 
 def event(order: str, sequence: int = 0) -> SagaStarted:
-    """A message about an order."""
+    """Return a message about an order."""
     return SagaStarted(saga_id=f"saga-of-{order}", order_id=order, sequence=sequence)
 
 
 async def put(database: Database, outbox: Outbox, *orders: str, topic: str = "events") -> list[UUID]:
-    """Add a message for each order, in one transaction, and tell their event ids."""
+    """Add a message for each order, in one transaction, and return their event ids."""
     events = [event(order, sequence) for sequence, order in enumerate(orders)]
     async with database.transaction() as connection:
         for each in events:
@@ -29,7 +29,7 @@ async def put(database: Database, outbox: Outbox, *orders: str, topic: str = "ev
 
 
 async def put_late(database: Database, order: str, row_id: int) -> None:
-    """Add a row as a transaction leaves it that took its id early and committed late."""
+    """Add a row as a transaction does that took its id early and committed late."""
     late = event(order)
     values = {
         "id": row_id,
@@ -50,20 +50,20 @@ async def put_late(database: Database, order: str, row_id: int) -> None:
 
 
 async def mark_all_sent(database: Database, outbox: Outbox, rows: Sequence[OutboxRow]) -> list[bool]:
-    """Mark claimed rows as sent, and tell for which of them that was still ours to say."""
+    """Mark claimed rows as sent, and return those that were still leased by us."""
     async with database.transaction() as connection:
         ours = await outbox.mark_sent(connection, rows)
     return [row in ours for row in rows]
 
 
 async def expire_leases(database: Database) -> None:
-    """Let every lease have run out."""
+    """Make every lease expired."""
     async with database.transaction() as connection:
         await connection.execute(update(OUTBOX).values(leased_until=database_time(-1)))
 
 
 async def leased_until(database: Database) -> datetime:
-    """Tell how long the one leased row is leased."""
+    """Return until when the one leased row is leased."""
     async with database.reading() as connection:
         found = await connection.execute(select(OUTBOX.c.leased_until).where(OUTBOX.c.leased_until.is_not(None)))
     until: datetime = found.scalar_one()
@@ -71,14 +71,14 @@ async def leased_until(database: Database) -> datetime:
 
 
 async def make_due(database: Database) -> None:
-    """Let every row be due for its next attempt."""
+    """Make every row due for its next attempt."""
     async with database.transaction() as connection:
         await connection.execute(update(OUTBOX).values(next_attempt_at=database_time(-1)))
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of a row."""
+    """The state of a row."""
 
     order: str
     sent: bool
@@ -89,7 +89,7 @@ class Fate:
 
 
 async def fates(database: Database) -> list[Fate]:
-    """Read what became of each row, oldest first."""
+    """Read the state of each row, oldest first."""
     async with database.reading() as connection:
         rows = (await connection.execute(select(OUTBOX).order_by(OUTBOX.c.id))).all()
     return [

@@ -1,4 +1,4 @@
-"""A group with a database, whose topics are in memory: what is re-driven is delivered when the test says so."""
+"""A group with a database, whose topics are in memory: re-driven records are delivered when the test says so."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Group:
         self._offset = 0
 
     def new(self, order: str, sequence: int, **options: Any) -> ConsumerRecord[bytes, bytes]:
-        """Make the next record of the group's topic."""
+        """Return the next record of the group's topic."""
         self._offset += 1
         value = options.pop("value", None) or encode(message(order, sequence))
         return record(value, offset=self._offset, key=order.encode(), **options)
@@ -70,7 +70,7 @@ class Group:
 
     @property
     def topic(self) -> list[DeadLetter]:
-        """The dead-letter topic, read."""
+        """The dead letters in the topic."""
         return [
             read_dead_letter(record(one.value, topic=one.topic, offset=at, key=one.key, headers=one.headers))
             for at, one in enumerate(self.dead_letters.kept)
@@ -81,7 +81,7 @@ class Group:
         return plan_redrive(self.topic, await self.operator.rows(), **options)
 
     async def redrive(self, **options: Any) -> int:
-        """Send what is planned to the retry topic, and tell how much that was."""
+        """Send what is planned to the retry topic, and return how many records that were."""
         attribution = Attribution("operator", new_id())
         sent = (await self.planned(**options)).send
         for dead_letter in sent:

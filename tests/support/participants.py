@@ -1,4 +1,4 @@
-"""Inventory and payment as the orchestrator sees them: each command is answered, and each step is done once."""
+"""Inventory and payment as the orchestrator sees them: each command is answered, and each step takes effect once."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ _UNDONE = {"inventory.release": "inventory.released", "payment.refund": "payment
 
 @dataclass
 class Participants:
-    """They keep the outcome of each (saga, step), and a tombstone where a step was undone.
+    """Keep the outcome of each (saga, step), and a tombstone for a step that was undone.
 
     Args:
         refuses: The commands that are refused.
@@ -56,7 +56,7 @@ async def said(oms: OrderService, saga_id: str) -> list[str]:
 
 
 def again(answer: Message, **changes: Any) -> Message:
-    """Return another answer to the same command, as a participant does that gets it twice."""
+    """Return another answer to the same command, as a participant does that receives it twice."""
     return type(answer).model_validate(
         {
             "saga_id": answer.saga_id,

@@ -1,9 +1,9 @@
-"""The real parts that tests need: where each is, and what to do without it.
+"""The real servers that tests need: where each is, and what happens without it.
 
-A part is taken from an address in the environment, else from what `make servers` built. A missing one skips its tests
-on a laptop, and fails them where it is required.
+A server is taken from an address in the environment, otherwise from what `make servers` built. A missing one skips its
+tests, or fails them if it is required.
 
-`SAGATRACE_REQUIRE` lists the parts that must be there, separated by commas or spaces.
+`SAGATRACE_REQUIRE` lists the servers that are required, separated by commas or spaces.
 """
 
 from collections.abc import Mapping
@@ -31,17 +31,17 @@ ADDRESSES = pytest.StashKey[dict[str, str]]()
 
 
 def required_parts(environment: Mapping[str, str]) -> frozenset[str]:
-    """Read the list of required parts."""
+    """Read the list of required servers."""
     return frozenset(environment.get("SAGATRACE_REQUIRE", "").replace(",", " ").split())
 
 
 def addresses(environment: Mapping[str, str]) -> dict[str, str]:
-    """Read the addresses of the parts that run already; an empty one counts as none."""
+    """Read the addresses of the servers that run already; an empty one counts as none."""
     return {part: environment[name] for part, name in ADDRESS_VARIABLES.items() if environment.get(name)}
 
 
 def missing(config: pytest.Config, part: str, reason: str) -> NoReturn:
-    """Skip what needs a part that is not there, or fail it where the part is required."""
+    """Skip a test whose server is missing, or fail it if the server is required."""
     if part in config.stash[REQUIRED]:
         pytest.fail(f"{part} is required by SAGATRACE_REQUIRE: {reason}", pytrace=False)
     pytest.skip(f"no {part}: {reason}")

@@ -8,12 +8,12 @@ import httpx2
 
 @dataclass(frozen=True)
 class Prometheus:
-    """Asks Prometheus."""
+    """Queries Prometheus."""
 
     url: str
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """Ask its API, and give the data."""
+        """Query its API, and return the data."""
         answer = httpx2.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=10).json()
         assert answer["status"] == "success", answer
         return answer["data"]

@@ -1,4 +1,4 @@
-"""A producer that keeps what it is given, for tests of what stands before a producer."""
+"""A producer that keeps what it is given, for tests of what uses a producer."""
 
 import asyncio
 from collections import defaultdict
@@ -9,7 +9,7 @@ from services.contracts import parse_message
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """Where a record was put."""
+    """Where a record was written."""
 
     partition: int
     offset: int
@@ -29,7 +29,7 @@ class KeepingPublisher:
     _in_flight: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def block(self, key: str) -> None:
-        """Let the records of a key wait."""
+        """Make the records of a key wait."""
         self.blocked[key] = asyncio.Event()
 
     async def publish(self, topic: str, *, key: bytes | None, value: bytes | None) -> Acknowledged:

@@ -1,4 +1,4 @@
-"""An OTLP receiver in the test's own process, which does as it is told: take, wait, refuse."""
+"""An OTLP receiver in the test's own process, which takes, delays or refuses as a test decides."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -92,7 +92,7 @@ def http_receiver() -> Iterator[Receiver]:
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Exchange)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -17,7 +17,7 @@ Header = tuple[str, bytes | None]
 
 
 def message(order: str = "o-1", sequence: int = 0) -> Message:
-    """A message about an order."""
+    """Return a message about an order."""
     return SagaStarted(saga_id=f"saga-of-{order}", order_id=order, sequence=sequence)
 
 
@@ -31,7 +31,7 @@ def record(  # noqa: PLR0913  a record has many fields, and a test names those t
     headers: Iterable[Header] = (),
     timestamp: int = 1_700_000_000_000,
 ) -> ConsumerRecord[bytes, bytes]:
-    """A consumed record; by default its value is a valid message."""
+    """Return a consumed record; by default its value is a valid message."""
     value = encode(message()) if value is None else value
     return ConsumerRecord(
         topic=topic,
@@ -58,7 +58,7 @@ class SentDeadLetter:
     headers: list[Header]
 
     def __getitem__(self, name: str) -> bytes | None:
-        """Give the one header of this name."""
+        """Return the only header of this name."""
         (found,) = [value for header, value in self.headers if header == name]
         return found
 

@@ -33,7 +33,7 @@ async def running(relay: Relay) -> AsyncIterator[None]:
 
 
 def all_sent(database: Database) -> Callable[[], asyncio.Future[bool]]:
-    """Give what tells whether every row of the outbox was sent."""
+    """Return a predicate: whether every row of the outbox was sent."""
 
     async def check() -> bool:
         return all(fate.sent for fate in await fates(database))

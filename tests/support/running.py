@@ -1,4 +1,4 @@
-"""Every service as a process of its own, on a broker and a back end that a test chooses."""
+"""Every service as a separate process, on a broker and a back end that a test chooses."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ class Runner:
     """Starts services that share a broker, a back end and variables.
 
     Args:
-        children: Who ends the processes.
+        children: Ends the processes.
         folder: Where their databases and logs go.
         port: Where the order API listens.
         shared: The variables of all.
@@ -41,9 +41,9 @@ class Runner:
         return OrderApi(HOST, self.port)
 
     def start(self, service: Service, name: str | None = None, variables: Mapping[str, str] | None = None) -> Child:
-        """Start a service under a name, its own if none is given; a database of its own is a SQLite file.
+        """Start a service under a name, by default its own; its own database is a SQLite file.
 
-        What it finds under its name is that of the process before it, if that was killed.
+        It finds the data of an earlier process of that name, for example one that was killed.
         """
         data = self.folder / (name or service)
         data.mkdir(exist_ok=True)
@@ -57,10 +57,10 @@ class Runner:
         )
 
     def wait_until_ready(self, *started: Child) -> None:
-        """Wait until services work; others may have ended.
+        """Wait until services are ready; others may have ended.
 
         Raises:
-            CannotRun: one does not come up within 90 seconds, or ends; the text names its log.
+            CannotRun: one is not ready within 90 seconds, or ends; the text names its log.
         """
         deadline = time.monotonic() + _READY_S
         for child in started:
@@ -74,7 +74,7 @@ class Runner:
 def runner(
     folder: Path, brokers: str, endpoint: str, *, variables: Mapping[str, str] | None = None
 ) -> Iterator[Runner]:
-    """Make something that starts services, for the length of the block; see `running_services`."""
+    """Yield a runner of services for the length of the block; see `running_services`."""
     port = take_port(None)
     shared = {
         "KAFKA_BOOTSTRAP_SERVERS": brokers,
@@ -98,7 +98,7 @@ def running_services(
     services: Sequence[Service] = tuple(Service),
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[OrderApi]:
-    """Run services, each with a SQLite file of its own, for the length of the block; give the order API.
+    """Run services, each with a SQLite file of its own, for the length of the block; yield the order API.
 
     Args:
         folder: Where their databases and logs go.
@@ -108,7 +108,7 @@ def running_services(
         variables: Further variables of all.
 
     Raises:
-        CannotRun: one does not come up within 90 seconds; the text names its log.
+        CannotRun: one is not ready within 90 seconds; the text names its log.
     """
     with runner(folder, brokers, endpoint, variables=variables) as starts:
         starts.wait_until_ready(*[starts.start(service) for service in services])

@@ -20,14 +20,14 @@ MODE = sys.argv[1] if len(sys.argv) > 1 else "good"
 
 
 class Idle(Part):
-    """Does nothing until it is stopped, in the way that its name says."""
+    """Does nothing until it is stopped, which goes as its name and the mode say."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
-        """Wait for the stop, or die of the mode."""
+        """Wait for the stop, or fail if the mode says so."""
         if self._name == "second" and MODE == "dies":
             raise LookupError("4111 1111")
         if self._name == "second" and MODE == "ends":
@@ -48,7 +48,7 @@ async def _ignore(_: Message) -> None:
 
 @asynccontextmanager
 async def parts(readiness: Readiness) -> AsyncIterator[Sequence[Part]]:
-    """Give the parts of the mode."""
+    """Yield the parts of the mode."""
     if MODE == "opens":
         structlog.get_logger().info("opening")
         await asyncio.Event().wait()

@@ -10,7 +10,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def python_files(*folders: str) -> list[Path]:
-    """List the Python files under folders of the project, by path."""
+    """Return the Python files under folders of the project, by path."""
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -20,10 +20,10 @@ def parse(path: Path) -> ast.Module:
 
 
 def functions(tree: ast.AST) -> Iterator[Function]:
-    """Walk all functions and methods, nested ones as well."""
+    """Yield all functions and methods, also nested ones."""
     return (node for node in ast.walk(tree) if isinstance(node, Function))
 
 
 def at(path: Path, node: ast.AST) -> str:
-    """Say where a node stands, as an editor can open it."""
+    """Return where a node is, in the form that editors open."""
     return f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"

@@ -7,5 +7,5 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 
 def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
-    """Give a span's attributes."""
+    """Return a span's attributes."""
     return span.attributes or {}

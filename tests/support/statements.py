@@ -1,4 +1,4 @@
-"""How many statements a database is asked to execute: the counters by which the cost of a message is held."""
+"""How many statements a database executes: the counters that bound the cost of a message."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ class Statements:
 
     @property
     def counted(self) -> tuple[int, int]:
-        """Statements and commits."""
+        """Return the number of statements and of commits."""
         return len(self.texts), self.commits
 
 
 @contextmanager
 def counting(*databases: Database) -> Iterator[Statements]:
-    """Count what some databases execute inside of the block."""
+    """Count what some databases execute inside the block."""
     found = Statements([])
 
     def execute(_connection: object, _cursor: object, statement: str, *_: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a broken or hostile peer may send: headers and bodies made from a seed, most of them nearly right."""
+"""What a broken or hostile peer may send: headers and bodies made from a seed, most of them nearly valid."""
 
 import json
 import random
@@ -40,7 +40,7 @@ _BODIES = [
 
 
 class Strange:
-    """Makes input.
+    """Generates input.
 
     Args:
         seed: The same seed makes the same input.
@@ -50,11 +50,11 @@ class Strange:
         self._chance = random.Random(seed)
 
     def headers(self) -> list[Header]:
-        """Make the headers of a record: trace context that is right, damaged or noise, and others."""
+        """Return the headers of a record: trace context that is valid, damaged or noise, and others."""
         return [(self._chance.choice(_NAMES), self._value()) for _ in range(self._chance.randrange(6))]
 
     def body(self) -> bytes | None:
-        """Make the value of a record that no reader of the contract takes, or that it does."""
+        """Return the value of a record: one that violates the contract, or a valid one."""
         makers: list[Callable[[], bytes | None]] = [self._damaged, self._altered, self._noise, lambda: None]
         return self._chance.choices(makers, [4, 4, 2, 1])[0]()
 

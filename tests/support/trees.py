@@ -1,13 +1,12 @@
-"""Traces as text: a line for each span, indented below its parent, with all that a test wants to say about it.
+"""Traces as text: a line for each span, indented below its parent, with all that a test asserts about it.
 
     oms: POST /orders
       oms: send oms.payment.commands payment.charge
         payment: process oms.payment.commands payment.charge, retry 2
 
-A line names the service, the span, and the type of the message if there is one. Behind commas stand what is not as
-usual: that it failed, that it was cut off or a duplicate, the verdict on a reply that moved nothing, the number of
-attempts that were repeated, and its links but that of a process span to the send that it hangs on, which is usual:
-there, its absence is told.
+A line names the service, the span, and the type of the message if there is one. What is unusual follows behind
+commas: that it failed, that it was cut off or a duplicate, the verdict on a reply that moved nothing, the number of
+retries, and its links. The link of a process span to its parent send is usual and left out; its absence is mentioned.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ _INDENT = "  "
 
 
 def drawn(spans: Iterable[Span], trace_id: str) -> str:
-    """Draw a trace, siblings in the order in which they began; a span twice recorded is drawn once."""
+    """Return a trace as text, siblings in the order of their start; a span that was recorded twice is there once."""
     known = {span.span_id: span for span in once(spans)}
     own = [span for span in known.values() if span.trace_id == trace_id]
     return "\n".join(f"{_INDENT * row.depth}{_line(row.span, known)}" for row in rows(own))
 
 
 def in_any_order(tree: str) -> str:
-    """Sort the siblings of a tree, so that two trees are equal whatever came first among them."""
+    """Sort the siblings of a tree, so that trees are equal whatever the order of siblings."""
     return "\n".join(_sorted(tree.strip().splitlines()))
 
 

@@ -1,4 +1,4 @@
-"""Records that Kafka takes and aiokafka can't read: a header's name need not be UTF-8 on the wire."""
+"""Records that Kafka accepts and aiokafka can't read: to Kafka, a header's name need not be UTF-8."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 
 class Name(str):
-    """A header's name that is written as other bytes than its own."""
+    """A header's name that is encoded to invalid bytes."""
 
     __slots__ = ()
 
     def encode(self, *_: object) -> bytes:
-        """Give bytes that are no UTF-8."""
+        """Return bytes that are not UTF-8."""
         return b"\xff\xfe"
 
 
@@ -28,7 +28,7 @@ async def send_unreadable(brokers: str, topic: str, key: bytes) -> None:
 
 @contextmanager
 def _lenient_builder() -> Iterator[None]:
-    """Build records in Python: the compiled builder insists on a plain string."""
+    """Build records in Python: the compiled builder takes plain strings only."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (message_accumulator, producer):
             patch.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)

@@ -33,7 +33,7 @@ def _books() -> Books:
     ]
     kept = SagaBook("s-1", "o-1", "completed", 1500, moves=forward, trail=told)
     kept.payments, kept.movements = [("charge", 1500)], [("reserve", -1)]
-    kept.letters = ["order_received", "order_confirmed"]
+    kept.notices = ["order_received", "order_confirmed"]
     back = SagaBook("s-2", "o-2", "refunded", 1500, payments=[("charge", 1500), ("refund", -1500)])
     back.movements = [("reserve", -1), ("release", 1)]
     back.moves = [
@@ -47,7 +47,7 @@ def _books() -> Books:
         Recorded(_ORDER_EVENTS, 7, "e", "order.refunded", 6),
         Recorded(_SAGA_EVENTS, 9, "f", "saga.refunded", 6),
     ]
-    back.letters = ["order_received", "order_confirmed", "order_refunded"]
+    back.notices = ["order_received", "order_confirmed", "order_refunded"]
     return Books({"s-1": kept, "s-2": back}, stock={"sku_ok": (99, 99)}, unsent={"oms": 0})
 
 
@@ -80,7 +80,7 @@ def _drop(saga_id: str, name: str, at: int = -1) -> Callable[[Books], None]:
         pytest.param(_set("s-2", "state", "completed"), id="an accepted refund"),
         pytest.param(_drop("s-1", "trail"), id="an event"),
         pytest.param(_drop("s-1", "moves", 1), id="a move"),
-        pytest.param(_drop("s-1", "letters"), id="a letter"),
+        pytest.param(_drop("s-1", "notices"), id="a notice"),
         pytest.param(lambda books: books.unsent.update(oms=1), id="a message that is not sent"),
     ],
 )
@@ -101,8 +101,8 @@ def test_what_is_lost_is_found(lose: Callable[[Books], object]) -> None:
         pytest.param(_set("s-2", "movements", [("reserve", -1)]), id="not released"),
         pytest.param(lambda books: books.stock.update(sku_ok=(98, 99)), id="stock without a movement"),
         pytest.param(lambda books: books.sagas["s-1"].trail.append(books.sagas["s-1"].trail[0]), id="an event"),
-        pytest.param(lambda books: books.sagas["s-1"].letters.append("order_received"), id="a letter"),
-        pytest.param(lambda books: books.sagas.update(s=SagaBook("s", "", UNKNOWN, 0, letters=["a"])), id="no saga"),
+        pytest.param(lambda books: books.sagas["s-1"].notices.append("order_received"), id="a notice"),
+        pytest.param(lambda books: books.sagas.update(s=SagaBook("s", "", UNKNOWN, 0, notices=["a"])), id="no saga"),
     ],
 )
 def test_what_was_done_twice_is_found(repeat: Callable[[Books], object]) -> None:

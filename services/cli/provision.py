@@ -8,14 +8,16 @@ import sys
 from services.cli.errors import CannotRun
 from services.cli.run import Service
 from services.cli.session import log_to_stderr
+from services.contracts.topics import READERS
 from services.messaging.errors import MessagingError
 from services.messaging.settings import DatabaseSettings, KafkaSettings
 from services.messaging.storage import upgrade
+from services.messaging.topic_differences import log_differences
 from services.messaging.topology import all_topics, create_topics
 
 
 def topics(replicas: int, wait_s: float) -> list[str]:
-    """Create the missing topics, and return a line for each topic.
+    """Create the missing topics, log where those that were there differ, and return a line for each topic.
 
     Raises:
         CannotRun: no broker answers in time, or it refuses.
@@ -25,6 +27,8 @@ def topics(replicas: int, wait_s: float) -> list[str]:
     print(f"sagatrace: asking the broker at {servers}, for {wait_s:g} s at most", file=sys.stderr)
     try:
         created = asyncio.run(create_topics(servers, replicas=replicas, timeout_s=wait_s))
+        if len(created) < len(all_topics()):
+            asyncio.run(log_differences(servers, {group for groups in READERS.values() for group in groups}))
     except MessagingError as error:
         raise CannotRun(str(error)) from error
     return [f"{topic.name}: {'made' if topic.name in created else 'is there'}" for topic in all_topics()]

@@ -24,6 +24,7 @@ from services.messaging.readiness import Readiness
 from services.messaging.runtime import run_service
 from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
 from services.messaging.storage import Database, Inbox, Prune, pruning_loop, upgrade
+from services.messaging.topic_differences import log_differences
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Participant:
                 retention,
             )
             async with self.work(resources) as work, resources.producer:
+                await log_differences(brokers, [self.group])
                 yield resources.parts(work)
         finally:
             await database.close()

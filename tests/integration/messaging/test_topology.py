@@ -4,15 +4,18 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from structlog.testing import capture_logs
 
 from services.messaging import Producer
 from services.messaging.errors import SendFailed, Unavailable
+from services.messaging.topic_differences import Difference, find_differences, log_differences
 from services.messaging.topology import all_topics, create_topics
 from tests.integration.messaging.conftest import HASTY
 from tests.servers.kafka import KafkaServer
 from tests.servers.pool import Servers
+from tests.support.broker import Broker
 from tests.support.eventually import eventually
 
 
@@ -44,6 +47,36 @@ async def test_topics_are_made_once_as_they_should_be(own_broker: KafkaServer) -
     assert (config["retention.ms"], config["max.message.bytes"]) == ("-1", str(1_048_588 + 65_536))
 
 
+async def test_topics_of_somebody_else_are_compared(own_broker: KafkaServer) -> None:
+    """Each setting of a topic that is not as expected is one warning; topics as they are created have none."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=own_broker.bootstrap)
+    await admin.start()
+    theirs = NewTopic("oms.saga.replies", 1, 1, topic_configs={"cleanup.policy": "compact"})
+    await admin.create_topics([theirs, NewTopic("oms-orchestrator.dlq", 4, 1)])
+    await admin.close()
+    await create_topics(own_broker.bootstrap)
+    found = await eventually(lambda: _found(own_broker.bootstrap, "oms-orchestrator", 4))
+    assert {(each.topic, each.setting, each.found) for each in found} == {
+        ("oms.saga.replies", "partitions", "1"),
+        ("oms.saga.replies", "cleanup.policy", "compact"),
+        ("oms-orchestrator.dlq", "max.message.bytes", "1048588"),
+        ("oms-orchestrator.dlq", "retention.ms", "604800000"),
+    }
+    assert await find_differences(own_broker.bootstrap, ["oms-payment", "oms-saga-consumer"]) == []
+    with capture_logs() as logged:
+        await log_differences(own_broker.bootstrap, ["oms-orchestrator"])
+    assert [line["event"] for line in logged] == ["topic.differs"] * 4
+
+
+@pytest.mark.brokers("embedded")
+async def test_a_broker_without_admin_calls_breaks_no_start(broker: Broker) -> None:
+    """The embedded broker has the partitions and tells no settings; a broker that is away is not waited for."""
+    with capture_logs() as logged:
+        await log_differences(broker, ["oms-orchestrator"])
+        await log_differences("127.0.0.1:9", ["oms-orchestrator"], timeout_s=1.0)
+    assert [line["event"] for line in logged] == ["topics.not_checked"] * 2
+
+
 async def test_a_broker_that_is_just_starting_is_waited_for(own_broker: KafkaServer) -> None:
     """Topics that are asked for while the broker starts are made as soon as it has a controller."""
     own_broker.stop()
@@ -66,6 +99,13 @@ async def test_a_broker_that_is_away_is_told() -> None:
     """Without a broker the call ends in time and names the variable."""
     with pytest.raises(Unavailable, match="KAFKA_BOOTSTRAP_SERVERS"):
         await create_topics("127.0.0.1:9", timeout_s=1.0)
+
+
+async def _found(brokers: str, group: str, count: int) -> list[Difference]:
+    """Return the differences of a group's topics once there are so many."""
+    found = await find_differences(brokers, [group])
+    assert len(found) == count
+    return found
 
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:

@@ -32,7 +32,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 from tracing import exposure, faults, identity
 from tracing.binding import bound
 from tracing.errors import InvalidSetting
-from tracing.otlp import EncodingSpanProcessor, official_exporter, takes_bytes
+from tracing.otlp import EncodingSpanProcessor, official_exporter, survive_forks, takes_bytes
 from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE, SPANS_PROCESSED
 from tracing.settings import SHUTDOWN_TIMEOUT_S, TelemetrySettings
 from tracing.telemetry import version
@@ -115,6 +115,18 @@ class CountingBatchSpanProcessor(BatchSpanProcessor):
         self._batch_processor.shutdown(timeout_millis=_milliseconds(timeout_s))
 
 
+class ForkableMetricReader(PeriodicExportingMetricReader):
+    """The SDK's reader, whose lock and connection a child of a fork does not share with its parent."""
+
+    def __init__(self, exporter: MetricExporter, interval_ms: int) -> None:
+        survive_forks(exporter)
+        super().__init__(exporter, export_interval_millis=interval_ms)
+
+    def _at_fork_reinit(self) -> None:
+        self._export_lock = threading.Lock()
+        super()._at_fork_reinit()  # type: ignore[no-untyped-call]  # the SDK's
+
+
 class _Configured:
     """What `configure` built, for `shutdown` to close."""
 
@@ -195,10 +207,7 @@ def _set_up_metrics(settings: TelemetrySettings, resource: Resource) -> MeterPro
     exporters: list[MetricExporter] = [
         official_exporter("metrics", name, settings.metrics_protocol) for name in settings.metrics_exporters
     ]
-    readers = [
-        PeriodicExportingMetricReader(exporter, export_interval_millis=settings.metric_interval_ms)
-        for exporter in exporters
-    ]
+    readers = [ForkableMetricReader(exporter, settings.metric_interval_ms) for exporter in exporters]
     provider = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     return provider
@@ -239,6 +248,7 @@ def _batching(
 ) -> CountingBatchSpanProcessor | EncodingSpanProcessor:
     """Return the processor for an exporter: ours where spans are encoded when they end, else the SDK's."""
     if not _encodes(exporter, settings):
+        survive_forks(exporter)
         return CountingBatchSpanProcessor(exporter if journal is None else journal.exporting(exporter), settings)
     if journal is None:
         return EncodingSpanProcessor(exporter, settings)

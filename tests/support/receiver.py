@@ -38,6 +38,12 @@ class Receiver:
         self.names: list[str] = []
         self.sizes: list[int] = []
         self.headers: dict[str, str] = {}
+        #: Over HTTP, the names by the connection that they came on, and the connections that brought metrics.
+        self.by_connection: dict[Any, list[str]] = {}
+        self.here = threading.local()
+        self.metrics_by: set[Any] = set()
+        #: Requests that could not be read.
+        self.broken = 0
         #: Requests that have come in, answered or not.
         self.requests = 0
         #: HTTP statuses of the next answers; without one a request is taken.
@@ -62,6 +68,7 @@ class Receiver:
         request = ExportTraceServiceRequest.FromString(body)
         spans = [span for found in request.resource_spans for scope in found.scope_spans for span in scope.spans]
         self.names += [span.name for span in spans]
+        self.by_connection.setdefault(getattr(self.here, "connection", None), []).extend(span.name for span in spans)
         self.sizes.append(len(spans))
         return 200
 
@@ -79,8 +86,18 @@ def http_receiver() -> Iterator[Receiver]:
     receiver = Receiver("http")
 
     class Exchange(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_POST(self) -> None:
             receiver.headers = dict(self.headers)
+            if self.path == "/v1/metrics":
+                receiver.metrics_by.add(self.client_address)
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            receiver.here.connection = self.client_address
             taken = receiver.take(self.rfile.read(int(self.headers["Content-Length"])))
             refusal = taken if isinstance(taken, Refusal) else Refusal(taken)
             body = receiver.response().SerializeToString() if refusal.status == 200 else refusal.text.encode()
@@ -94,7 +111,11 @@ def http_receiver() -> Iterator[Receiver]:
         def log_message(self, *_: Any) -> None:
             """Log nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Exchange)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:
+            receiver.broken += 1
+
+    server = Server(("127.0.0.1", 0), Exchange)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     receiver.address = f"http://127.0.0.1:{server.server_port}"

@@ -4,6 +4,7 @@ Other rooms use what is named here. Importing it needs the OpenTelemetry SDK.
 """
 
 from tracing.otlp.encoding import EncodedSpan, encode_request, encode_span
+from tracing.otlp.forking import survive_forks
 from tracing.otlp.processor import EncodingSpanExporter, EncodingSpanProcessor
 from tracing.otlp.transport import official_exporter, takes_bytes
 
@@ -14,5 +15,6 @@ __all__ = [
     "encode_request",
     "encode_span",
     "official_exporter",
+    "survive_forks",
     "takes_bytes",
 ]

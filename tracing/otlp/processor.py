@@ -28,6 +28,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from tracing import faults, semconv
 from tracing.errors import UnknownExporter
 from tracing.otlp.encoding import EncodedSpan, encode_span, span_id_of
+from tracing.otlp.forking import survive_forks
 from tracing.otlp.queue import SpanQueue
 from tracing.otlp.sending import deliver
 from tracing.otlp.transport import Transport, official_exporter, transport_of
@@ -75,6 +76,7 @@ class EncodingSpanProcessor(SpanProcessor):
         if transport is None:
             raise UnknownExporter(f"{type(exporter).__qualname__} is not an OTLP exporter that takes bytes")
         self._transport: Transport = transport
+        survive_forks(exporter)  # before this processor's own thread starts again in a child
         self._exported = exported
         self._ended = ended
         self._queue = SpanQueue(settings.queue_size, settings.queue_bytes)
@@ -276,6 +278,7 @@ class EncodingSpanExporter(SpanExporter):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - the official exporter's
         protocol = ExportSettings.from_environment().traces_protocol
         self._official: SpanExporter = official_exporter("traces", "otlp", protocol, **options)
+        survive_forks(self._official)
         self._transport = transport_of(self._official)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:

@@ -35,6 +35,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from services.contracts import Message, encode
+from services.messaging import listener
 from services.messaging.closing import close_producer
 from services.messaging.errors import MessageTooLarge, SendFailed, Unavailable
 from services.messaging.security import KafkaSecurity
@@ -221,7 +222,8 @@ class Producer:
         except (KafkaError, OSError, TimeoutError) as error:
             await close_producer(client, self._settings.stop_timeout, flush=False)
             where = f"KAFKA_BOOTSTRAP_SERVERS={self._brokers} ({self._secured['security_protocol']})"
-            text = f"no Kafka broker answers at {where}: {type(error).__name__}"
+            wrong = await listener.hint(self._brokers, self._secured["security_protocol"])
+            text = f"no Kafka broker answers at {where}: {type(error).__name__}{wrong}"
             raise Unavailable(text) from error
         except asyncio.CancelledError:
             await close_producer(client, self._settings.stop_timeout, flush=False)

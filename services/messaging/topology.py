@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, NotControllerError, TopicAlreadyExistsError, for_code
 
 from services.contracts.topics import PARTITIONS, READERS, dead_letter_topic, retry_topic
+from services.messaging import listener
 from services.messaging.errors import Unavailable
 from services.messaging.security import KafkaSecurity
 
@@ -72,7 +73,8 @@ async def create_topics(
             answers = await _request(admin, [_new(topic, replicas) for topic in all_topics()])
     except (KafkaError, OSError, TimeoutError) as error:
         where = f"KAFKA_BOOTSTRAP_SERVERS={brokers} ({secured['security_protocol']})"
-        reason = f"topics can't be made at {where}: {type(error).__name__}"
+        wrong = await listener.hint(brokers, secured["security_protocol"])
+        reason = f"topics can't be made at {where}: {type(error).__name__}{wrong}"
         raise Unavailable(reason) from error
     finally:
         await admin.close()

@@ -28,7 +28,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import IllegalStateError, KafkaError
 from opentelemetry import metrics
 
-from services.messaging import crash_points, semconv
+from services.messaging import crash_points, listener, semconv
 from services.messaging.breaker import Breaker, BreakerState
 from services.messaging.closing import close_consumer
 from services.messaging.consuming.intake import Intake
@@ -79,6 +79,7 @@ class Membership:
         self._settings = settings
         self._on_assigned = on_assigned
         self._breaker = breaker
+        self._protocol = security.security_protocol
         self._client = _client(brokers, group, settings, security)
         self._intake = Intake(self._client, settings, careful=careful)
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -110,7 +111,8 @@ class Membership:
         except (KafkaError, OSError, TimeoutError) as error:
             what = f"group {self._group} can't be joined for {', '.join(self._topics)}"
             where = f"KAFKA_BOOTSTRAP_SERVERS={self._brokers}"
-            raise Unavailable(f"{what} at {where}: {type(error).__name__}") from error
+            wrong = await listener.hint(self._brokers, self._protocol)
+            raise Unavailable(f"{what} at {where}: {type(error).__name__}{wrong}") from error
 
     async def work(self, stopping: asyncio.Event) -> None:
         """Poll and commit until asked to stop.

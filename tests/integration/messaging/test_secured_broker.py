@@ -14,8 +14,9 @@ import pytest
 from services.contracts import Message
 from services.messaging import Consumer, Producer
 from services.messaging.errors import ConfigurationError, Unavailable
+from services.messaging.listener import spoken_at
 from services.messaging.security import KafkaSecurity
-from services.messaging.settings import ProducerSettings
+from services.messaging.settings import ConsumerSettings, ProducerSettings
 from services.messaging.topology import create_topics
 from tests.servers.kafka import KafkaServer
 from tests.servers.pool import Servers
@@ -127,6 +128,56 @@ async def test_who_can_not_prove_it_is_kept_out(
     said = caplog.text + repr(refused.value) + repr(producer.__dict__["_settings"])
     assert variables["KAFKA_SECURITY_PROTOCOL"] in str(refused.value)
     assert variables["KAFKA_SASL_PASSWORD"] not in said
+
+
+async def test_what_a_listener_speaks_is_found_out(fortress: Fortress) -> None:
+    """Each listener is known by its answer, without a password or a certificate; where nobody listens, none is."""
+    kafka = fortress.kafka
+    assert await spoken_at(kafka.bootstrap) == "PLAINTEXT"
+    assert await spoken_at(kafka.with_user) == "SASL_SSL"
+    assert await spoken_at(kafka.with_certificate) == "SSL"
+    assert await spoken_at("127.0.0.1:9") is None
+
+
+@pytest.mark.parametrize(
+    ("address", "configured", "spoken"),
+    [
+        ("bootstrap", "SASL_PLAINTEXT", "PLAINTEXT"),
+        ("bootstrap", "SASL_SSL", "PLAINTEXT"),
+        ("with_user", "PLAINTEXT", "SASL_SSL"),
+        ("with_user", "SASL_PLAINTEXT", "SASL_SSL"),
+        ("with_certificate", "PLAINTEXT", "SSL"),
+    ],
+)
+async def test_a_protocol_that_the_listener_does_not_speak_is_named(
+    fortress: Fortress, address: str, configured: str, spoken: str
+) -> None:
+    """Producer, consumer and admin client say in one line which protocol the listener speaks, and the variable."""
+    brokers = getattr(fortress.kafka, address)
+    security = KafkaSecurity.model_validate(
+        {
+            "security_protocol": configured,
+            "sasl_username": USER,
+            "sasl_password": PASSWORD,
+            "ssl_cafile": fortress.secured.authority,
+        }
+    )
+    consumer = Consumer(
+        brokers, "a-group", [TOPIC], _ignore, settings=ConsumerSettings(join_timeout=5), security=security
+    )
+    for attempt in (
+        Producer(brokers, settings=QUICK, security=security).start(),
+        consumer.start(),
+        create_topics(brokers, timeout_s=5, security=security),
+    ):
+        with pytest.raises(Unavailable) as refused:
+            await attempt
+        assert str(refused.value).endswith(f"; {brokers} speaks {spoken}: KAFKA_SECURITY_PROTOCOL={spoken}")
+        assert "\n" not in str(refused.value)
+
+
+async def _ignore(_: Message) -> None:
+    """Do nothing about a message."""
 
 
 async def test_a_broker_of_another_name_is_not_believed(fortress: Fortress) -> None:

@@ -174,8 +174,10 @@ class Starter:
         tracer = self._tracer
         if parent is None:
             parent = trace.get_current_span(context).get_span_context()
-        span_context = self._context(parent) if type(parent) is SpanContext else None
-        if span_context is None or not self._ordinary(attributes, links):
+        # The id last: one that was made for a span that the official tracer starts would be lost.
+        is_ordinary = type(parent) is SpanContext and self._ordinary(attributes, links)
+        span_context = self._context(parent) if is_ordinary else None
+        if span_context is None:
             official: trace.Span = tracer.start_span(name, context, kind, attributes, links, start_time)
             return official
         span: Any = object.__new__(KafkaSpan)

@@ -78,7 +78,7 @@ class FactIdGenerator(RandomIdGenerator):
 
     def generate_span_id(self) -> int:
         """Return the id of a new span."""
-        wanted = identity.wanted()
+        wanted = identity.take()
         return super().generate_span_id() if wanted is None else wanted
 
 

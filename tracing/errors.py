@@ -17,7 +17,7 @@ class TracingError(Exception):
 
 
 class InvalidOption(TracingError, ValueError):
-    """An option of `instrument()` is unknown or has an invalid value."""
+    """An option of `instrument()` has an invalid value."""
 
 
 class InvalidSetting(TracingError, ValueError):

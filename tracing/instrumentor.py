@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Collection
-from typing import Any, Final, Never
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final
 
 import aiokafka
 from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
@@ -71,9 +71,10 @@ class KafkaInstrumentor(AIOKafkaInstrumentor):
         """Wrap the clients.
 
         Raises:
-            InvalidOption: an option is unknown or has an invalid value.
+            InvalidOption: an option has an invalid value.
         """
         active = Telemetry(Options.parse(kwargs))
+        _warn_of_unknown(kwargs)
         _retire_base()
         for owner, name, wrap in _WRAPPERS:
             original = getattr(owner, name)
@@ -90,6 +91,12 @@ class KafkaInstrumentor(AIOKafkaInstrumentor):
                 setattr(owner, name, original)
         self._originals.clear()
         _restore_base()
+
+
+def _warn_of_unknown(given: Iterable[str]) -> None:
+    """Log which keywords have no effect: a program may give all its instrumentors the same ones."""
+    if unknown := Options.unknown(given):
+        _log.warning("instrument() ignores what is no option of it: %s", ", ".join(unknown))
 
 
 #: The methods with which the base class wraps and unwraps, as contrib defines them.
@@ -133,7 +140,7 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
     lean_spans: bool | None = None,
     async_produce_hook: ProduceHook | None = None,
     async_consume_hook: ConsumeHook | None = None,
-    **unknown: Never,
+    **unknown: object,
 ) -> None:
     """Trace every aiokafka producer and consumer of this process, existing ones too.
 
@@ -160,10 +167,10 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
         lean_spans: whether Kafka spans are lean objects where the provider allows it (the default), or the SDK's own.
         async_produce_hook: contrib's name for `produce_hook`.
         async_consume_hook: contrib's name for `consume_hook`.
-        **unknown: refused.
+        **unknown: ignored with one warning in the log, as a program may give all its instrumentors the same arguments.
 
     Raises:
-        InvalidOption: an option is unknown or has an invalid value.
+        InvalidOption: an option has an invalid value.
     """
     named = {
         "tracer_provider": tracer_provider,
@@ -181,14 +188,18 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
         "async_produce_hook": async_produce_hook,
         "async_consume_hook": async_consume_hook,
     }
-    options = {name: value for name, value in named.items() if value is not None} | unknown
+    options = {name: value for name, value in named.items() if value is not None}
     instrumentor = KafkaInstrumentor()
-    if instrumentor.is_instrumented_by_opentelemetry:
-        if not options:
-            return
+    if not instrumentor.is_instrumented_by_opentelemetry:
+        instrumentor.instrument(**options, **unknown)
+    elif not options:
+        _warn_of_unknown(unknown)
+    else:
         Options.parse(options)
+        open_transactions = telemetry.current().release_transactions()
         instrumentor.uninstrument()
-    instrumentor.instrument(**options)
+        instrumentor.instrument(**options, **unknown)
+        telemetry.current().adopt_transactions(open_transactions)
 
 
 def uninstrument() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
@@ -89,23 +89,30 @@ class Options:
 
     @classmethod
     def parse(cls, given: Mapping[str, object]) -> Options:
-        """Build options from keyword arguments, contrib's names among them.
+        """Build options from keyword arguments, contrib's names among them; unknown ones are left out.
 
         Raises:
-            InvalidOption: an option is unknown, given under two names, or has a wrong value.
+            InvalidOption: an option is given under two names, or has a wrong value.
         """
-        known = {option.name for option in fields(cls) if option.init}
+        known = cls._known()
         options: dict[str, Any] = {}
         for name, value in given.items():
             option = _ALIASES.get(name, name)
-            if option not in known:
-                raise InvalidOption(f"unknown option {name!r}; known are {', '.join(sorted({*known, *_ALIASES}))}")
-            if value is None:
+            if option not in known or value is None:
                 continue
             if option in options:
                 raise InvalidOption(f"{option} is given twice, also as {name}")
             options[option] = value
         return cls(**options)
+
+    @classmethod
+    def unknown(cls, given: Iterable[str]) -> list[str]:
+        """Return the names of keyword arguments that are no options, sorted."""
+        return sorted({*given} - {*cls._known(), *_ALIASES})
+
+    @classmethod
+    def _known(cls) -> set[str]:
+        return {option.name for option in fields(cls) if option.init}
 
     def traces(self, topic: str) -> bool:
         """Return whether a topic has spans and metrics."""

@@ -132,11 +132,11 @@ class Transaction:
             return trace.set_span_in_context(self._span, context), ()
         return context, (Link(own, {semconv.LINK_TYPE: semconv.LINK_TRANSACTION}),) if own.is_valid else ()
 
-    def end(self, outcome: str, error: BaseException | None) -> None:
-        """End the span."""
+    def end(self, outcome: str | None, error: BaseException | None) -> None:
+        """End the span, with its outcome if that is known."""
         if error is not None:
             record_error(self._span, error)
-        elif self._span.is_recording():
+        elif outcome is not None and self._span.is_recording():
             self._span.set_attribute(semconv.TRANSACTION_OUTCOME, outcome)
         self._span.end()
 

@@ -7,6 +7,7 @@ global providers, so that `tracing.process` works with a consumer that is not in
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from importlib import metadata
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -29,8 +30,8 @@ class OpenTransaction(Protocol):
     def adopt(self, context: Context) -> tuple[Context, tuple[Link, ...]]:
         """Return the context and the links to start a span with."""
 
-    def end(self, outcome: str, error: BaseException | None) -> None:
-        """End the transaction's span."""
+    def end(self, outcome: str | None, error: BaseException | None) -> None:
+        """End the transaction's span, with its outcome if that is known."""
 
 
 class Client:
@@ -80,7 +81,7 @@ class Telemetry:
         #: Whether a receive that found its messages prefetched has no span.
         self.spares_getone = self.options.poll_spans in {"waited", "waited_getone"}
         self.spares_getmany = self.options.poll_spans == "waited"
-        #: Hooks that run as tasks, held so that none is garbage-collected while it runs.
+        #: Hooks that wait, as tasks, held so that none is garbage-collected while it runs.
         self.background: set[asyncio.Task[None]] = set()
         self._clients: WeakKeyDictionary[object, Client] = WeakKeyDictionary()
         self._handlers: dict[str | None, Routes] = {}
@@ -93,6 +94,20 @@ class Telemetry:
             attributes = client_attributes(inner, getattr(instance, "_group_id", None))
             client = self._clients[instance] = Client(Routes(self.options, attributes), claims(instance))
         return client
+
+    def release_transactions(self) -> list[tuple[object, OpenTransaction]]:
+        """Return the open transactions, each with its producer, and forget them."""
+        found: list[tuple[object, OpenTransaction]] = []
+        for producer, client in list(self._clients.items()):
+            if client.transaction is not None:
+                found.append((producer, client.transaction))
+                client.transaction = None
+        return found
+
+    def adopt_transactions(self, transactions: Iterable[tuple[object, OpenTransaction]]) -> None:
+        """Go on with transactions that are open, each of its producer."""
+        for producer, transaction in transactions:
+            self.client(producer).transaction = transaction
 
     def handlers(self, group: str | None) -> Routes:
         """Return the routes of the handlers of a consumer group."""
@@ -134,8 +149,16 @@ def activate(telemetry: Telemetry) -> None:
 
 
 def deactivate() -> None:
-    """Return to the default telemetry; wrappers that are left pass calls through from now on."""
+    """Return to the default telemetry; wrappers that are left pass calls through from now on.
+
+    The span of an open transaction ends here, because its end will not be seen.
+    """
     global _active  # noqa: PLW0603 - as above
     if _active is not None:
         _active.active = False
+        for _, transaction in _active.release_transactions():
+            try:
+                transaction.end(None, None)
+            except Exception as error:  # noqa: BLE001 - a foreign span processor must not keep the wrappers on
+                faults.report("ending a transaction span", error)
     _active = None

@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation
 from opentelemetry.trace import StatusCode, get_tracer
 
+import tracing
 from tests.support.instrumented import attributes
 from tracing.testing import RecordedSpans, is_child
 
@@ -58,3 +59,29 @@ async def test_misuse_of_transactions_is_refused_as_before(
     (commit,) = spans.finished
     assert commit.name.startswith("commit ")
     assert attributes(commit)["error.type"] == "aiokafka.errors.IllegalOperation"
+
+
+async def test_a_transaction_goes_on_when_options_are_replaced(
+    spans: RecordedSpans, open_producer: Any, topic: str
+) -> None:
+    """Instrumenting with other options while a transaction is open neither loses its span nor what belongs to it."""
+    producer = await open_producer(transactional_id=topic)
+    async with producer.transaction():
+        tracing.instrument(tracer_provider=spans.tracer_provider, message_key="off")
+        await producer.send_and_wait(topic, b"v")
+    transaction = spans.one("transaction")
+    assert is_child(spans.one(f"send {topic}"), transaction)
+    assert attributes(transaction)["messaging.kafka.transaction.outcome"] == "committed"
+
+
+async def test_a_transaction_that_is_open_at_the_end_of_tracing_ends_there(
+    spans: RecordedSpans, open_producer: Any, topic: str
+) -> None:
+    """Whoever stops tracing has the transaction's span so far, which says nothing of an outcome."""
+    producer = await open_producer(transactional_id=topic)
+    async with producer.transaction():
+        tracing.uninstrument()
+        assert "messaging.kafka.transaction.outcome" not in attributes(spans.one("transaction"))
+        tracing.instrument(tracer_provider=spans.tracer_provider)
+        await producer.send_and_wait(topic, b"v")
+    assert len(spans.named("transaction")) == 1

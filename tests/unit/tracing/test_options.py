@@ -15,7 +15,6 @@ from tracing.options import Options
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"exclude_topic": ["a"]}, "exclude_topic"),
         ({"exclude_topics": "orders"}, "exclude_topics"),
         ({"include_topics": [""]}, "include_topics"),
         ({"captured_headers": [b"a"]}, "captured_headers"),
@@ -31,10 +30,38 @@ from tracing.options import Options
     ],
 )
 def test_a_bad_option_is_named(given: dict[str, Any], named: str) -> None:
-    """An option that is unknown or has a value it cannot have is refused, by name, and nothing is instrumented."""
+    """An option with a value that it cannot have is refused, by name, and nothing is instrumented."""
     with pytest.raises(InvalidOption, match=named):
         tracing.instrument(**given)
     assert not tracing.KafkaInstrumentor().is_instrumented_by_opentelemetry
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
+@pytest.mark.parametrize("options", [{}, {"message_key": "off"}], ids=["alone", "with options"])
+def test_unknown_keywords_are_ignored_with_one_warning(
+    caplog: pytest.LogCaptureFixture, options: dict[str, Any], *, again: bool
+) -> None:
+    """A program may give all its instrumentors the same arguments; the log says in one line which had no effect."""
+    try:
+        if again:
+            tracing.instrument()
+        tracing.instrument(**options, logger_provider=object(), excluded_urls="x")
+        assert tracing.KafkaInstrumentor().is_instrumented_by_opentelemetry
+    finally:
+        tracing.uninstrument()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "instrument() ignores what is no option of it: excluded_urls, logger_provider")
+    ]
+
+
+def test_the_instrumentor_ignores_unknown_keywords_as_contrib_does(caplog: pytest.LogCaptureFixture) -> None:
+    """What a distribution passes on to every instrumentor does not stop this one."""
+    try:
+        tracing.KafkaInstrumentor().instrument(logger_provider=None, skip_dep_check=True)
+        assert tracing.KafkaInstrumentor().is_instrumented_by_opentelemetry
+    finally:
+        tracing.uninstrument()
+    assert len(caplog.records) == 1
 
 
 def test_contrib_names_of_the_hooks_are_understood() -> None:

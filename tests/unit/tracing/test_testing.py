@@ -77,7 +77,7 @@ def test_a_request_from_outside_is_a_root() -> None:
 
 def test_options_that_are_refused_leave_nothing_behind() -> None:
     """Recording can start after an attempt with a bad option."""
-    with pytest.raises(tracing.InvalidOption), RecordedSpans(nonsense=1):
+    with pytest.raises(tracing.InvalidOption), RecordedSpans(message_key="md5"):
         pass
     with RecordedSpans() as spans:
         assert spans.finished == []

@@ -22,7 +22,6 @@ from opentelemetry.trace import Link, SpanKind
 
 from tracing import faults, semconv
 from tracing.creation import Creation
-from tracing.messages import LINK_LIMIT
 from tracing.sending import Acknowledgement, Sending
 from tracing.spans import suppressed
 from tracing.telemetry import Telemetry
@@ -60,13 +59,14 @@ def _begin(
         links: list[Link] = []
         if creation is not None:
             creation.write(batch, producer)
-            links = [Link(created) for created in creation.sent_to(topic)[:LINK_LIMIT]]
+            links = [Link(created) for created in creation.sent_to(topic)]
         route = client.routes.get(semconv.SEND, topic)
         if not route.traced:
             return None
         if client.transaction is not None:
             context, more = client.transaction.adopt(context)
-            links = [*links[: LINK_LIMIT - len(more)], *more]
+            links = [*more, *links]
+        links = links[: telemetry.spans.link_limit]
         count = batch.record_count()
         started = time_ns()
         if telemetry.spans.drops(trace.get_current_span(context).get_span_context()):

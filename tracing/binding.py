@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Final, Self, cast
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
+from opentelemetry.context import Context, attach, create_key, get_current, set_value
 from opentelemetry.trace import Span
 from opentelemetry.util.types import AttributeValue
 
 from tracing import faults, semconv
+from tracing.scope import leave
 
 _KEY: Final = create_key("sagatrace-bound-attributes")
 #: The bound of OTLP's int64; one larger integer would make the official encoder lose the whole batch.
@@ -76,20 +77,21 @@ def _string(value: object) -> str:
 class Binding:
     """The context manager that `bind` returns; it may be entered again, also within itself."""
 
-    __slots__ = ("_attributes", "_conversation", "_tokens")
+    __slots__ = ("_attributes", "_conversation", "_entered")
 
     def __init__(self, attributes: Mapping[str, object], conversation: str | None = None) -> None:
         self._attributes: dict[str, AttributeValue] = {
             name: clean(value) for name, value in attributes.items() if value is not None
         }
         self._conversation = conversation if conversation in self._attributes else None
-        self._tokens: list[Token[Context]] = []
+        self._entered: list[tuple[Token[Context], Context]] = []
 
     def __enter__(self) -> Self:
         context = get_current()
         outer = bound(context)
         inner = Bound(outer | self._attributes, self._conversation or outer.conversation)
-        self._tokens.append(attach(set_value(_KEY, inner, context)))
+        inside = set_value(_KEY, inner, context)
+        self._entered.append((attach(inside), inside))
         try:
             self._mark(trace.get_current_span(context), inner.conversation)
         except Exception as error:  # noqa: BLE001 - a foreign span must not cost the unit of work
@@ -105,8 +107,8 @@ class Binding:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
-        if self._tokens:
-            detach(self._tokens.pop())
+        if self._entered:
+            leave(*self._entered.pop(), error)
 
 
 def bind(conversation: str | None = None, /, **attributes: object) -> Binding:
@@ -124,21 +126,23 @@ def bind(conversation: str | None = None, /, **attributes: object) -> Binding:
 
 
 class _Use:
-    __slots__ = ("_context", "_tokens")
+    __slots__ = ("_context", "_entered")
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._tokens: list[Token[Context]] = []
+        self._entered: list[tuple[Token[Context], Context]] = []
 
     def __enter__(self) -> Context:
-        self._tokens.append(attach(self._context))
-        return self._context
+        # A copy: what is left may be changed, and the context is the caller's.
+        inside = Context(self._context)
+        self._entered.append((attach(inside), inside))
+        return inside
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
-        if self._tokens:
-            detach(self._tokens.pop())
+        if self._entered:
+            leave(*self._entered.pop(), error)
 
 
 def use_context(context: Context) -> _Use:

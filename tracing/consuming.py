@@ -4,17 +4,16 @@ The span is started after the call has returned, with the time at which it began
 samplers see only the links that a span starts with. `async for` calls `getone`. Rules:
 
 - a poll that brought nothing, was cancelled or ended by `stop()` has no span; one that raised has one with the error;
-- the SDK keeps 128 links a span and drops the rest, so a larger poll is several spans side by side;
+- the provider keeps so many links a span, 128 by default, and drops the rest, so a larger poll is several spans side by
+  side;
 - a poll of unsampled messages outside any span is not recorded: its trace would contain nothing else;
-- nothing is awaited between the client's return and the caller's, because a cancellation there would lose records. An
-  asynchronous hook therefore runs as a task, and the span ends when it is done, with the time of the return.
+- nothing is awaited between the client's return and the caller's, because a cancellation there would lose records; what
+  becomes of an asynchronous hook is in `hooks`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import inspect
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain, islice
@@ -29,8 +28,8 @@ from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from tracing import faults, semconv
-from tracing.messages import LINK_LIMIT, Record, describe
-from tracing.options import ConsumeHook
+from tracing.hooks import Consumption
+from tracing.messages import Record, describe
 from tracing.routes import Route, Routes
 from tracing.spans import error_type, record_error, suppressed
 from tracing.telemetry import Telemetry
@@ -39,10 +38,10 @@ Received = ConsumerRecord[Any, Any]
 GetOne = Callable[..., Awaitable[Received]]
 GetMany = Callable[..., Awaitable[dict[TopicPartition, list[Received]]]]
 
+#: The most links of a poll span, also where the provider keeps more: what shows a span shows no thousands of links.
+_LINKS: Final = 128
 #: Nanoseconds; a receive that took less time found its message prefetched.
 WAITED: Final = 100_000
-#: Seconds that the asynchronous hooks of one poll may take before its span ends without them.
-_HOOK_TIMEOUT_S: Final = 10.0
 
 
 class Poll:
@@ -97,7 +96,9 @@ class Poll:
             if self._telemetry.metrics.enabled:
                 self._measure(traced)
             messages = chain.from_iterable(traced.values())
-            while chunk := list(islice(messages, LINK_LIMIT)):
+            # A provider that keeps no links keeps none of several spans either.
+            size = min(self._telemetry.spans.link_limit, _LINKS) or _LINKS
+            while chunk := list(islice(messages, size)):
                 self._finish(self._start_batch(chunk), chunk)
         except Exception as error:  # noqa: BLE001 - as above
             faults.report("tracing a poll", error)
@@ -175,24 +176,10 @@ class Poll:
 
     def _finish(self, span: Span, records: Sequence[Record]) -> None:
         hook = self._telemetry.options.consume_hook
-        pending = [] if hook is None else self._run_hook(hook, span, records)
-        if not pending:
+        if hook is None:
             span.end(self._ended)
-            return
-        task = asyncio.get_running_loop().create_task(_end_after(pending, span, self._ended))
-        self._telemetry.background.add(task)
-        task.add_done_callback(self._telemetry.background.discard)
-
-    def _run_hook(self, hook: ConsumeHook, span: Span, records: Sequence[Record]) -> list[Awaitable[None]]:
-        pending: list[Awaitable[None]] = []
-        for record in records:
-            try:
-                result = hook(span, record, self._args, self._kwargs)
-                if inspect.isawaitable(result):
-                    pending.append(result)
-            except Exception as error:  # noqa: BLE001 - a hook must not cost a record
-                faults.report("a consume hook", error)
-        return pending
+        else:
+            Consumption(self._telemetry, hook, span, records, self._args, self._kwargs, ended=self._ended).run()
 
 
 def _worth_a_span(contexts: Sequence[SpanContext | None]) -> bool:
@@ -201,21 +188,6 @@ def _worth_a_span(contexts: Sequence[SpanContext | None]) -> bool:
         if context is not None and context.trace_flags & 1:
             return True
     return not any(contexts) or trace.get_current_span().get_span_context().is_valid
-
-
-async def _end_after(hooks: list[Awaitable[None]], span: Span, ended: int) -> None:
-    """Run the hooks of one poll one after the other, within one time limit, and end its span."""
-    try:
-        async with asyncio.timeout(_HOOK_TIMEOUT_S):
-            for hook in hooks:
-                try:
-                    await hook
-                except Exception as error:  # noqa: BLE001 - a hook must not cost the next one its turn
-                    faults.report("a consume hook", error)
-    except TimeoutError as error:
-        faults.report("a consume hook", error)
-    finally:
-        span.end(ended)
 
 
 def _watched(telemetry: Telemetry) -> bool:

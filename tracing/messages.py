@@ -13,8 +13,6 @@ from tracing.telemetry import Telemetry
 
 #: Characters of a captured header's value; the rest is cut.
 _HEADER_LIMIT: Final = 256
-#: The default of OTEL_SPAN_LINK_COUNT_LIMIT: the links that the SDK keeps a span. It drops the rest silently.
-LINK_LIMIT: Final = 128
 #: `serialized_value_size` of a record without a value, whatever a deserializer made of it.
 _NO_VALUE: Final = -1
 

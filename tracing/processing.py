@@ -8,7 +8,7 @@ Parent and links (messaging-spans.md, "Consumer spans"; the choice is the one th
 - a list of records: the parent is the current span, each message is a link; no message's trace is continued.
 
 A handler that raises sets status and `error.type`, and the exception propagates. Nothing stays attached between calls:
-the former context is back on exit.
+the former context is back on exit, also where a generator is left by `break` (see `scope`).
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from types import TracebackType
 from typing import Final
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
+from opentelemetry.context import Context, attach, create_key, get_current, set_value
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from tracing import faults, semconv
 from tracing.binding import clean, with_bound
-from tracing.messages import LINK_LIMIT, Record, describe, link_attributes
+from tracing.messages import Record, describe, link_attributes
 from tracing.propagation import extract_onto
 from tracing.routes import Route
+from tracing.scope import leave
 from tracing.spans import record_error, record_frames, suppressed
 from tracing.telemetry import current
 from tracing.wire import with_span
@@ -47,6 +48,7 @@ class Processing:
         "_attributes",
         "_error",
         "_group",
+        "_inner",
         "_links",
         "_measured",
         "_record",
@@ -107,7 +109,8 @@ class Processing:
             route = routes.get(semconv.PROCESS, *sorted({record.topic for record in self._records}))
         if above is None:
             above = trace.get_current_span(parent).get_span_context()
-        self._token = attach(self._inside(route, context, parent, above, message))
+        self._inner = inside = self._inside(route, context, parent, above, message)
+        self._token = attach(inside)
 
     def _inside(
         self, route: Route, ambient: Context, parent: Context, above: SpanContext, message: SpanContext | None
@@ -161,7 +164,7 @@ class Processing:
                 if span.is_recording():
                     links.append(Link(span.get_span_context(), _AMBIENT))
         else:
-            links.extend(islice(self._message_links(), LINK_LIMIT - len(self._links)))
+            links.extend(islice(self._message_links(), max(0, self._telemetry.spans.link_limit - len(self._links))))
         links.extend(self._links)
         return links
 
@@ -203,7 +206,7 @@ class Processing:
             faults.report("ending a process span", fault)
         finally:
             if self._token is not None:
-                detach(self._token)
+                leave(self._token, self._inner, error)
                 self._token = None
 
     def _end(self, route: Route) -> None:

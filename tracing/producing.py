@@ -8,7 +8,6 @@ covers both. Serialisers and the partitioner run only in the client; the partiti
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Awaitable, Callable
 from time import time_ns
 from typing import Any, Final, NamedTuple
@@ -19,7 +18,7 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.trace import Link, Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
-from tracing import faults, semconv
+from tracing import faults, hooks, semconv
 from tracing.binding import with_bound
 from tracing.headers import Header
 from tracing.messages import capture
@@ -186,7 +185,7 @@ def _wrap_send_with_hook(original: Send, telemetry: Telemetry, hook: ProduceHook
         headers = kwargs["headers"]
         written = tuple(headers) if type(headers) is list else ()
         try:
-            await _run_hook(hook, trace.INVALID_SPAN if sending is None else sending.span, args, kwargs)
+            await hooks.produce(hook, trace.INVALID_SPAN if sending is None else sending.span, args, kwargs)
             future = await original(self, *args, **kwargs)
         except BaseException as error:
             if headers is message.headers or not _lacks_room(telemetry, self, headers, error):
@@ -209,12 +208,3 @@ def _message(args: tuple[Any, ...], kwargs: dict[str, Any]) -> SendArguments | N
         return SendArguments(*args, **kwargs)
     except TypeError:
         return None
-
-
-async def _run_hook(hook: ProduceHook, span: Span, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    try:
-        result = hook(span, args, kwargs)
-        if inspect.isawaitable(result):
-            await result
-    except Exception as error:  # noqa: BLE001 - a hook must not cost a message
-        faults.report("a produce hook", error)

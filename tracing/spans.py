@@ -8,6 +8,7 @@ an SDK. Any other sampler is asked each time. Recorded spans are lean ones where
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: The key that opentelemetry-instrumentation used before the API had one; it still honours both.
 _SUPPRESS_PLAIN: Final = "suppress_instrumentation"
+#: The links that are kept of a span if the provider does not say: the default of OTEL_SPAN_LINK_COUNT_LIMIT.
+_LINKS: Final = 128
 #: The innermost frames of a handler's exception that go into its event.
 _FRAMES: Final = 32
 
@@ -49,7 +52,7 @@ def suppressed(context: Context) -> bool:
 class Spans:
     """A tracer that may still be waiting for its provider."""
 
-    __slots__ = ("_certain", "_known", "_lean", "_starter", "_tracer")
+    __slots__ = ("_certain", "_known", "_lean", "_links", "_starter", "_tracer")
 
     def __init__(self, provider: TracerProvider | None = None, version: str = "", *, lean: bool = True) -> None:
         self._lean = lean
@@ -57,6 +60,14 @@ class Spans:
         self._known: Tracer | None = None
         self._starter: Starter | None = None
         self._certain = Certain()
+        self._links = _LINKS
+
+    @property
+    def link_limit(self) -> int:
+        """The most links that the provider keeps of a span (OTEL_SPAN_LINK_COUNT_LIMIT); it drops the rest."""
+        if self._known is None:
+            self._look()
+        return self._links
 
     def _look(self) -> Tracer:
         """Return the tracer to start spans with: the real one as soon as there is a provider."""
@@ -64,6 +75,8 @@ class Spans:
         if not isinstance(tracer, NoOpTracer):
             self._known = tracer
             self._certain = certain(getattr(tracer, "sampler", None))
+            most = getattr(getattr(tracer, "_span_limits", None), "max_links", _LINKS)
+            self._links = sys.maxsize if most is None else most
             self._starter = _starter(tracer) if self._lean else None
         return tracer
 

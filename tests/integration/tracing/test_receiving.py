@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation
-from opentelemetry import trace
+from opentelemetry import baggage, trace
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, get_tracer
 
 import tracing
@@ -240,6 +243,37 @@ async def test_a_consume_hook_sees_every_record(
     assert seen == [b"1"]
 
 
+@pytest.mark.parametrize("asynchronous", [True, False], ids=["async", "sync"])
+@pytest.mark.parametrize("poll_spans", [True, False])
+async def test_a_consume_hook_runs_inside_the_operation_and_before_it_returns(
+    producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, topic: str, *, asynchronous: bool, poll_spans: bool
+) -> None:
+    """The poll's span is current, or the message's where there is none, with the message's baggage, in each step."""
+    seen: list[tuple[bool, object]] = []
+    go_on = asyncio.Event()
+
+    def hook(span: trace.Span, *_: object) -> None:
+        now = trace.get_current_span()
+        found = now is span if poll_spans else now.get_span_context().span_id == 0xABC
+        seen.append((found, baggage.get_baggage("tenant")))
+
+    async def slow_hook(*args: Any) -> None:
+        hook(*args)
+        await go_on.wait()
+        hook(*args)
+
+    headers = [("traceparent", f"00-{1:032x}-{0xABC:016x}-01".encode()), ("baggage", b"tenant=a")]
+    await producer.send_and_wait(topic, b"v", headers=headers)
+    with RecordedSpans(consume_hook=slow_hook if asynchronous else hook, poll_spans=poll_spans) as spans:
+        await consumer.getone()
+        assert seen == [(True, "a")]
+        assert trace.get_current_span() is trace.INVALID_SPAN
+        go_on.set()
+        await eventually(lambda: len(seen) == 1 + asynchronous)
+        await eventually(lambda: len(spans.named(f"poll {topic}")) == poll_spans)
+    assert set(seen) == {(True, "a")}
+
+
 async def test_consume_hooks_that_raise_cost_nothing(
     producer: AIOKafkaProducer, consumer: AIOKafkaConsumer, topic: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -325,3 +359,26 @@ async def test_a_batch_builder_outlives_the_instrumentation(
     await (await producer.send_batch(batch, topic, partition=0))
     record = await consumer.getone()
     assert (record.value, list(record.headers)) == (b"v", [])
+
+
+@pytest.mark.parametrize(("limit", "polls"), [(20, 3), (0, 1), (1000, 1)])
+async def test_a_poll_links_all_its_messages_whatever_the_provider_keeps(  # noqa: PLR0913, PLR0917 - all are needed
+    open_producer: Any, consumer: AIOKafkaConsumer, topic: str, receive: Any, limit: int, polls: int
+) -> None:
+    """With OTEL_SPAN_LINK_COUNT_LIMIT below the number of messages no link is lost, unless none is kept at all."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(span_limits=SpanLimits(max_links=limit), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    producer = await open_producer(linger_ms=300)
+    tracing.instrument(tracer_provider=provider)
+    try:
+        await asyncio.gather(*[await producer.send(topic, b"v", partition=0) for _ in range(50)])
+        await receive(consumer, 50)
+    finally:
+        tracing.uninstrument()
+    finished = exporter.get_finished_spans()
+    found = [span for span in finished if span.name == f"poll {topic}"]
+    linked = [link.context.span_id for span in found for link in span.links]
+    sent = [span.context.span_id for span in finished if span.name == f"send {topic}" and span.context]
+    assert len(found) == polls
+    assert linked == (sent if limit else [])

@@ -232,6 +232,20 @@ async def test_a_produce_hook_sees_the_call_as_contrib_shows_it(
     assert [name for name, _ in (await consumer.getone()).headers] == ["traceparent", "hook"]
 
 
+async def test_a_produce_hook_runs_inside_the_send(producer: AIOKafkaProducer, topic: str) -> None:
+    """What a hook starts is below the send's span, and the caller's span is current again afterwards."""
+
+    async def hook(span: trace.Span, *_: object) -> None:
+        assert trace.get_current_span() is span
+        await asyncio.sleep(0)
+        get_tracer("hook").start_span("in the hook").end()
+
+    with RecordedSpans(produce_hook=hook) as spans, get_tracer("program").start_as_current_span("request") as request:
+        await producer.send_and_wait(topic, b"v")
+        assert trace.get_current_span() is request
+    assert is_child(spans.one("in the hook"), spans.one(f"send {topic}"))
+
+
 async def test_a_hook_that_raises_costs_nothing(
     producer: AIOKafkaProducer, topic: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,10 +1,11 @@
 """Starting and failing spans."""
 
+import sys
 from typing import Any
 
 import pytest
 from aiokafka.errors import BrokerResponseError, KafkaTimeoutError, NotEnoughReplicasError
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import NoOpTracerProvider, SpanContext, TraceFlags
 
@@ -69,3 +70,10 @@ class Unnamed(BrokerResponseError):
 def test_an_error_type_is_kafkas_code_or_the_class(error: Exception, expected: str) -> None:
     """What a broker answered has Kafka's own name, everything else that of its class."""
     assert error_type(error) == expected
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(20, 20), (0, 0), (1000, 1000), (SpanLimits.UNSET, sys.maxsize)])
+def test_the_limit_of_links_is_the_provider_s(limit: int, kept: int) -> None:
+    """As many links are given to a span as its provider keeps; 128 if it does not say."""
+    assert Spans(TracerProvider(span_limits=SpanLimits(max_links=limit))).link_limit == kept
+    assert Spans(NoOpTracerProvider()).link_limit == 128

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -76,6 +76,31 @@ def test_every_span_arrives_once_and_in_order(receiver: Receiver, export: Export
     assert max(receiver.sizes) == 100
     assert receiver.headers["tenant"] == "t-1"
     assert processor.dropped == 0
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 10, 31, 32, 33, 40, 100, 101, 512])
+async def test_a_full_batch_leaves_at_once(batch_size: int, http: Receiver) -> None:
+    """Whatever OTEL_BSP_MAX_EXPORT_BATCH_SIZE is, no full batch waits for the delay, and no span for the next batch."""
+    processor, provider = over_http(http, batch_size=batch_size)
+    for _ in range(3):
+        http.names.clear()
+        names = end_spans(provider.get_tracer("test"), batch_size)
+        await eventually(lambda names=names: http.names == names)  # type: ignore[misc]
+    assert processor.dropped == 0
+    provider.shutdown()
+
+
+@pytest.mark.parametrize("queue_size", [1, 5, 20, 40, 64])
+async def test_a_small_queue_loses_nothing_that_it_has_room_for(queue_size: int, http: Receiver) -> None:
+    """As many spans as OTEL_BSP_MAX_QUEUE_SIZE says can end at once, again and again, if the receiver takes them."""
+    processor, provider = over_http(http, queue_size=queue_size, batch_size=queue_size)
+    names: list[str] = []
+    for burst in range(5):
+        names = names + end_spans(provider.get_tracer("test"), queue_size, start=burst * queue_size)
+        await eventually(lambda names=names: http.names == names)  # type: ignore[misc]
+    assert http.names == names
+    assert processor.dropped == 0
+    provider.shutdown()
 
 
 async def test_a_lonely_span_leaves_after_the_delay(receiver: Receiver, export: Export) -> None:
@@ -195,10 +220,13 @@ def http() -> Iterator[Receiver]:
         yield found
 
 
-def over_http(receiver: Receiver, **options: Any) -> tuple[tracing.EncodingSpanProcessor, TracerProvider]:
+def over_http(
+    receiver: Receiver, exported: Callable[[Sequence[int]], None] | None = None, **settings: Any
+) -> tuple[tracing.EncodingSpanProcessor, TracerProvider]:
     """A provider that exports to the receiver."""
     exporter = HttpExporter(f"{receiver.address}/v1/traces")
-    processor = tracing.EncodingSpanProcessor(exporter, replace(SETTINGS, schedule_delay_ms=60_000), **options)
+    chosen = replace(SETTINGS, **{"schedule_delay_ms": 60_000, **settings})
+    processor = tracing.EncodingSpanProcessor(exporter, chosen, exported=exported)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
     return processor, provider

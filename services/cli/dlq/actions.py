@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from services.cli.dlq.contents import read_contents
 from services.cli.dlq.filters import DeadLetterFilter
 from services.cli.dlq.groups import Group
-from services.cli.dlq.reader import TopicContents, read_dead_letters
+from services.cli.dlq.reader import TopicContents
 from services.cli.errors import CannotRun
 from services.cli.session import session
 from services.cli.stores import open_store
@@ -105,13 +106,19 @@ def resume(group: Group, attribution: Attribution) -> bool:
 
 
 async def _redrive(run: RedriveRun, chosen: DeadLetterFilter) -> RunResult:
-    topic = await read_dead_letters(run.group, keep_value=chosen if run.execute else lambda *_: False)
-    result = RunResult(run.attribution.run_id, topic)
     async with open_store(run.group.service) as database:
         operator = DeadLetterOperator(database, run.group)
+        contents = await read_contents(
+            run.group,
+            operator,
+            closed=bool(chosen.offsets),  # what is named is answered for, even if it is closed
+            keep_value=chosen if run.execute else lambda *_: False,
+        )
+        topic = contents.topic
+        result = RunResult(run.attribution.run_id, topic)
         plan = plan_redrive(
             topic.dead_letters,
-            await operator.rows(),
+            contents.rows,
             chosen=lambda dead_letter: chosen(dead_letter, topic.summaries[dead_letter.at]),
             force=run.force,
         )
@@ -165,13 +172,12 @@ async def _send_one(operator: DeadLetterOperator, producer: Producer, dead_lette
 
 
 async def _discard(group: Group, chosen: DeadLetterFilter, attribution: Attribution, *, execute: bool) -> RunResult:
-    topic = await read_dead_letters(group)
-    result = RunResult(attribution.run_id, topic)
     async with open_store(group.service) as database:
         operator = DeadLetterOperator(database, group)
-        rows = await operator.rows()
-        for dead_letter in _chosen(topic, chosen):
-            row = rows.get(dead_letter.origin or dead_letter.at)
+        contents = await read_contents(group, operator, closed=bool(chosen.offsets))
+        result = RunResult(attribution.run_id, contents.topic)
+        for dead_letter in _chosen(contents.topic, chosen):
+            row = contents.rows.get(dead_letter.origin or dead_letter.at)
             is_open = row is None or row.closed_at is None
             if is_open and (not execute or await operator.discard(dead_letter, attribution)):
                 result.done.append(dead_letter)

@@ -58,8 +58,13 @@ class TopicContents:
     summaries: Mapping[Place, MessageSummary]
 
 
-async def read_dead_letters(group: str, *, keep_value: Predicate = lambda *_: False) -> TopicContents:
-    """Read a group's dead letters; the values only of those that `keep_value` accepts.
+async def read_dead_letters(
+    group: str,
+    *,
+    wanted: Callable[[TopicRecord], bool] = lambda _: True,
+    keep_value: Predicate = lambda *_: False,
+) -> TopicContents:
+    """Read a group's dead letters: the records that are `wanted`, with the values that `keep_value` accepts.
 
     Raises:
         UnreadableTopic: a record has a header whose name is not UTF-8.
@@ -67,6 +72,8 @@ async def read_dead_letters(group: str, *, keep_value: Predicate = lambda *_: Fa
     """
     dead_letters, summaries = [], {}
     async for record in _records(dead_letter_topic(group)):
+        if not wanted(record):
+            continue
         dead_letter = read_dead_letter(record)
         summaries[dead_letter.at] = summary = _summarize(dead_letter.value)
         dead_letters.append(dead_letter if keep_value(dead_letter, summary) else replace(dead_letter, value=None))

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from services.cli.dlq import rendering
+from services.cli.dlq.contents import GroupContents, read_contents
 from services.cli.dlq.filters import DeadLetterFilter
 from services.cli.dlq.groups import Group
-from services.cli.dlq.reader import MessageSummary, Predicate, TopicContents, UnreadableTopic, read_dead_letters
+from services.cli.dlq.reader import MessageSummary, UnreadableTopic, read_dead_letters
 from services.cli.errors import CannotRun
 from services.cli.formatting import document
 from services.cli.jaeger import Jaeger
 from services.cli.stores import open_store
 from services.messaging.breaker import BreakerRow
-from services.messaging.dead_letters import DeadLetter, DeadLetterOperator, DeadLetterRow, Place, newest_by_origin
-
-
-@dataclass(frozen=True)
-class _StoredState:
-    """What a service's database holds about a group's dead letters."""
-
-    rows: Mapping[Place, DeadLetterRow]
-    actions: Sequence[Mapping[str, Any]]
-    #: Why the group has stopped, if it has.
-    stopped: str | None
+from services.messaging.dead_letters import DeadLetter, DeadLetterOperator, DeadLetterRow, newest_by_origin
 
 
 def show_list(groups: Sequence[Group], chosen: DeadLetterFilter, limit: int, *, every: bool, as_json: bool) -> None:
@@ -40,18 +30,16 @@ def show_list(groups: Sequence[Group], chosen: DeadLetterFilter, limit: int, *, 
     faults: list[str] = []
     for group in groups:
         try:
-            topic, stored = asyncio.run(_read(group, lambda *_: False))
+            contents, stopped = asyncio.run(_read_list(group, closed=every))
         except UnreadableTopic as fault:
             faults.append(str(fault))
             continue
-        found = list(_listed(topic, stored, chosen, every=every))
-        documents += [
-            rendering.fields(*one) | {"group": group.value, "stopped": stored.stopped} for one in found[:limit]
-        ]
+        found = list(_listed(contents, chosen))
+        documents += [rendering.fields(*one) | {"group": group.value, "stopped": stopped} for one in found[:limit]]
         if not as_json:
             print(f"{group}: {len(found)} dead letter{'' if len(found) == 1 else 's'}")
-            if stored.stopped:
-                print(f"  stopped: {stored.stopped}; `sagatrace dlq resume {group}` lets it go on")
+            if stopped:
+                print(f"  stopped: {stopped}; `sagatrace dlq resume {group}` lets it go on")
             if found:
                 print(rendering.lines(found[:limit]))
             if len(found) > limit:
@@ -62,14 +50,13 @@ def show_list(groups: Sequence[Group], chosen: DeadLetterFilter, limit: int, *, 
         raise UnreadableTopic("; ".join(faults))
 
 
-def _listed(
-    topic: TopicContents, stored: _StoredState, chosen: DeadLetterFilter, *, every: bool
-) -> Iterator[tuple[DeadLetter, MessageSummary, str]]:
+def _listed(contents: GroupContents, chosen: DeadLetterFilter) -> Iterator[tuple[DeadLetter, MessageSummary, str]]:
     """Yield the chosen dead letters, each with its summary and its status."""
+    topic, rows = contents.topic, contents.rows
     for dead_letter in newest_by_origin(topic.dead_letters):
-        row, summary = stored.rows.get(dead_letter.origin or dead_letter.at), topic.summaries[dead_letter.at]
-        is_open = row is None or row.closed_at is None
-        if (every or is_open) and chosen(dead_letter, summary):
+        summary = topic.summaries[dead_letter.at]
+        if chosen(dead_letter, summary):
+            row = rows.get(dead_letter.origin or dead_letter.at)
             yield dead_letter, summary, rendering.status_of(dead_letter, row)
 
 
@@ -79,27 +66,36 @@ def show_one(group: Group, at: tuple[int, int], jaeger: str, *, value: bool, as_
     Raises:
         CannotRun: there is no such dead letter, or the broker or the database is unavailable.
     """
-    only = DeadLetterFilter(offsets=(at,))
-    topic, stored = asyncio.run(_read(group, only if value else lambda *_: False))
-    dead_letter = next((one for one in topic.dead_letters if only(one, topic.summaries[one.at])), None)
-    if dead_letter is None:
-        raise CannotRun(
-            f"there is no dead letter at {at[0]}:{at[1]} of {group}: see `sagatrace dlq list {group} --all`"
-        )
-    origin = dead_letter.origin or dead_letter.at
-    place = origin.topic, origin.partition, origin.offset
-    actions = [one for one in stored.actions if (one["topic"], one["partition"], one["offset"]) == place]
-    status = rendering.status_of(dead_letter, stored.rows.get(origin))
-    fields = rendering.fields(dead_letter, topic.summaries[dead_letter.at], status)
+    dead_letter, summary, row, actions = asyncio.run(_read_one(group, at))
+    fields = rendering.fields(dead_letter, summary, rendering.status_of(dead_letter, row))
     details = rendering.details(dead_letter, actions, value=value)
     link = Jaeger(jaeger).page(fields["trace_id"]) if fields["trace_id"] else None
     print(document(fields | details | {"jaeger": link}) if as_json else rendering.page(fields, details, link))
 
 
-async def _read(group: Group, keep_value: Predicate) -> tuple[TopicContents, _StoredState]:
-    topic = await read_dead_letters(group, keep_value=keep_value)
+async def _read_list(group: Group, *, closed: bool) -> tuple[GroupContents, str | None]:
+    """Read what a list shows, and why the group has stopped, if it has."""
+    async with open_store(group.service) as database:
+        contents = await read_contents(group, DeadLetterOperator(database, group), closed=closed)
+        trip = await BreakerRow(database, group).read()
+        return contents, trip.reason if trip else None
+
+
+async def _read_one(
+    group: Group, at: tuple[int, int]
+) -> tuple[DeadLetter, MessageSummary, DeadLetterRow | None, Sequence[Mapping[str, Any]]]:
+    """Read one dead letter with its value, its row, and what was done about it."""
+    topic = await read_dead_letters(
+        group, wanted=lambda record: (record.partition, record.offset) == at, keep_value=lambda *_: True
+    )
+    if not topic.dead_letters:
+        raise CannotRun(
+            f"there is no dead letter at {at[0]}:{at[1]} of {group}: see `sagatrace dlq list {group} --all`"
+        )
+    (dead_letter,) = topic.dead_letters
+    origin = dead_letter.origin or dead_letter.at
     async with open_store(group.service) as database:
         operator = DeadLetterOperator(database, group)
-        actions = [{str(name): value for name, value in row.items()} for row in await operator.actions()]
-        trip = await BreakerRow(database, group).read()
-        return topic, _StoredState(await operator.rows(), actions, trip.reason if trip else None)
+        actions = [{str(name): value for name, value in row.items()} for row in await operator.actions(origin)]
+        row = await operator.row(origin)
+    return dead_letter, topic.summaries[dead_letter.at], row, actions

@@ -11,6 +11,7 @@ from services.messaging.dead_letters.headers import (
     DeadLetterState,
     Place,
     TopicRecord,
+    place_of,
     read_dead_letter,
 )
 from services.messaging.dead_letters.ledger import DeadLetterLedger
@@ -48,6 +49,7 @@ __all__ = [
     "dead_letter_answers",
     "error_type",
     "newest_by_origin",
+    "place_of",
     "plan_redrive",
     "read_dead_letter",
     "send_redrive",

@@ -164,6 +164,11 @@ def origin_of(record: TopicRecord) -> Place | None:
     return _origin(_own(record.headers))
 
 
+def place_of(record: TopicRecord) -> Place:
+    """Return what a record of a dead-letter topic is known by: its origin, or its own place if it does not say one."""
+    return origin_of(record) or Place(record.topic, record.partition, record.offset)
+
+
 def text_of(record: TopicRecord, name: str) -> str | None:
     """Return the value of one of our headers."""
     return _own(record.headers).get(name)

@@ -70,16 +70,40 @@ class DeadLetterOperator:
         self._database = database
         self._group = group
 
-    async def rows(self) -> Mapping[Place, DeadLetterRow]:
-        """Return all rows by origin, in the order in which the records came.
+    async def rows(self, *, closed: bool = True) -> Mapping[Place, DeadLetterRow]:
+        """Return the rows by origin, in the order in which the records came; only the open ones if not `closed`.
 
         Raises:
             Unavailable: the database is away.
         """
         query = select(DEAD_LETTERS).where(DEAD_LETTERS.c.consumer_group == self._group).order_by(DEAD_LETTERS.c.id)
+        if not closed:
+            query = query.where(DEAD_LETTERS.c.closed_at.is_(None))
         async with self._database.reading() as connection:
             rows = [_dead_letter_row(row) for row in await connection.execute(query)]
         return {row.origin: row for row in rows}
+
+    async def row(self, origin: Place) -> DeadLetterRow | None:
+        """Return the row of one origin; None if there is none.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        async with self._database.reading() as connection:
+            row = (await connection.execute(select(DEAD_LETTERS).where(self._is(origin)))).one_or_none()
+        return None if row is None else _dead_letter_row(row)
+
+    async def closed_places(self) -> frozenset[Place]:
+        """Return the origins of the closed dead letters.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        columns = DEAD_LETTERS.c
+        place = select(columns.topic, columns.partition, columns.offset)
+        query = place.where(columns.consumer_group == self._group, columns.closed_at.is_not(None))
+        async with self._database.reading() as connection:
+            return frozenset(Place(*row) for row in await connection.execute(query))
 
     async def begin_redrive(self, dead_letter: DeadLetter, by: Attribution, *, force: bool = False) -> bool:
         """Record that a dead letter is being sent; return False, and write nothing, if it must not be.
@@ -149,14 +173,17 @@ class DeadLetterOperator:
             await self._record(connection, Action.RESUME, by, None)
         return True
 
-    async def actions(self) -> Sequence[RowMapping]:
-        """Return what was done about the group's dead letters, oldest first.
+    async def actions(self, origin: Place | None = None) -> Sequence[RowMapping]:
+        """Return what was done about the group's dead letters, or about the one of this origin, oldest first.
 
         Raises:
             Unavailable: the database is away.
         """
-        of_group = DEAD_LETTER_ACTIONS.c.consumer_group == self._group
-        query = select(DEAD_LETTER_ACTIONS).where(of_group).order_by(DEAD_LETTER_ACTIONS.c.id)
+        columns = DEAD_LETTER_ACTIONS.c
+        query = select(DEAD_LETTER_ACTIONS).where(columns.consumer_group == self._group).order_by(columns.id)
+        if origin is not None:
+            place = (columns.topic == origin.topic) & (columns.partition == origin.partition)
+            query = query.where(place & (columns.offset == origin.offset))
         async with self._database.reading() as connection:
             return (await connection.execute(query)).mappings().all()
 

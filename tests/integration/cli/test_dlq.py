@@ -185,7 +185,7 @@ async def test_a_redrive_keeps_the_record_its_order_and_its_trace(dlq: Topic, re
 
 @pytest.mark.brokers("embedded")
 async def test_what_was_done_is_known_and_not_done_again(dlq: Topic, retried: Retried) -> None:
-    """A re-drive and a discard leave who, when and why; the second run of each finds nothing left to do."""
+    """A re-drive and a discard leave who, when and why; a second run lists what is closed only if it is named."""
     first, second = at(await dlq.add(b"1")), at(await dlq.add(b"2"))
     discard = ("dlq", "discard", GROUP, "--offset", first, "--reason", "no order")
     assert len(dlq.operator.json(*discard)["done"]) == 1
@@ -195,7 +195,11 @@ async def test_what_was_done_is_known_and_not_done_again(dlq: Topic, retried: Re
     assert dlq.operator.json(*discard, "--execute")["done"] == []
     redrive = ("dlq", "redrive", GROUP, "--key", dlq.key, "--execute")
     assert [one["at"] for one in dlq.operator.json(*redrive)["done"]] == [second]
-    assert [one["status"] for one in dlq.operator.json(*redrive)["left"]] == ["left: closed", "left: under way"]
+    assert [one["status"] for one in dlq.operator.json(*redrive)["left"]] == ["left: under way"]
+    for named in (discard, ("dlq", "redrive", GROUP, "--offset", first)):
+        assert [one["status"] for one in dlq.operator.json(*named)["left"]] == ["left: closed"]
+    by_key = dlq.operator.json("dlq", "discard", GROUP, "--key", dlq.key, "--reason", "no order")
+    assert ([one["at"] for one in by_key["done"]], by_key["left"]) == ([second], [])
     assert len(await retried(dlq)) == 1
     for place, name, reason in ((first, "discard", "no order"), (second, "redrive", None)):
         (action,) = dlq.operator.json("dlq", "show", GROUP, place)["acts"]

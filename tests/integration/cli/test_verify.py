@@ -1,9 +1,6 @@
 """`sagatrace verify`: what it prints for traces that are broken, absent, unsampled or unfinished, and how it exits."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from opentelemetry.trace import get_tracer
 from services.oms.views import Placed
 from tests.servers.jaeger import JaegerAddress
 from tests.support.databases import sqlite_url
+from tests.support.operator import Operator
 from tests.support.orders import OrderService, order_service
 from tracing.testing import RecordedSpans
 
@@ -33,17 +31,9 @@ async def oms(url: str) -> AsyncIterator[OrderService]:
         yield service
 
 
-def verify(store: str, *options: str) -> tuple[int, str, str]:
+def verify(store: str, *options: str, is_process: bool = False) -> tuple[int, str, str]:
     """Run the command; return its exit code and output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "services.cli", "verify", "--wait", "0", *options],
-        env=os.environ | {"DATABASE_URL": store},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+    return Operator({"DATABASE_URL": store}, is_process=is_process).run("verify", "--wait", "0", *options)
 
 
 async def ended(oms: OrderService) -> Placed:
@@ -66,7 +56,7 @@ async def test_without_jaeger_it_cannot_tell(oms: OrderService, url: str) -> Non
 
 def test_without_a_store_it_cannot_tell() -> None:
     """The store being away is exit code 2 and one line that names the variable."""
-    code, _, err = verify("postgresql+asyncpg://nobody:secret@127.0.0.1:9/none")
+    code, _, err = verify("postgresql+asyncpg://nobody:secret@127.0.0.1:9/none", is_process=True)
     assert code == 2
     assert "DATABASE_URL" in err
     assert "secret" not in err

@@ -9,6 +9,7 @@ import pytest
 
 from services.cli.run import Service
 from services.cli.scenarios import SCENARIOS
+from tests.runs.sizes import thorough
 from tests.support.bad_backends import BAD_BACKENDS
 from tests.support.broker import Broker
 from tests.support.eventually import eventually
@@ -33,7 +34,7 @@ _STOP_S = 1 + 15
 
 @pytest.mark.timeout(120)
 @pytest.mark.brokers("embedded")
-@pytest.mark.parametrize("kind", ["silent", "refusing"])
+@pytest.mark.parametrize("kind", ["silent", pytest.param("refusing", marks=thorough)])
 async def test_sagas_go_on_without_a_back_end(tmp_path: Path, broker: Broker, kind: str) -> None:
     """Every order ends well long before a single export would, and SIGTERM ends each service in time."""
     with BAD_BACKENDS[kind]() as endpoint, runner(tmp_path, broker, endpoint, variables=_TELEMETRY) as starts:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.runs.sizes import thorough
 from tests.support.bad_backends import BAD_BACKENDS
 from tests.support.sources import ROOT
 
@@ -69,7 +70,14 @@ def run(endpoint: str, journal: str, protocol: str) -> dict[str, Any]:
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory is read from /proc")
 @pytest.mark.parametrize(
     ("kind", "protocol"),
-    [*((kind, "http/protobuf") for kind in BAD_BACKENDS), ("away", "grpc"), ("silent", "grpc")],
+    [
+        ("silent", "http/protobuf"),
+        ("away", "grpc"),
+        pytest.param("away", "http/protobuf", marks=thorough),
+        pytest.param("slow", "http/protobuf", marks=thorough),
+        pytest.param("refusing", "http/protobuf", marks=thorough),
+        pytest.param("silent", "grpc", marks=thorough),
+    ],
 )
 def test_nobody_waits_for_a_back_end(kind: str, protocol: str) -> None:
     """Spans end without waiting for an export, those that there is no room for are counted, and a shutdown gives up."""

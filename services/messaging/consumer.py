@@ -226,6 +226,7 @@ class Consumer(Part):
             breaker=self._breaker,
             careful=self._careful,
             on_assigned=self._ledger.forget,
+            is_skipped=self._ledger.is_skipped,
         )
 
     def _why_not(self) -> str | None:

@@ -42,6 +42,7 @@ class Write(StrEnum):
     REDRIVE_TAKEN_BACK = "redrive.taken_back"
     DISCARD = "discard"
     RESUME = "resume"
+    SKIP = "skip"
     # what is kept long enough
     PRUNING = "pruning"
 

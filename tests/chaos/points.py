@@ -55,7 +55,7 @@ WRITES: Mapping[Service, tuple[StrEnum, ...]] = {
 }
 """Every durable write of each service."""
 
-OPERATOR = frozenset({Write.REDRIVE_BEGUN, Write.REDRIVE_TAKEN_BACK, Write.DISCARD, Write.RESUME})
+OPERATOR = frozenset({Write.REDRIVE_BEGUN, Write.REDRIVE_TAKEN_BACK, Write.DISCARD, Write.RESUME, Write.SKIP})
 """The writes of an operator's commands, which are no services."""
 
 POISONED = frozenset({Write.DEAD_LETTER, Write.DEAD_LETTER_ROW, Write.BREAKER_TRIPPED})

@@ -7,6 +7,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer import message_accumulator, producer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
+from aiokafka.structs import RecordMetadata
 
 
 class Name(str):
@@ -19,11 +20,12 @@ class Name(str):
         return b"\xff\xfe"
 
 
-async def send_unreadable(brokers: str, topic: str, key: bytes) -> None:
-    """Send a record whose header has such a name."""
+async def send_unreadable(brokers: str, topic: str, key: bytes) -> RecordMetadata:
+    """Send a record whose header has such a name, and return where it is."""
     with _lenient_builder():
         async with AIOKafkaProducer(bootstrap_servers=brokers) as client:
-            await client.send_and_wait(topic, b"{}", key=key, headers=[(Name("x"), b"")])
+            sent: RecordMetadata = await client.send_and_wait(topic, b"{}", key=key, headers=[(Name("x"), b"")])
+            return sent
 
 
 @contextmanager

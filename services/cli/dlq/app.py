@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ Examples:
   sagatrace dlq redrive oms-payment                        what would be sent; sends nothing
   sagatrace dlq redrive oms-payment --execute --rate 5 --reason "gateway is back"
   sagatrace dlq discard oms-payment --offset 0:17 --reason "not JSON" --execute
+  sagatrace dlq skip oms-payment oms.payment.commands/2@41 --reason "bad header" --execute
   sagatrace dlq resume oms-payment                         let a group continue that its breaker has stopped
 """
 
@@ -157,6 +159,33 @@ def discard(  # noqa: PLR0913  one parameter an option
         attribution = options.attribution(options.require_reason(reason))
         result = actions.discard(group, chosen, attribution, execute=execute)
         print(output.run_summary(result, "discarded", executed=execute, as_json=as_json))
+
+
+@app.command(
+    epilog='\b\nExample:\n  sagatrace dlq skip oms-payment oms.payment.commands/2@41 --reason "bad header" --execute'
+)
+def skip(
+    group: _Group,
+    at: Annotated[str, typer.Argument(metavar="TOPIC/PARTITION@OFFSET", help="The record, as the log names it.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.")],
+    save: Annotated[Path | None, typer.Option(help="A new file for its bytes; TOPIC-PARTITION-OFFSET.batch.")] = None,
+    execute: _Execute = False,
+) -> None:
+    """Let a group pass a record by that it can't read and that holds its partition (`consumer.held` in the log).
+
+    Its record batch is saved byte for byte before. The group notices within a second, and nothing else is passed by.
+    """
+    from services.cli.dlq import options
+    from services.cli.dlq import skip as skipping
+
+    with exit_on_error():
+        place = skipping.parse_place(at, group)
+        attribution = options.attribution(options.require_reason(reason))
+        file = save or Path(f"{place.topic}-{place.partition}-{place.offset}.batch")
+        batch = skipping.skip(group, place, attribution, file, execute=execute)
+        size = f"{len(batch.content)} bytes with the offsets {batch.first} to {batch.last}"
+        print(f"{group} passes {at} by; {size} are in {file}" if execute else f"{at} would be passed by: {size}")
 
 
 @app.command(epilog='\b\nExample:\n  sagatrace dlq resume oms-payment --reason "gateway is back"')

@@ -72,6 +72,14 @@ class Intake:
         self._stepwise.clear()
         self.held.clear()
 
+    def pass_by(self, topic_partition: TopicPartition) -> None:
+        """Go on behind the record that a partition is held at."""
+        offset = self.held.pop(topic_partition)
+        self._client.seek(topic_partition, offset + 1)
+        self._client.resume(topic_partition)
+        where = {"topic": topic_partition.topic, "partition": topic_partition.partition, "offset": offset}
+        self._log.warning("consumer.skipped", **where)
+
     async def _take_each(self, partitions: Sequence[TopicPartition], most: int) -> Batches:
         """Take from the next partition that has records; they are handed on before a rebalance can begin."""
         for topic_partition in sorted(partitions, key=lambda one: self._turn.get(one, 0)):

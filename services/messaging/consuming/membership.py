@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -35,6 +35,7 @@ from services.messaging.consuming.intake import Intake
 from services.messaging.consuming.partition import Deliver, Partition
 from services.messaging.consuming.progress import PartitionProgress
 from services.messaging.crash_points import Write
+from services.messaging.dead_letters import Place
 from services.messaging.errors import Unavailable
 from services.messaging.security import KafkaSecurity
 from services.messaging.settings import ConsumerSettings
@@ -42,6 +43,15 @@ from tracing.semconv import MESSAGING_CONSUMER_GROUP_NAME
 
 # How soon a topic is found that was created after its consumer; the client's default of 5 minutes is too long.
 _METADATA_AGE_MS = 30_000
+
+# How often a partition that is held asks whether the record is to be passed by.
+_SKIPS_S = 1.0
+
+IsSkipped = Callable[[Place], Awaitable[bool]]
+
+
+async def _never(_: Place) -> bool:
+    return False
 
 
 class Membership:
@@ -57,6 +67,7 @@ class Membership:
         breaker: Says when nothing may be handled.
         careful: Whether to expect a record that can't be read.
         on_assigned: Called at each assignment, before any of its records is handled.
+        is_skipped: Returns whether a record that can't be read is to be passed by.
     """
 
     def __init__(  # noqa: PLR0913  what a membership consists of
@@ -71,6 +82,7 @@ class Membership:
         breaker: Breaker,
         careful: bool = False,
         on_assigned: Callable[[], None] = lambda: None,
+        is_skipped: IsSkipped = _never,
     ) -> None:
         self._brokers = brokers
         self._group = group
@@ -78,6 +90,8 @@ class Membership:
         self._deliver = deliver
         self._settings = settings
         self._on_assigned = on_assigned
+        self._is_skipped = is_skipped
+        self._asked_at = 0.0
         self._breaker = breaker
         self._protocol = security.security_protocol
         self._client = _client(brokers, group, settings, security)
@@ -131,6 +145,7 @@ class Membership:
                 # A rebalance may have begun since; what it takes away is delivered again, to its new owner.
                 if topic_partition in self._partitions:
                     self._partitions[topic_partition].take(records)
+            await self._pass_by()
             self._bound_flight()
             for partition in self._partitions.values():
                 partition.raise_if_dead()
@@ -211,6 +226,18 @@ class Membership:
             self._client.pause(*self._partitions)
         else:
             self._client.resume(*(self._client.paused() - self._intake.held.keys()))
+
+    async def _pass_by(self) -> None:
+        """Pass the records by that can't be read, where an operator has said so; ask once a second."""
+        if not self._intake.held or time.monotonic() - self._asked_at < _SKIPS_S:
+            return
+        self._asked_at = time.monotonic()
+        for topic_partition, offset in list(self._intake.held.items()):
+            place = Place(topic_partition.topic, topic_partition.partition, offset)
+            # While the database is away, the partition stays held; a rebalance may have come in between.
+            with suppress(Unavailable):
+                if await self._is_skipped(place) and self._intake.held.get(topic_partition) == offset:
+                    self._intake.pass_by(topic_partition)
 
     async def _put_back(self) -> None:
         """Finish what has begun, and take partitions back to what of them is done."""

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from opentelemetry import metrics
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message
@@ -26,7 +26,7 @@ from services.messaging import semconv
 from services.messaging.crash_points import Write
 from services.messaging.dead_letters.headers import Place
 from services.messaging.dead_letters.parking import FREE, Burial, Standing
-from services.messaging.storage import DEAD_LETTERS, Database, database_now, insert_once
+from services.messaging.storage import DEAD_LETTER_ACTIONS, DEAD_LETTERS, Database, database_now, insert_once
 from tracing.semconv import MESSAGING_CONSUMER_GROUP_NAME
 
 Answer = Callable[[AsyncConnection, Message], Awaitable[None]]
@@ -80,6 +80,19 @@ class DeadLetterLedger:
         if own is not None and (own.closed_at is not None) is redriven:
             return Standing(is_done=True)
         return FREE if oldest is None or _place(oldest) == origin else Standing(behind=_place(oldest))
+
+    async def is_skipped(self, place: Place) -> bool:
+        """Return whether an operator lets the group pass a record by that it can't read.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        columns = DEAD_LETTER_ACTIONS.c
+        is_place = (columns.topic == place.topic) & (columns.partition == place.partition)
+        ours = (columns.consumer_group == self._group) & (columns.action == "skip")
+        query = select(exists().where(ours & is_place & (columns.offset == place.offset)))
+        async with self._database.reading() as connection:
+            return bool((await connection.execute(query)).scalar_one())
 
     async def bury(self, burial: Burial) -> None:
         """Open a record's row, or write the new failure into it; answer the message if the row is new.

@@ -30,6 +30,8 @@ class Action(StrEnum):
     TAKEN_BACK = "taken back"
     DISCARD = "discard"
     RESUME = "resume"
+    #: A record that the client can't read is passed by; the consumer looks for it (`DeadLetterLedger.is_skipped`).
+    SKIP = "skip"
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,15 @@ class DeadLetterOperator:
                 return False
             await self._record(connection, Action.RESUME, by, None)
         return True
+
+    async def skip(self, place: Place, by: Attribution) -> None:
+        """Record that the group is to pass a record by that it can't read; its member notices within a second.
+
+        Raises:
+            Unavailable: the database is away.
+        """
+        async with self._database.transaction(Write.SKIP) as connection:
+            await self._record(connection, Action.SKIP, by, place)
 
     async def actions(self, origin: Place | None = None) -> Sequence[RowMapping]:
         """Return what was done about the group's dead letters, or about the one of this origin, oldest first.

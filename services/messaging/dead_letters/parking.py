@@ -42,6 +42,9 @@ class Ledger(Protocol):
     async def standing(self, key: bytes | None, origin: Place, *, redriven: bool) -> Standing:
         """Return whether a record may be handled now."""
 
+    async def is_skipped(self, place: Place) -> bool:
+        """Return whether an operator lets the group pass a record by that it can't read."""
+
     async def bury(self, burial: Burial) -> None:
         """Record a dead letter."""
 
@@ -58,6 +61,10 @@ class NoLedger:
     async def standing(self, key: bytes | None, origin: Place, *, redriven: bool) -> Standing:  # noqa: ARG002
         """Return that every record may be handled."""
         return FREE
+
+    async def is_skipped(self, place: Place) -> bool:  # noqa: ARG002
+        """Return that no record is passed by."""
+        return False
 
     async def bury(self, burial: Burial) -> None:
         """Do nothing."""

@@ -127,11 +127,11 @@ def dead_letter_actions_table(metadata: MetaData) -> Table:
         metadata,
         Column("id", RowId, primary_key=True, autoincrement=True),
         Column("consumer_group", String(249), nullable=False, index=True),
-        #: The dead letter's origin; NULL for an action on the whole group.
+        #: The dead letter's origin, or the record that is skipped; NULL for an action on the whole group.
         Column("topic", String(249)),
         Column("partition", Integer),
         Column("offset", BigInteger),
-        #: `redrive`, `taken back`, `discard` or `resume`.
+        #: `redrive`, `taken back`, `discard`, `resume` or `skip`.
         Column("action", String(16), nullable=False),
         #: The run that did it.
         Column("run_id", Uuid, nullable=False),

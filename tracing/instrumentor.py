@@ -11,6 +11,10 @@
 
 from __future__ import annotations
 
+import tracing.propagators  # noqa: F401  before contrib's package, which imports the API's module itself
+
+# isort: split
+
 import functools
 import logging
 from collections.abc import Callable, Collection, Iterable

@@ -48,7 +48,6 @@ class KafkaSpan(Span):
         "_attributes",
         "_context",
         "_end_time",
-        "_ending",
         "_events",
         "_instrumentation_info",
         "_instrumentation_scope",
@@ -60,10 +59,11 @@ class KafkaSpan(Span):
         "_resource",
         "_span_processor",
         "_start_time",
+        "_starter",
         "_status",
     )
 
-    _ending: bool
+    _starter: Starter
     #: One lock for all: only the SDK's code takes it, for the length of an assignment.
     _lock = threading.Lock()
     _sampler = _trace_config = _record_end_metrics = None
@@ -118,9 +118,11 @@ class KafkaSpan(Span):
         self._end_time = time_ns() if end_time is None else end_time
         if type(self._attributes) is BoundedAttributes:
             self._attributes._immutable = True
-        if self._ending:
-            self._span_processor._on_ending(self)
-        self._span_processor.on_end(self)
+        processor = self._span_processor
+        # Asked now: a processor that was added while the span was open hears of its whole end.
+        if self._starter.is_heard_ending(processor):
+            processor._on_ending(self)
+        processor.on_end(self)
 
     def __copy__(self) -> ReadableSpan:
         return self._readable_span()
@@ -196,12 +198,18 @@ class Starter:
         span._instrumentation_info = tracer.instrumentation_info
         span._instrumentation_scope = tracer._instrumentation_scope
         span._span_processor = processor = tracer.span_processor
+        span._starter = self
         if self._listening is not getattr(processor, "_span_processors", None):
             self._listen(processor)
-        span._ending = self._ending
         if self._starting:
             processor.on_start(span, parent_context=context)
         return span  # type: ignore[no-any-return]  # it is a KafkaSpan
+
+    def is_heard_ending(self, processor: SpanProcessor) -> bool:
+        """Return whether a span processor acts when a span is about to end."""
+        if self._listening is not getattr(processor, "_span_processors", None):
+            self._listen(processor)
+        return self._ending
 
     def _listen(self, processor: SpanProcessor) -> None:
         """Find out which processors override the base class's methods, which do nothing."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import metrics, propagate, trace
+from opentelemetry import metrics, trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
@@ -33,6 +33,7 @@ from tracing import exposure, faults, identity
 from tracing.binding import bound
 from tracing.errors import InvalidSetting
 from tracing.otlp import EncodingSpanProcessor, official_exporter, survive_forks, takes_bytes
+from tracing.propagators import propagate
 from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE, SPANS_PROCESSED
 from tracing.settings import SHUTDOWN_TIMEOUT_S, TelemetrySettings
 from tracing.telemetry import version

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,19 @@ SAMPLERS: Final = (
     "parentbased_always_on",
     "parentbased_always_off",
     "parentbased_traceidratio",
+)
+#: What the SDK's exemplar filter accepts, in this case.
+EXEMPLAR_FILTERS: Final = ("trace_based", "always_on", "always_off")
+#: The SDK's limits of spans: it reads them when the provider is made.
+SPAN_LIMITS: Final = (
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
 )
 #: The SDK's default of 2048 spans is one second of a busy producer; 32768 take at most about 50 MB.
 QUEUE_SIZE: Final = 32_768
@@ -126,6 +140,7 @@ class TelemetrySettings(ExportSettings):
         read.check_otlp("OTEL_EXPORTER_OTLP_METRICS_", metrics_protocol)
         sampler = read.choice("OTEL_TRACES_SAMPLER", SAMPLERS, "parentbased_always_on")
         exporters = read.exporters("OTEL_TRACES_EXPORTER", ENCODING_EXPORTER)
+        read.check_sdk()
         return cls(
             **_export(read),
             disabled=disabled,
@@ -190,6 +205,31 @@ class _Reader:
             self.choice(f"{prefix}COMPRESSION", COMPRESSIONS[protocol], "")
         for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"):
             self.readable(f"{prefix}{name}")
+
+    def check_sdk(self) -> None:
+        """Refuse what the API or the SDK would fail on, with another error, when a provider is made."""
+        for variable in SPAN_LIMITS:
+            self.limit(variable)
+        chosen = self.text("OTEL_METRICS_EXEMPLAR_FILTER", EXEMPLAR_FILTERS[0])
+        if chosen not in EXEMPLAR_FILTERS:
+            variable = "OTEL_METRICS_EXEMPLAR_FILTER"
+            raise InvalidSetting(f"{variable} must be one of {', '.join(EXEMPLAR_FILTERS)}, not {chosen!r}")
+        for kind in ("tracer_provider", "meter_provider"):
+            self.installed(f"OTEL_PYTHON_{kind}".upper(), f"opentelemetry_{kind}")
+
+    def limit(self, variable: str) -> None:
+        value = self.text(variable, "0")
+        try:
+            is_limit = int(value) >= 0
+        except ValueError:
+            is_limit = False
+        if not is_limit:
+            raise InvalidSetting(f"{variable} must be a whole number from 0, not {value!r}")
+
+    def installed(self, variable: str, group: str) -> None:
+        name = self.text(variable, "")
+        if name and not entry_points(group=group, name=name):
+            raise InvalidSetting(f"{variable} names {name!r}, which is not installed")
 
     def readable(self, variable: str) -> None:
         file = self.text(variable, "")

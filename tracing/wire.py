@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Final
 
-from opentelemetry import baggage, propagate, trace
+from opentelemetry import baggage, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
@@ -29,6 +29,7 @@ from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 
 from tracing.exposure import EXPOSING, exposed
 from tracing.headers import TRACEPARENT, Header, HeaderGetter, Headers, HeaderSetter, is_header, text
+from tracing.propagators import propagate
 
 _GETTER: Final = HeaderGetter()
 _SETTER: Final = HeaderSetter()

@@ -6,9 +6,12 @@ import os
 import sys
 from errno import ENOSPC
 from io import TextIOWrapper
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from services.cli.extras import missing
+
+if TYPE_CHECKING:
+    from typer import Typer
 
 _CANNOT_RUN = 2
 
@@ -19,8 +22,7 @@ def main() -> None:
         # The demo needs an extra as well: name both at once.
         print(missing("demo") if sys.argv[1:2] == ["demo"] else missing(), file=sys.stderr)
         sys.exit(_CANNOT_RUN)
-    from services.cli.app import app
-
+    app = _app()
     if isinstance(sys.stdout, TextIOWrapper):
         # A record may hold any character, and the terminal's encoding may lack it.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -32,6 +34,18 @@ def main() -> None:
         _fail(error)
     finally:
         _flush()
+
+
+def _app() -> Typer:
+    """Return the command; exit with 2 if a variable that OpenTelemetry reads on its import is wrong."""
+    from tracing import InvalidSetting
+
+    try:
+        from services.cli.app import app
+    except InvalidSetting as error:
+        print(f"sagatrace: {error}", file=sys.stderr)
+        sys.exit(_CANNOT_RUN)
+    return app
 
 
 def _flush() -> None:

@@ -98,6 +98,20 @@ def test_a_service_that_cannot_start_says_so_in_one_line(
     assert "secret" not in line
 
 
+@pytest.mark.parametrize("command", [["verify"], ["run", "audit"], ["dlq", "list"]])
+def test_what_opentelemetry_reads_on_its_import_is_one_line_too(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A propagator that is not installed is exit code 2 and a line that names the variable, in every command."""
+    monkeypatch.setenv("OTEL_PROPAGATORS", "carrier-pigeon")
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli", *command], capture_output=True, text=True, timeout=60, check=False
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2
+    assert line.startswith("sagatrace: OTEL_PROPAGATORS")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
 def test_output_that_cannot_be_written_is_one_line() -> None:
     """A standard output that is full is exit code 2 and a line, not a traceback after everything looked done."""

@@ -177,6 +177,21 @@ def test_a_processor_that_is_added_late_hears_of_each_span_from_then_on(active: 
     assert late.heard == ["start", "ending", "end"]
 
 
+@pytest.mark.parametrize("active", [None, ConcurrentMultiSpanProcessor(), Forwarding()], ids=["one", "many", "foreign"])
+@pytest.mark.parametrize("is_lean", [True, False], ids=["lean", "official"])
+def test_a_processor_that_is_added_while_a_span_is_open_hears_its_whole_end(active: Any, is_lean: bool) -> None:  # noqa: FBT001
+    """What precedes the end, and the end, are told to who was added after the start, as with the SDK's spans."""
+    tracers = TracerProvider(ALWAYS_ON, shutdown_on_exit=False, active_span_processor=active)
+    lean, late = starter(tracers.get_tracer("t")), Hearing()
+    assert lean is not None
+    start = lean.start if is_lean else tracers.get_tracer("t").start_span
+    span: Any = start("a", PARENT, SpanKind.CLIENT, {})
+    tracers.add_span_processor(late)
+    late.heard.clear()
+    span.end()
+    assert late.heard == ["ending", "end"]
+
+
 class Mine(Sampler):
     """A sampler that nobody here knows."""
 

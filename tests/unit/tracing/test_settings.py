@@ -1,10 +1,50 @@
 """The OTEL_* variables."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 import tracing
 from tracing import InvalidSetting
 from tracing.settings import TelemetrySettings
+
+# Each value in a child of a process that has imported all that `configure()` needs.
+_TRY_ALL = """
+import os
+import tracing.provider
+import opentelemetry.exporter.otlp.proto.http.metric_exporter
+import opentelemetry.exporter.otlp.proto.http.trace_exporter
+from opentelemetry import environment_variables
+from opentelemetry.sdk import environment_variables as of_sdk
+
+def outcome(variable, value):
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        with open(reading) as answer:
+            said = answer.read()
+        os.waitpid(child, 0)
+        return said
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    os.environ[variable] = value
+    try:
+        tracing.provider.configure("test")
+        said = "taken"
+    except BaseException as error:
+        is_ours = type(error).__name__ == "InvalidSetting" and variable in str(error)
+        said = "refused" if is_ours else "wrong"
+    os.write(writing, said.encode())
+    os._exit(0)
+
+modules = environment_variables, of_sdk
+names = sorted({name for module in modules for name in vars(module) if name.startswith("OTEL_")})
+found = {(name, value): outcome(name, value) for name in names for value in ("@bad@", "-7")}
+print([key for key, said in found.items() if said not in ("taken", "refused")])
+print(*sorted({name for (name, _), said in found.items() if said == "refused"}))
+"""
 
 
 def test_the_defaults_are_those_of_the_specification_with_a_larger_queue() -> None:
@@ -83,6 +123,34 @@ def test_a_bad_value_is_an_error_that_names_the_variable(variable: str, value: s
     with pytest.raises(InvalidSetting, match=variable) as refused:
         TelemetrySettings.from_environment({"OTEL_TRACES_SAMPLER": "traceidratio", variable: value})
     assert "secret" not in str(refused.value)
+
+
+def test_no_variable_of_opentelemetry_is_an_error_of_another_kind() -> None:
+    """Whatever a variable that OpenTelemetry knows says, `configure()` takes it or raises an error that names it."""
+    done = subprocess.run([sys.executable, "-c", _TRY_ALL], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "[]"
+    refused = set(done.stdout.split())
+    assert {"OTEL_PROPAGATORS", "OTEL_SPAN_LINK_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"} <= refused
+    assert {"OTEL_METRICS_EXEMPLAR_FILTER", "OTEL_PYTHON_TRACER_PROVIDER"} <= refused
+
+
+@pytest.mark.parametrize("name", ["configure", "instrument", "process", "inject"])
+def test_a_propagator_that_is_not_installed_is_named(name: str) -> None:
+    """OpenTelemetry loads OTEL_PROPAGATORS on its import; what of ours loads it then raises an error of ours."""
+    code = f"import tracing\ntry: tracing.{name}\nexcept tracing.InvalidSetting as error: print(error)"
+    environment = {**os.environ, "OTEL_PROPAGATORS": "tracecontext,carrier-pigeon"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("OTEL_PROPAGATORS: Propagator carrier-pigeon not found")
+
+
+def test_limits_are_what_the_sdk_takes() -> None:
+    """Zero, an empty value and blanks are limits to the SDK, and so to us."""
+    for value in ("0", "", "  ", " 7 ", "128"):
+        TelemetrySettings.from_environment({"OTEL_SPAN_LINK_COUNT_LIMIT": value, "OTEL_PROPAGATORS": "tracecontext"})
 
 
 def test_compression_is_what_the_exporter_of_the_protocol_takes() -> None:

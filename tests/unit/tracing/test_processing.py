@@ -9,11 +9,14 @@ import pytest
 from aiokafka.errors import NotEnoughReplicasError
 from opentelemetry import context, trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags, get_tracer
 
 import tracing
+from tracing import telemetry
+from tracing.options import Options
+from tracing.telemetry import Telemetry
 from tracing.testing import RecordedSpans
 
 TRACE_ID = 0x0AF7651916CD43DD8448EB211C80319C
@@ -156,6 +159,18 @@ def test_a_list_of_any_length_is_one_span(spans: RecordedSpans, count: int) -> N
     assert len(found.links) == min(count + 1, 128)
     assert found.dropped_links == 0
     assert attributes(found)["messaging.batch.message_count"] == count
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(0, 0), (1, 1), (20, 20), (1000, 51)])
+def test_a_list_links_to_as_many_as_the_provider_keeps(monkeypatch: pytest.MonkeyPatch, limit: int, kept: int) -> None:
+    """Neither more nor fewer links are given than the provider's own limit, and the caller's are among them."""
+    provider = TracerProvider(span_limits=SpanLimits(max_links=limit), shutdown_on_exit=False)
+    monkeypatch.setattr(telemetry, "_default", Telemetry(Options(tracer_provider=provider)))
+    batch = [Record(offset=n, headers=(traceparent(span_id=n + 1),)) for n in range(50)]
+    with tracing.process(batch, links=[Link(SENDER)]) as span:
+        found: Any = span
+    assert len(found.links) == kept
+    assert [link.context for link in found.links[-1:]] == [SENDER][:kept]
 
 
 def test_an_exception_fails_the_span_without_its_words(spans: RecordedSpans) -> None:

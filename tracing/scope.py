@@ -29,17 +29,16 @@ def leave(token: Token[Context], inside: Context, error: BaseException | None = 
     """
     try:
         variable = token.var
+        if variable.get(None) is inside:
+            variable.reset(token)
+            return
+        if not isinstance(error, GeneratorExit):  # the handler has left something behind
+            variable.reset(token)
     except AttributeError:  # a runtime context of another make, chosen by OTEL_PYTHON_CONTEXT
         detach(token)
         return
-    is_innermost = variable.get(None) is inside
-    if is_innermost or not isinstance(error, GeneratorExit):
-        try:
-            variable.reset(token)
-        except ValueError:  # set in another context
-            is_innermost = False
-        if is_innermost:
-            return
+    except ValueError:  # set in another context
+        pass
     outside = token.old_value
     _change(inside, outside if isinstance(outside, Context) else Context())
 

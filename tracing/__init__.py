@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tracing.otlp import EncodingSpanExporter, EncodingSpanProcessor
     from tracing.processing import fail, process
     from tracing.propagation import extract, inject
-    from tracing.provider import BoundAttributesSpanProcessor, configure
+    from tracing.provider import BoundAttributesSpanProcessor, configure, dropped_spans
 
 __all__ = [
     "BoundAttributesSpanProcessor",
@@ -40,6 +40,7 @@ __all__ = [
     "UnknownExporter",
     "bind",
     "configure",
+    "dropped_spans",
     "extract",
     "fail",
     "inject",
@@ -62,6 +63,7 @@ _MODULES = {
     "UnknownExporter": "errors",
     "bind": "binding",
     "configure": "provider",
+    "dropped_spans": "provider",
     "extract": "propagation",
     "fail": "processing",
     "inject": "propagation",

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from services.cli.scenarios import Request
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 30.0
 
 
 class ApiError(Exception):

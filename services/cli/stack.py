@@ -18,10 +18,10 @@ from services.cli.settings import DemoSettings, environment_of
 from services.oms.settings import ApiSettings
 
 HOST = "127.0.0.1"
-READY_S = 90.0
+READY_S = 180.0
 """How long the services may take to start and to join their groups, in seconds; a busy machine needs more than 5."""
 
-_BROKER_S = 15.0
+_BROKER_S = 60.0
 _BROKER = "embedded-broker"
 _ADDRESS = re.compile(r"[^\s:]+:\d+")
 _READY = "service.ready"

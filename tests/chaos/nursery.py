@@ -65,7 +65,7 @@ class Nursery:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(100)
         self._process.stdout.close()
 
     def start(self, service: Service, environment: Mapping[str, str], log: Path) -> Forked:
@@ -81,7 +81,7 @@ class Nursery:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the nursery ended with {self._process.wait(10)}")
+            raise RuntimeError(f"the nursery ended with {self._process.wait(100)}")
         return Forked(int(answer))
 
 

@@ -73,7 +73,7 @@ class Spawned:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.close()
-        self._process.wait(10)
+        self._process.wait(100)
 
 
 @dataclass

@@ -26,7 +26,7 @@ def test_a_quick_run_measures_every_row(tmp_path: Path, request: pytest.FixtureR
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=1000,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -43,7 +43,7 @@ def _needs_the_broker(request: pytest.FixtureRequest) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, str, str]]:
     """A demo that ran to its end, and what it printed."""
     with running_demo(tmp_path_factory.mktemp("demo")) as demo:
-        out, err = demo.process.communicate(timeout=150)
+        out, err = demo.process.communicate(timeout=1500)
         yield demo, out, err
 
 
@@ -132,7 +132,7 @@ async def _end(demo: Demo, number: signal.Signals) -> None:
     """Send a signal to the demo, and check that all its children end within the bound."""
     demo.process.send_signal(number)
     await eventually(lambda: not demo.children(), timeout_s=_END_S)
-    demo.process.communicate(timeout=10)
+    demo.process.communicate(timeout=100)
     assert demo.process.returncode == (-signal.SIGKILL if number is signal.SIGKILL else 130)
 
 
@@ -141,7 +141,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with running_demo(tmp_path, "--port", str(port)) as demo:
-            out, err = demo.process.communicate(timeout=30)
+            out, err = demo.process.communicate(timeout=300)
     (line,) = err.splitlines()
     assert (demo.process.returncode, out) == (2, "")
     assert f"port {port} " in line
@@ -155,7 +155,7 @@ def test_a_second_demo_keeps_out_of_the_folder(tmp_path: Path) -> None:
     folder = os.open(output, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     with running_demo(tmp_path) as demo:
-        _, err = demo.process.communicate(timeout=60)
+        _, err = demo.process.communicate(timeout=600)
     os.close(folder)
     assert demo.process.returncode == 2
     assert err.count("\n") == 1
@@ -166,7 +166,7 @@ def test_a_service_that_dies_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     """If a service cannot start, one line names it, says why, and where its log is."""
     monkeypatch.setenv("SAGATRACE_STOCK_QUANTITY", "many")
     with running_demo(tmp_path) as demo:
-        _, err = demo.process.communicate(timeout=150)
+        _, err = demo.process.communicate(timeout=1500)
     (line,) = err.splitlines()
     assert demo.process.returncode == 2
     assert "inventory" in line

@@ -36,7 +36,7 @@ async def test_the_demo_runs_on_kafka_postgresql_and_jaeger(
     monkeypatch.setenv("DATABASE_URL", postgres_database)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.otlp_http)
     with running_demo(tmp_path_factory.mktemp("demo")) as demo:
-        out, err = demo.process.communicate(timeout=200)
+        out, err = demo.process.communicate(timeout=2000)
         assert (demo.process.returncode, err) == (0, ""), out
         logs = {path.stem for path in (demo.output / "logs").iterdir()}
         report = json.loads((demo.output / "report.json").read_text())

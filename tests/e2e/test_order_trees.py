@@ -78,7 +78,7 @@ class System:
             return
         if self.paying is not None:
             self.paying.process.send_signal(signal.SIGTERM)
-            self.paying.process.wait(30)
+            self.paying.process.wait(300)
         self.paying, self.pays = self.services.start(Service.PAYMENT, variables=variables), variables
         self.services.wait_until_ready(self.paying)
 

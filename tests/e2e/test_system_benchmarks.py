@@ -28,7 +28,7 @@ def _figures(folder: Path, *arguments: str) -> dict[str, Any]:
     """Run a benchmark, and read its JSON."""
     file = folder / "figures.json"
     command = [sys.executable, "-m", "benchmarks", *arguments, "--json", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=220, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(file.read_text())
     return found

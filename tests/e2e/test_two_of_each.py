@@ -96,7 +96,7 @@ def _verify(database: str, jaeger: JaegerAddress) -> dict[str, Any]:
     """Run `sagatrace verify` as an operator does."""
     command = [sys.executable, "-m", "services.cli", "verify", "--jaeger", jaeger.url, "--wait", "60", "--json"]
     environment = os.environ | {"DATABASE_URL": database}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout[-4000:] + done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document
@@ -105,7 +105,7 @@ def _verify(database: str, jaeger: JaegerAddress) -> dict[str, Any]:
 def _search(jaeger: JaegerAddress, service: str, tags: dict[str, str]) -> set[str]:
     """Search by tags as Jaeger's page of this version does."""
     query = urlencode({"service": service, "tags": json.dumps(tags)})
-    with urlopen(f"{jaeger.url}/api/traces?{query}", timeout=10) as answer:  # noqa: S310  the test started it
+    with urlopen(f"{jaeger.url}/api/traces?{query}", timeout=100) as answer:  # noqa: S310  the test started it
         return {trace["traceID"] for trace in json.load(answer)["data"]}
 
 

@@ -32,7 +32,7 @@ async def main():
     consumer = AIOKafkaConsumer("orders", bootstrap_servers=BROKERS, auto_offset_reset="earliest")
     await consumer.start()
     with contextlib.suppress(EOFError):
-        await asyncio.wait_for(consume(consumer, handle), 20)
+        await asyncio.wait_for(consume(consumer, handle), 200)
     await consumer.stop()
 
 asyncio.run(main())
@@ -52,7 +52,7 @@ def run(program: str, broker: Broker) -> str:
         env=os.environ | QUIET,
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=400,
         check=False,
     )
     assert not done.stderr, done.stderr

@@ -47,7 +47,7 @@ async def pruning(participant: Participant) -> AsyncIterator[None]:
         yield
         for loop, task in zip(loops, tasks, strict=True):
             await loop.stop()
-            await asyncio.wait_for(task, 30)
+            await asyncio.wait_for(task, 300)
 
 
 async def are_left(database: Database, column: Column[str], *expected: str) -> bool:

@@ -74,7 +74,7 @@ def _both(scenario: Callable[[AIOKafkaProducer], Awaitable[list[object]]], **set
     async def run() -> list[object]:
         producer = _producer(**settings)
         try:
-            return await asyncio.wait_for(scenario(producer), 5)
+            return await asyncio.wait_for(scenario(producer), 50)
         finally:
             producer._message_accumulator._batches.clear()
             await producer.stop()

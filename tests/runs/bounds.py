@@ -5,6 +5,8 @@ waits for ever for a task that ignores its cancellation, goes on. So a process t
 later says which one it is, shows where each of its threads is, and ends. Under pytest-xdist that is a worker: its test
 has failed, the others finish what they have, and the run ends.
 
+Both are for what never ends, and leave time for a slow machine: a test has ten times what it names (`slowness.py`).
+
 A run that takes longer than `run_timeout` (seconds) names the tests that it is at, and is interrupted; the exit code is
 pytest's for that, 2, or 1 where it does not end by itself.
 """
@@ -17,6 +19,8 @@ import time
 from collections.abc import Callable, Generator
 
 import pytest
+
+from tests.runs.slowness import PATIENCE
 
 OVERDUE = 1
 """The exit code of a process that had to be ended."""
@@ -44,6 +48,18 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test that names a timeout as much more time as a slow machine may need."""
+    for item in items:
+        if own_s := _timeout_of(item):
+            item.add_marker(pytest.mark.timeout(own_s * PATIENCE), append=False)
+
+
+def _timeout_of(item: pytest.Item) -> float | None:
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker and marker.args else None
+
+
 class TestBound:
     """Ends the process when a test goes on after its timeout.
 
@@ -63,8 +79,7 @@ class TestBound:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Watch one test with its fixtures."""
-        marker = item.get_closest_marker("timeout")
-        own_s = float(marker.args[0]) if marker and marker.args else self._usual_s
+        own_s = _timeout_of(item) or self._usual_s
         if not own_s:
             return (yield)
         with _after(own_s + self._grace_s, lambda: self._end(item.nodeid, own_s)):

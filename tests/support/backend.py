@@ -88,7 +88,7 @@ class Backend:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(timeout=2)
+        self._thread.join(timeout=20)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -75,4 +75,4 @@ def _answering(status: HTTPStatus, after_s: float) -> Iterator[str]:
         closing.set()
         server.shutdown()
         server.server_close()
-        thread.join(timeout=2)
+        thread.join(timeout=20)

@@ -30,7 +30,7 @@ def run_without(modules: frozenset[str], code: str, *arguments: str) -> subproce
     """Run code in a new interpreter in which the given top-level modules cannot be imported."""
     absent = f"import sys; sys.modules.update(dict.fromkeys({sorted(modules)!r}))\n"
     command = [sys.executable, "-c", absent + code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def _collect(name: str, extras: frozenset[str], brought: set[str], seen: set[tuple[str, frozenset[str]]]) -> None:

@@ -16,7 +16,7 @@ _OWN = frozenset({"sagatrace", "sagatrace-services"})
 def build_wheel(project: Path, into: Path) -> Path:
     """Build the wheel of a project folder with the locked build back end."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(into)]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     (wheel,) = into.glob("*.whl")
     return wheel

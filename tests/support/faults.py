@@ -62,7 +62,7 @@ class FaultyBroker:
     def kill(self) -> None:
         """Kill it: nothing listens at its address any more."""
         self._child.kill()
-        self._child.wait(5)
+        self._child.wait(50)
 
     def end(self) -> None:
         """End it, in whatever state it is."""

@@ -40,7 +40,7 @@ class Operator:
             return _spawn(arguments, variables)
         # The command has an event loop of its own, so it needs a thread of its own.
         with _logging_kept(), ThreadPoolExecutor(1) as thread:
-            done = thread.submit(CliRunner().invoke, app, list(arguments), env=variables).result(60)
+            done = thread.submit(CliRunner().invoke, app, list(arguments), env=variables).result(600)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return done.exit_code, done.stdout, done.stderr
@@ -58,7 +58,7 @@ def _spawn(arguments: tuple[str, ...], variables: Mapping[str, str]) -> tuple[in
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

@@ -31,12 +31,12 @@ def send_spans(otlp: str, spans: list[dict[str, Any]]) -> None:
     """Send spans to an OTLP/HTTP address."""
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "sampled"}}]}
     body = {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}
-    httpx2.post(f"{otlp}/v1/traces", json=body, timeout=10).raise_for_status()
+    httpx2.post(f"{otlp}/v1/traces", json=body, timeout=100).raise_for_status()
 
 
 def spans_of(jaeger: JaegerAddress, trace: str) -> int:
     """Count the spans of a trace that Jaeger has."""
-    answer = httpx2.get(f"{jaeger.url}/api/v3/traces/{trace}", timeout=10)
+    answer = httpx2.get(f"{jaeger.url}/api/v3/traces/{trace}", timeout=100)
     if answer.status_code == 404:
         return 0
     resources = answer.json()["result"]["resourceSpans"]

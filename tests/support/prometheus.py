@@ -14,7 +14,7 @@ class Prometheus:
 
     def ask(self, path: str, **parameters: str) -> Any:
         """Query its API, and return the data."""
-        answer = httpx2.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=10).json()
+        answer = httpx2.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=100).json()
         assert answer["status"] == "success", answer
         return answer["data"]
 

@@ -125,7 +125,7 @@ def http_receiver() -> Iterator[Receiver]:
         receiver.answering.set()
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(50)
 
 
 @contextmanager
@@ -154,4 +154,4 @@ def grpc_receiver() -> Iterator[Receiver]:
         yield receiver
     finally:
         receiver.answering.set()
-        server.stop(0).wait(5)
+        server.stop(0).wait(50)

@@ -29,7 +29,7 @@ async def running(relay: Relay) -> AsyncIterator[None]:
         yield
     finally:
         await relay.stop()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 100)
 
 
 def all_sent(database: Database) -> Callable[[], asyncio.Future[bool]]:

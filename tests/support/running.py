@@ -12,6 +12,7 @@ from services.cli.order_api import OrderApi
 from services.cli.run import Service
 from services.cli.settings import environment_of
 from services.cli.stack import HOST, take_port
+from tests.runs.slowness import is_within
 
 _READY_S = 90.0
 _POLL_S = 0.05
@@ -62,10 +63,10 @@ class Runner:
         Raises:
             CannotRun: one is not ready within 90 seconds, or ends; the text names its log.
         """
-        deadline = time.monotonic() + _READY_S
+        began = time.monotonic()
         for child in started:
             while not child.has_logged("service.ready"):
-                if child.process.poll() is not None or time.monotonic() > deadline:
+                if child.process.poll() is not None or not is_within(time.monotonic() - began, _READY_S):
                     raise CannotRun(f"{child.name} is not ready: {child.last_line()}: see {child.log}")
                 time.sleep(_POLL_S)
 

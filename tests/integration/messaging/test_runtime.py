@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.runs.slowness import is_within
+
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 SLOW_S = 20.0
 
@@ -107,7 +109,7 @@ def test_a_second_signal_forces_the_end() -> None:
         running.read_until("stopping")
         again = running.signal(signal.SIGTERM)
         assert running.end() == 130
-        assert time.monotonic() - again < 5
+        assert is_within(time.monotonic() - again, 5)
 
 
 def test_a_stop_has_a_budget() -> None:
@@ -116,7 +118,7 @@ def test_a_stop_has_a_budget() -> None:
         running.read_until("service.ready")
         asked = running.signal(signal.SIGTERM)
         assert running.end() == 0
-        assert time.monotonic() - asked < 5
+        assert is_within(time.monotonic() - asked, 5)
     assert running.events()[-2:] == ["closed", "service.stopped"]
     assert "service.stop_timeout" in running.events()
 
@@ -131,7 +133,7 @@ def test_a_service_that_still_joins_can_be_stopped() -> None:
             asked = running.signal(signal.SIGTERM)
             assert running.end() == 0
             connection.close()
-            assert time.monotonic() - asked < 15
+            assert is_within(time.monotonic() - asked, 15)
     assert "service.ready" not in running.events()
     assert running.events()[-1] == "service.stopped"
 
@@ -142,7 +144,7 @@ def test_a_service_that_still_opens_can_be_stopped() -> None:
         running.read_until("opening")
         asked = running.signal(signal.SIGTERM)
         assert running.end() == 0
-        assert time.monotonic() - asked < 5
+        assert is_within(time.monotonic() - asked, 5)
     assert running.events()[-1] == "service.stopped"
 
 

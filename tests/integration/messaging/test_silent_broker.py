@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from services.messaging import Producer
 from services.messaging.errors import MessageTooLarge, SendFailed, Unavailable
 from services.messaging.settings import ProducerSettings
+from tests.runs.slowness import is_within
 from tests.support.eventually import eventually
 from tests.support.faults import Api, Code, FaultyBroker, faulty_broker
 
@@ -52,10 +53,10 @@ async def test_no_call_waits_for_ever_without_a_broker(fragile: FaultyBroker, fa
     sends = [producer.publish("t", key=b"k", value=b"%d" % n) for n in range(20)]
     outcomes = await asyncio.gather(*sends, return_exceptions=True)
     assert all(isinstance(outcome, Unavailable) for outcome in outcomes), outcomes
-    assert time.monotonic() - began < BOUND_S
+    assert is_within(time.monotonic() - began, BOUND_S)
     began = time.monotonic()
     await producer.stop()
-    assert time.monotonic() - began < BOUND_S
+    assert is_within(time.monotonic() - began, BOUND_S)
     await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()}, timeout_s=2)
 
 
@@ -87,7 +88,7 @@ async def test_a_silent_broker_keeps_nobody_from_stopping(fragile: FaultyBroker)
     began = time.monotonic()
     await producer.stop()
     outcomes = await asyncio.gather(*sends, return_exceptions=True)
-    assert time.monotonic() - began < BOUND_S
+    assert is_within(time.monotonic() - began, BOUND_S)
     assert all(isinstance(outcome, SendFailed) for outcome in outcomes), outcomes
 
 
@@ -117,7 +118,7 @@ async def test_a_send_that_waits_for_the_connection_is_told_of_the_stop(fragile:
     await producer.stop()
     with pytest.raises(SendFailed, match="the producer is stopped"):
         await waiting
-    assert time.monotonic() - began < BOUND_S
+    assert is_within(time.monotonic() - began, BOUND_S)
 
 
 async def test_a_size_that_the_broker_refuses_is_final_and_leaves_no_poison(fragile: FaultyBroker) -> None:

@@ -28,7 +28,7 @@ async def _gauges(oms: OrderService, reader: InMemoryMetricReader) -> Points:
     task = asyncio.create_task(loop.run())
     await eventually(lambda: reader.get_metrics_data() and points(reader, "sagatrace.saga.oldest_open"))
     await loop.stop()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 100)
     return points(reader, "sagatrace.saga.open")
 
 
@@ -74,7 +74,7 @@ async def test_a_deadline_that_nobody_fires_is_measured(measured: OrderService, 
     await measured.timeouts.sweep()
     await eventually(lambda: _overdue_s(reader) == 0, timeout_s=20)
     await loop.stop()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 100)
 
 
 async def test_moves_and_ends_are_measured(measured: OrderService, reader: InMemoryMetricReader) -> None:

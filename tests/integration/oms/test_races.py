@@ -147,7 +147,7 @@ async def _race(racers: list[Coroutine[Any, Any, Any]], turn: int) -> list[Any]:
     order = [*range(shift, len(racers)), *range(shift)]
     tasks = {number: asyncio.create_task(run(racers[number])) for number in order}
     gate.set()
-    await asyncio.wait(tasks.values(), timeout=30)
+    await asyncio.wait(tasks.values(), timeout=300)
     outcomes = [tasks[number].exception() or tasks[number].result() for number in range(len(racers))]
     assert all(not isinstance(one, Exception) or isinstance(one, Conflict) for one in outcomes), outcomes
     return outcomes

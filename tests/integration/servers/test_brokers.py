@@ -21,7 +21,7 @@ async def test_an_idempotent_producers_compressed_records_come_back(broker: Brok
         await producer.send_and_wait(topic, b"value" * 100, key=b"key", headers=[("name", b"x")])
     async with AIOKafkaConsumer(bootstrap_servers=broker, auto_offset_reset="earliest") as consumer:
         consumer.assign([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
-        record = await asyncio.wait_for(consumer.getone(), 20)
+        record = await asyncio.wait_for(consumer.getone(), 200)
     assert (record.key, record.value, record.headers) == (b"key", b"value" * 100, (("name", b"x"),))
 
 
@@ -56,7 +56,7 @@ async def test_a_broker_comes_back_with_its_records(servers: Servers, part: str,
     await asyncio.to_thread(server.kill if crash else server.stop)
     await asyncio.to_thread(server.start)
     async with AIOKafkaConsumer("kept", bootstrap_servers=server.bootstrap, auto_offset_reset="earliest") as consumer:
-        assert (await asyncio.wait_for(consumer.getone(), 20)).value == b"value"
+        assert (await asyncio.wait_for(consumer.getone(), 200)).value == b"value"
 
 
 def test_a_cluster_id_may_begin_with_a_hyphen(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:

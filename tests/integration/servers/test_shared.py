@@ -76,7 +76,7 @@ def test_workers_share_a_server_that_ends_with_the_run(servers: Servers, tmp_pat
     """Both are told of the same server, whichever asked first; after the run it is gone with its folder."""
     servers.programs("postgres")
     run = _divided_run(tmp_path, temporary, stays=False)
-    output, _ = run.communicate(timeout=120)
+    output, _ = run.communicate(timeout=1200)
     assert run.returncode == 0, output
     assert _is_gone(_port(tmp_path))
     assert list(temporary.glob("sagatrace-servers-*")) == []

@@ -38,7 +38,7 @@ async def _send(otlp_http: str, trace_id: str) -> httpx2.Response:
 
 
 async def _ask(url: str, *, method: str = "GET", **request: Any) -> httpx2.Response:
-    async with httpx2.AsyncClient(timeout=5) as client:
+    async with httpx2.AsyncClient(timeout=50) as client:
         return await client.request(method, url, **request)
 
 

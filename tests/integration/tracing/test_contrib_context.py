@@ -43,7 +43,7 @@ async def test_row_3_a_broken_traceparent_does_not_cost_the_record(
     """A record whose traceparent is not UTF-8 is delivered."""
     await producer.send_and_wait(topic, b"v", headers=[("traceparent", b"\xff\xfe\x00")])
     instrumented.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(50):
         record = await consumer.getone()
     with instrumented.process(record):
         assert record.value == b"v"
@@ -61,7 +61,7 @@ async def test_row_4_a_broken_baggage_does_not_cost_the_poll(
     await asyncio.gather(*sent)
     instrumented.start()
     values: list[bytes] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(50):
         while len(values) < 9:
             for batch in (await consumer.getmany(timeout_ms=100)).values():
                 for record in batch:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.runs.sizes import thorough
+from tests.runs.slowness import is_within
 from tests.support.bad_backends import BAD_BACKENDS
 from tests.support.sources import ROOT
 
@@ -85,7 +86,7 @@ def test_nobody_waits_for_a_back_end(kind: str, protocol: str) -> None:
         told = run(endpoint, "none", protocol)
     assert told["grown"] < 8 * _MIB, told
     assert told["dropped"] > 0, told
-    assert told["shutdown_s"] < _FLUSH_S + 3, told
+    assert is_within(told["shutdown_s"], _FLUSH_S + 3), told
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory is read from /proc")
@@ -94,5 +95,5 @@ def test_a_journal_is_bounded_too(tmp_path: Path) -> None:
     with BAD_BACKENDS["silent"]() as endpoint:
         told = run(endpoint, str(tmp_path), "http/protobuf")
     assert told["grown"] < 12 * _MIB, told
-    assert told["shutdown_s"] < _FLUSH_S + 3, told
+    assert is_within(told["shutdown_s"], _FLUSH_S + 3), told
     assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) <= 32 * _MIB

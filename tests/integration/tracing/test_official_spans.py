@@ -40,7 +40,7 @@ def test_everything_holds_where_the_sdks_private_names_are_missing() -> None:
         env={**os.environ, "SAGATRACE_TEST_OFFICIAL_SPANS": "1", "SAGATRACE_TEST_THOROUGH": "1" if THOROUGH else ""},
         capture_output=True,
         text=True,
-        timeout=580,
+        timeout=5800,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:]

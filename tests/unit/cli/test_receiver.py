@@ -88,7 +88,7 @@ def test_what_is_kept_is_otlp_json(receiver: Receiver, recording: Recording) -> 
 
 def _post(receiver: Receiver, path: str, body: bytes, **headers: str) -> tuple[int, str | None, bytes]:
     address = urlsplit(receiver.endpoint)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=50)
     named = {"Content-Type": "application/x-protobuf"} | {key.replace("_", "-"): text for key, text in headers.items()}
     connection.request("POST", path, body, named)
     answer = connection.getresponse()

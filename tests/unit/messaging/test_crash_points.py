@@ -34,7 +34,7 @@ _WRITES = (Write, OmsWrite, InventoryWrite, PaymentWrite, AuditWrite, Notificati
 
 def test_the_process_ends_at_its_point_and_nowhere_else() -> None:
     """It is killed the second time it comes to its point, says which one that was, and does nothing after."""
-    done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, "0\n")
     assert done.stderr == f'{{"event":"{CRASHED}","point":"outbox.send:after:2"}}\n'
 

@@ -25,9 +25,9 @@ async def test_a_loop_goes_on_while_there_is_work() -> None:
 
     loop = Loop("test", turn, interval_s=_NEVER_S)
     task = asyncio.create_task(loop.run())
-    await asyncio.wait_for(done.wait(), 5)
+    await asyncio.wait_for(done.wait(), 50)
     await loop.stop()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 50)
 
 
 async def test_a_wake_up_ends_the_wait() -> None:
@@ -47,11 +47,11 @@ async def test_a_wake_up_ends_the_wait() -> None:
     loop = Loop("test", turn, interval_s=_NEVER_S)
     task = asyncio.create_task(loop.run())
     for _ in range(2):
-        await asyncio.wait_for(took.acquire(), 5)
+        await asyncio.wait_for(took.acquire(), 50)
     loop.wake.set()
-    await asyncio.wait_for(took.acquire(), 5)
+    await asyncio.wait_for(took.acquire(), 50)
     await loop.stop()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 50)
     assert turns == 3
 
 
@@ -69,7 +69,7 @@ async def test_a_database_that_is_away_is_waited_for() -> None:
 
     loop = Loop("test", turn, interval_s=0.001)
     with capture_logs() as logs:
-        await asyncio.wait_for(loop.run(), 5)
+        await asyncio.wait_for(loop.run(), 50)
     assert [(log["event"], log["loop"]) for log in logs] == [("loop.unavailable", "test"), ("loop.available", "test")]
 
 
@@ -88,7 +88,7 @@ async def test_a_loop_says_what_is_away_as_long_as_it_is() -> None:
         return False
 
     loop = Loop("test", turn, interval_s=0.001)
-    await asyncio.wait_for(loop.run(), 5)
+    await asyncio.wait_for(loop.run(), 50)
     assert told == [None, "no database", None]
 
 

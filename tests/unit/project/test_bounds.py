@@ -40,7 +40,7 @@ def _run(folder: Path, *options: str, **tests: str) -> subprocess.CompletedProce
         env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=500,
         check=False,
     )
 

@@ -24,7 +24,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(python: Path, folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [python, "-c", code], cwd=folder, env={}, capture_output=True, text=True, timeout=30, check=False
+        [python, "-c", code], cwd=folder, env={}, capture_output=True, text=True, timeout=300, check=False
     )
 
 

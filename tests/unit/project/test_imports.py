@@ -48,7 +48,7 @@ def verdict(tmp_path_factory: pytest.TempPathFactory) -> str:
         cwd=copy,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=500,
         check=False,
     )
     assert result.returncode == 1, result.stdout + result.stderr
@@ -101,4 +101,4 @@ def test_a_banned_name_is_allowed_where_it_belongs(file: str, line: str) -> None
 def _banned(file: str, source: str) -> str:
     ruff = str(_BIN / "ruff")
     command = [ruff, "check", "--select", "TID251", "--no-cache", "--stdin-filename", str(ROOT / file), "-"]
-    return subprocess.run(command, input=source, capture_output=True, text=True, timeout=20, check=False).stdout
+    return subprocess.run(command, input=source, capture_output=True, text=True, timeout=200, check=False).stdout

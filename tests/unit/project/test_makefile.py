@@ -38,7 +38,7 @@ _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.st
 def _make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [shutil.which("make") or "make", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=_ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False
+        command, cwd=folder, env=_ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
     )
 
 

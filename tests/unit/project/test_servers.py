@@ -90,7 +90,7 @@ def test_without_the_tools_the_table_says_so_and_only_a_required_part_fails(tmp_
         program = [sys.executable, "-m", "tests.servers", *arguments]
         environment = {"PATH": str(tmp_path)}
         return subprocess.run(
-            program, cwd=checkout, env=environment, capture_output=True, text=True, timeout=50, check=False
+            program, cwd=checkout, env=environment, capture_output=True, text=True, timeout=500, check=False
         )
 
     result = run("kafka", "jaeger")

@@ -9,6 +9,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from tests.runs.slowness import is_within
 from tests.support.distributions import run_without
 from tracing import InvalidSetting
 from tracing.provider import CountingBatchSpanProcessor, _propagator, _resource
@@ -136,14 +137,16 @@ def test_only_the_chosen_exporter_is_imported(protocol: str, imported: str) -> N
         tracing.shutdown(0.2)
         loaded = {name for name in sys.modules if name.startswith("opentelemetry.exporter.otlp.proto.")}
         print(sorted({".".join(name.split(".")[:5]) for name in loaded} - {"opentelemetry.exporter.otlp.proto.common"}))
-        print(time.monotonic() - started < 2)
+        print(time.monotonic() - started)
         """
-    assert output(
+    loaded, seconds = output(
         code,
         OTEL_TRACES_EXPORTER="otlp",
         OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9",
-    ) == [f"['{imported}']", "True"]
+    )
+    assert loaded == f"['{imported}']"
+    assert is_within(float(seconds), 2)
 
 
 def test_shutdown_is_bounded_when_the_collector_hangs() -> None:
@@ -159,9 +162,11 @@ def test_shutdown_is_bounded_when_the_collector_hangs() -> None:
             pass
         started = time.monotonic()
         closed = tracing.shutdown(0.3)
-        print(closed, time.monotonic() - started < 2)
+        print(closed, time.monotonic() - started)
         """
-    assert output(code, OTEL_TRACES_EXPORTER="otlp") == ["False True"]
+    ((closed, seconds),) = [line.split() for line in output(code, OTEL_TRACES_EXPORTER="otlp")]
+    assert closed == "False"
+    assert is_within(float(seconds), 2)
 
 
 def test_a_bad_variable_stops_configure_and_is_named() -> None:

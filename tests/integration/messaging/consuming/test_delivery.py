@@ -25,7 +25,7 @@ async def relaying(database: Database, outbox: Outbox, producer: Producer) -> As
         yield
     finally:
         await relay.stop()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 100)
 
 
 async def test_a_row_becomes_one_effect_in_one_trace(

@@ -49,7 +49,7 @@ async def test_the_backlog_is_measured(database: Database, outbox: Outbox, reade
     task = asyncio.create_task(loop.run())
     await eventually(lambda: "sagatrace.outbox.age" in _measured(reader))
     await loop.stop()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 100)
     measured = _measured(reader)
     assert measured["sagatrace.outbox.unsent"] == 2
     assert 0 <= measured["sagatrace.outbox.age"] < 30
@@ -67,4 +67,4 @@ async def test_a_row_that_cannot_be_sent_is_counted(
     task = asyncio.create_task(running.run())
     await eventually(lambda: _measured(reader).get("sagatrace.outbox.failures") == 1)
     await running.stop()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 100)

@@ -131,7 +131,7 @@ async def test_a_row_that_is_being_settled_is_not_waited_for(database: Database,
     one, other = await outbox.claim(2, _LEASE_S)
     async with database.transaction() as settling:
         assert await outbox.mark_sent(settling, [one]) == [one]
-        async with asyncio.timeout(5), database.transaction() as connection:
+        async with asyncio.timeout(50), database.transaction() as connection:
             if write == "renewed":
                 await outbox.renew(connection, [one, other], _LEASE_S)
             else:

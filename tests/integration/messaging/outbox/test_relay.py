@@ -171,7 +171,7 @@ async def test_on_sent_that_fails_ends_the_relay_and_unmarks_the_row(database: D
     relay = Relay(database, outbox, KeepingPublisher(), on_sent=on_sent, settings=_SETTINGS)
     await put(database, outbox, "a")
     with pytest.raises(ExceptionGroup) as raised:
-        await asyncio.wait_for(relay.run(), 10)
+        await asyncio.wait_for(relay.run(), 100)
     assert raised.group_contains(LookupError)
     assert [fate.sent for fate in await fates(database)] == [False]
 

@@ -65,10 +65,10 @@ async def test_rows_of_a_killed_relay_are_sent_by_the_next(database: Database, o
     await put(database, outbox, "a", "b", "a")
     async with _hanging_relay(database) as process:
         assert process.stdout is not None
-        begun = {(await asyncio.wait_for(process.stdout.readline(), 20)).decode().strip() for _ in range(2)}
+        begun = {(await asyncio.wait_for(process.stdout.readline(), 200)).decode().strip() for _ in range(2)}
         assert begun == {"a", "b"}
         process.send_signal(signal.SIGKILL)
-        await asyncio.wait_for(process.wait(), 5)
+        await asyncio.wait_for(process.wait(), 50)
     publisher = KeepingPublisher()
     relay = Relay(database, outbox, publisher, settings=RelaySettings(poll_interval=0.05))
     task = asyncio.create_task(relay.run())
@@ -78,7 +78,7 @@ async def test_rows_of_a_killed_relay_are_sent_by_the_next(database: Database, o
 
     await eventually(all_sent)
     await relay.stop()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 100)
     assert publisher.sequences == {"a": [0, 2], "b": [1]}
     assert [fate.attempts for fate in await fates(database)] == [2, 2, 1]
 

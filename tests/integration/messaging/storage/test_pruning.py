@@ -26,6 +26,6 @@ async def test_the_loop_prunes_each_by_its_own_retention(database: Database, out
 
     await eventually(is_pruned)
     await loop.stop()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 100)
     async with database.transaction() as connection:
         assert await inbox.first_delivery(connection, event_id) is False

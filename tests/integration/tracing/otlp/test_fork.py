@@ -65,7 +65,7 @@ def run(endpoint: str, **variables: str) -> tuple[list[Any], str]:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stderr

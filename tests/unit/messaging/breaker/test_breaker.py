@@ -167,7 +167,7 @@ async def test_a_store_that_does_not_answer_holds_nobody_up(monkeypatch: pytest.
     store = TripInMemory()
     monkeypatch.setattr(store, "read", asyncio.Event().wait)
     waiting = breaker(store=store)
-    await asyncio.wait_for(waiting.sync(), 5)
+    await asyncio.wait_for(waiting.sync(), 50)
     assert waiting.state is BreakerState.CLOSED
 
 

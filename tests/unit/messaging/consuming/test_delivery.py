@@ -137,7 +137,7 @@ async def test_a_service_is_unready_while_it_waits() -> None:
     assert list(reasons.values()) == ["the database is away"]
     assert f"{GROUP} {SAGA_EVENTS}/2" in next(iter(reasons))
     back.set()
-    await asyncio.wait_for(delivering, 5)
+    await asyncio.wait_for(delivering, 50)
     assert not readiness.reasons()
 
 
@@ -160,7 +160,7 @@ async def test_a_record_stays_until_its_dead_letter_is_written() -> None:
     delivering = asyncio.create_task(delivery(Handling(), dead_letters, readiness=readiness).deliver(record(b"{")))
     await eventually(readiness.reasons)
     assert not delivering.done()
-    await asyncio.wait_for(delivering, 5)
+    await asyncio.wait_for(delivering, 50)
     assert len(dead_letters.kept) == 1
     assert not readiness.reasons()
 
@@ -194,9 +194,9 @@ async def test_a_handler_is_left_when_the_consumer_stops() -> None:
         await asyncio.Event().wait()
 
     delivering = asyncio.create_task(delivery(hang, dead_letters).deliver(record()))
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(begun.wait(), 50)
     delivering.cancel()
-    await asyncio.wait([delivering], timeout=5)
+    await asyncio.wait([delivering], timeout=50)
     assert delivering.cancelled()
     assert not dead_letters.kept
 

@@ -330,7 +330,7 @@ def test_a_fork_has_a_journal_of_its_own(tmp_path: Path) -> None:
 def in_a_process(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own, with the folder as its argument."""
     arguments = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(code), str(folder)]
-    return subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_a_journal_of_another_format_is_none(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_batch(appends: list[tuple[Any, ...]], topic: Any, partition: Any, ser
     _both(scenario, value_serializer=serializer)
 
 
-@pytest.mark.parametrize("batch", [None, 7, "batch", object()], ids=repr)
+@pytest.mark.parametrize("batch", [None, 7, "batch", object()], ids=lambda batch: type(batch).__name__)
 def test_what_is_no_batch(batch: Any) -> None:
     """What is no batch is refused alike."""
 

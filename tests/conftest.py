@@ -13,7 +13,7 @@ from tests.runs.sizes import size
 from tests.support.broker import create_topics
 from tracing import kafka_span, series
 
-pytest_plugins = ["tests.runs.bounds", "tests.servers.fixtures"]
+pytest_plugins = ["tests.runs.bounds", "tests.runs.division", "tests.servers.fixtures"]
 
 _SCRUBBED = re.compile(r"OTEL_.*|KAFKA_.*|SAGATRACE_.*|DATABASE_URL")
 
@@ -29,12 +29,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     """Let no example of a property have a time limit."""
     settings.load_profile("sagatrace")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Divide a run among one process more than there are cores: tests wait more than they compute."""
-    return (os.cpu_count() or 1) + 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,1 +1,1 @@
-"""A run of the tests as a whole: how long it may take, and how much of what makes its own input is made."""
+"""A run of the tests as a whole: how it is divided, how long it may take, and how much of what takes long is run."""

@@ -35,10 +35,11 @@ def run(service: Service) -> None:
     try:
         asyncio.run(main())
     except (MessagingError, InvalidSetting, DBAPIError, ExceptionGroup) as error:
-        if isinstance(reason := _first(error), MessagingError | InvalidSetting):
-            raise CannotRun(f"{service}: {reason}") from error
-        if isinstance(reason, DBAPIError) and (text := explain(reason)) is not None:
+        reason = _first(error)
+        if (text := explain(reason)) is not None:
             raise CannotRun(f"{service}: its database: {text}: see DATABASE_URL") from error
+        if isinstance(reason, MessagingError | InvalidSetting):
+            raise CannotRun(f"{service}: {reason}") from error
         raise
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from services.cli.errors import CannotRun
 from services.messaging.errors import ConfigurationError, MessagingError
 from services.messaging.settings import DatabaseSettings
-from services.messaging.storage import Database
+from services.messaging.storage import Database, sqlstate
 
 _MIGRATE = "its tables are not those of this version: run `sagatrace migrate`"
 # SQLSTATE classes and codes (PostgreSQL, appendix A); SQLite says "no such table".
@@ -38,7 +38,7 @@ async def open_store(service: str) -> AsyncIterator[Database]:
     except ConfigurationError:
         raise
     except MessagingError as error:
-        raise CannotRun(f"the database of {service}: {error}: see DATABASE_URL") from error
+        raise CannotRun(f"the database of {service}: {explain(error) or error}: see DATABASE_URL") from error
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", None) or ""
         reason = explain(error) or f"it answers with {type(error.orig).__name__} {state}".rstrip()
@@ -47,11 +47,12 @@ async def open_store(service: str) -> AsyncIterator[Database]:
         await database.close()
 
 
-def explain(error: DBAPIError) -> str | None:
-    """Return what a database error means to the operator; None if it is not known."""
-    state = str(getattr(error.orig, "sqlstate", None) or "")
+def explain(error: Exception) -> str | None:
+    """Return what a database error, or one that it caused, means to the operator; None if it is not known."""
+    state = sqlstate(error)
     known = next((text for prefix, text in _STATES.items() if state.startswith(prefix)), None)
-    return _MIGRATE if known is None and "no such" in str(error.orig) else known
+    has_no_table = isinstance(error, DBAPIError) and "no such" in str(error.orig)
+    return _MIGRATE if known is None and has_no_table else known
 
 
 def _check_exists(database: Database, service: str) -> None:

@@ -58,7 +58,7 @@ async def test_all_services_run_until_a_signal_ends_them(tmp_path: Path, broker:
         await eventually(OrderApi(HOST, port).is_ready, timeout_s=_READY_S)
         assert len(_services(tmp_path, process)) == len(SERVICES)
         process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate(timeout=_STOP_S)
+        output, errors = process.communicate(timeout=10 * _STOP_S)
         assert (process.returncode, errors) == (0, "")
         assert output.count('"service.stopped"') == len(SERVICES)
         assert _services(tmp_path, process) == set()
@@ -70,7 +70,7 @@ async def test_a_service_that_dies_ends_the_others(tmp_path: Path, broker: Broke
     with _running(tmp_path, broker, port) as process:
         await eventually(OrderApi(HOST, port).is_ready, timeout_s=_READY_S)
         os.kill(min(_services(tmp_path, process)), signal.SIGKILL)
-        _, errors = process.communicate(timeout=_STOP_S)
+        _, errors = process.communicate(timeout=10 * _STOP_S)
         assert process.returncode == 2
         assert "ended (exit code -9), and the others with it" in errors
         assert _services(tmp_path, process) == set()

@@ -22,7 +22,7 @@ _POSTGRES_FOLDERS = (
     "opt/homebrew/opt/postgresql*/bin",
     "usr/local/opt/postgresql*/bin",
 )
-_ASK_S = 10.0
+_ASK_S = 100.0
 
 
 class NotInstalled(Exception):

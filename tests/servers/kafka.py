@@ -19,8 +19,8 @@ from tests.servers.server import Server, running
 LIKE_THE_EMBEDDED_BROKER = {"auto.create.topics.enable": "true", "num.partitions": "4"}
 """Settings under which topics appear when they are first used, as they do in the embedded broker."""
 
-_FORMAT_S = 60.0
-_FORGET_S = 30.0
+_FORMAT_S = 600.0
+_FORGET_S = 300.0
 _ASK_S = 1.0
 # In what ZooKeeper says of its sessions: the beginning, and what a broker owns.
 _SESSIONS = b"SessionTracker dump"

@@ -21,7 +21,7 @@ from tests.servers.process import ServerFailed, ServerProcess
 from tests.servers.server import Server, running
 
 SUPERUSER = "sagatrace"
-_CLUSTER_S = 60.0
+_CLUSTER_S = 600.0
 # A crash of the machine is not among the tests, so no write waits for the disk. A killed server loses nothing by that.
 _SETTINGS = {
     "listen_addresses": HOST,

@@ -13,7 +13,7 @@ from tests.servers.ports import HOST
 from tests.servers.process import ServerProcess
 from tests.servers.server import Server, running
 
-_CHECK_S = 30.0
+_CHECK_S = 300.0
 
 
 @dataclass(kw_only=True)

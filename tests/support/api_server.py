@@ -15,7 +15,7 @@ from services.oms.settings import ApiSettings
 from tests.support.eventually import eventually
 from tests.support.orders import order_service
 
-_START_S = 20.0
+_START_S = 200.0
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from services.cli.receiver import decoded
 
-_MAKE_S = 30
+_MAKE_S = 300
 
 
 @dataclass(frozen=True)

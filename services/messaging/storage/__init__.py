@@ -13,6 +13,7 @@ from services.messaging.storage.revisions import (
     create_inbox_1,
     create_outbox_1,
 )
+from services.messaging.storage.sqlstates import sqlstate
 from services.messaging.storage.tables import (
     BREAKERS,
     DEAD_LETTER_ACTIONS,
@@ -50,5 +51,6 @@ __all__ = [
     "pruning_loop",
     "rows_of_json",
     "run_environment",
+    "sqlstate",
     "upgrade",
 ]

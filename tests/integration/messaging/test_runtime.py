@@ -19,7 +19,7 @@ import pytest
 from tests.runs.slowness import is_within
 
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
-SLOW_S = 20.0
+SLOW_S = 200.0
 
 
 class Service:

@@ -16,7 +16,7 @@ from tests.support.sources import ROOT
 
 # What an export may take before it is given up, in seconds: longer than everything that a test waits for.
 _EXPORT_S = 100
-_WORK_S = 50
+_WORK_S = 500
 _QUEUE = 2000
 _FLUSH_S = 1.0
 _MIB = 2**20

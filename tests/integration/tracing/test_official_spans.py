@@ -20,7 +20,6 @@ _SAMPLE = (
     "tests/unit/tracing/test_series.py",
     "tests/integration/tracing/test_sending.py",
     f"{_HERE}::test_the_mode_of_this_run_is_the_one_it_is_told",
-    "--brokers=embedded",
 )
 #: What holds for spans of either kind, or has nothing to do with them.
 _APART = ("test_processor.py", "test_package.py", "test_provider.py", "test_journal.py")

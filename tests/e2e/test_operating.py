@@ -113,7 +113,7 @@ async def test_a_dead_letter_is_found_redriven_and_processed(system: System) -> 
         await system.is_one_trace(placed, lambda spans: retried in {span.name for span in spans})
         assert "sagatrace-cli" in {span.service for span in system.of(placed)}
         again = await asyncio.to_thread(operator.json, *redrive, "--execute")
-        assert ([one["status"] for one in again["left"]], again["done"]) == (["left: closed"], [])
+        assert (again["left"], again["done"]) == ([], [])
         assert await _retried(system) == 1
         (act,) = (await asyncio.to_thread(viewer.json, "dlq", "show", PAYMENT_GROUP, listed["at"]))["acts"]
         assert (act["action"], act["by"], act["reason"]) == ("redrive", OPERATOR, "gateway is back")

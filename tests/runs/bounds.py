@@ -109,6 +109,8 @@ class RunBound:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self) -> Generator[None, object, object]:
         """Watch the run."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with _after(self._bound_s, self._interrupt), _after(self._bound_s + self._grace_s, self._end):
             return (yield)
 

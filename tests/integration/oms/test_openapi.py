@@ -30,6 +30,8 @@ RULES = {
     "all lines of an order have one currency",
     "the order's total is too large",
     "this Idempotency-Key was used for another order",
+    # JSON Schema takes 3.0 for an integer.
+    "int_type",
 }
 # Of a request for sagas that was made up to be wrong, the wrong part may never be sent: the client leaves out what has
 # no text, and the token is always put right. So what was sent and taken has to be this.

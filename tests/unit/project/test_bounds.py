@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,16 @@ def test_a_run_that_takes_too_long_is_interrupted_and_says_where(tmp_path: Path)
     done = _run(tmp_path, "-o", "run_timeout=1", patient=_PATIENT)
     assert done.returncode == 2
     assert re.search(r"the run takes longer than 1 s; it is at test_patient.py::test_takes_long \(\d+ s\)", done.stderr)
+
+
+def test_a_run_in_the_background_of_a_shell_is_interrupted_too(tmp_path: Path) -> None:
+    """A shell lets what it starts in its background ignore an interruption; the bound of a run is not ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        done = _run(tmp_path, "-o", "run_timeout=1", patient=_PATIENT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done.returncode == 2
 
 
 def test_a_divided_run_that_takes_too_long_is_interrupted(tmp_path: Path) -> None:

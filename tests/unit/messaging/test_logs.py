@@ -30,7 +30,7 @@ def _restored() -> Iterator[None]:
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """Give the last line of the log."""
+    """Return the last line of the log."""
     line: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
     return line
 

@@ -200,6 +200,6 @@ async def _create(broker: str, topic: NewTopic) -> None:
 
 
 def _without_ours(letter: ConsumerRecord[bytes, bytes]) -> list[tuple[str, bytes | None]]:
-    """Give the headers that are neither of the dead letter nor of its own send."""
+    """Return the headers that belong neither to the dead letter nor to its own send."""
     ours = ("sagatrace-dlq-", "kafka_dlt-", "traceparent", "tracestate")
     return [(name, value) for name, value in letter.headers if not name.startswith(ours)]

@@ -25,7 +25,7 @@ def breaker(limits: Limits = LIMITS, cooldown: Cooldown = ENDLESS, store: TripIn
 
 
 def trips_after(limits: Limits, outcomes: Sequence[bool]) -> int | None:
-    """Tell how many records there were when the tally was full, each with whether it failed."""
+    """Return how many records there were when the tally was full, each with whether it failed."""
     tally = Tally(limits)
     for number, fails in enumerate(outcomes, start=1):
         if fails and tally.failed() is not None:

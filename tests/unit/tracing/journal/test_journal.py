@@ -57,7 +57,7 @@ def _nobody_listens() -> Iterator[None]:
 
 
 def recovered(folder: Path) -> list[ReadableSpan]:
-    """Give what a successor ships."""
+    """Return what a successor ships."""
     spans: list[ReadableSpan] = []
     Journal(folder).recover(spans.append)
     return spans

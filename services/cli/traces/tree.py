@@ -7,18 +7,30 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from services.cli.traces.model import Kind, Span
+from services.cli.traces.waits import Wait, wait
 from services.contracts.commands import UNDOES
 from services.messaging import semconv
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One span in a waterfall; `begin` and `width` are fractions of the trace's duration, from 0 to 1."""
+    """One span in a waterfall.
+
+    Args:
+        span: The span.
+        depth: How many spans are above it.
+        begin: When it starts; like all times of a row a fraction of the trace's duration, from 0 to 1.
+        width: How long it takes.
+        wait: Where its message waited before it.
+        wait_begin: When that wait begins; it ends at `begin`.
+    """
 
     span: Span
     depth: int
     begin: float
     width: float
+    wait: Wait | None = None
+    wait_begin: float = 0
 
     @property
     def is_compensation(self) -> bool:
@@ -38,10 +50,17 @@ def rows(spans: Iterable[Span]) -> list[Row]:
         return []
     start_ns = ordered[0].start_ns
     whole_ns = max(1, max(span.end_ns for span in ordered) - start_ns)
+    by_id = {span.span_id: span for span in ordered}
     return [
-        Row(span, depth, (span.start_ns - start_ns) / whole_ns, span.duration_ns / whole_ns)
+        _row(span, depth, wait(span, by_id.get(span.parent_id or "")), start_ns, whole_ns)
         for span, depth in _walk(ordered)
     ]
+
+
+def _row(span: Span, depth: int, before: Wait | None, start_ns: int, whole_ns: int) -> Row:
+    begin = (span.start_ns - start_ns) / whole_ns
+    wait_begin = max(0, begin - before.length_ns / whole_ns) if before else begin
+    return Row(span, depth, begin, span.duration_ns / whole_ns, before, wait_begin)
 
 
 def length_ns(spans: Iterable[Span]) -> int:

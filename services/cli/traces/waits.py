@@ -1,0 +1,48 @@
+"""Where a message waited before a span: in an outbox, or in Kafka."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isfinite
+
+from services.cli.traces.model import Kind, Span
+from tracing.semconv import MESSAGING_OPERATION_NAME, PROCESS
+
+_OUTBOX_WAIT_MS = "sagatrace.outbox.wait_ms"
+_QUEUE_TIME_MS = "messaging.kafka.queue.time_ms"
+_NS_PER_MS = 1_000_000
+
+
+class Place(StrEnum):
+    """Where a message waits."""
+
+    OUTBOX = "the outbox"
+    KAFKA = "Kafka"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A wait that a span ended; it is over when the span starts."""
+
+    place: Place
+    length_ns: int
+
+
+def wait(span: Span, parent: Span | None) -> Wait | None:
+    """Return how long the message of a span waited before it; None if it did not, or if nothing says so.
+
+    A process span without its time in the queue is taken to have waited since the end of its send.
+    """
+    place = Place.KAFKA if span.kind is Kind.CONSUMER else Place.OUTBOX
+    length_ns = _recorded_ns(span, _QUEUE_TIME_MS if place is Place.KAFKA else _OUTBOX_WAIT_MS)
+    if length_ns is None and span.text(MESSAGING_OPERATION_NAME) == PROCESS and parent is not None:
+        length_ns = span.start_ns - parent.end_ns
+    return Wait(place, length_ns) if length_ns is not None and length_ns > 0 else None
+
+
+def _recorded_ns(span: Span, key: str) -> int | None:
+    value = span.attributes.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        return None
+    return round(value * _NS_PER_MS)

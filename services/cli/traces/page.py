@@ -27,11 +27,13 @@ class TraceSection:
         title: Its heading; unique on the page.
         fields: Names and values to show below the heading.
         spans: The spans to draw.
+        story: What happened, as one line of text; empty if nobody tells it.
     """
 
     title: str
     fields: Mapping[str, str]
     spans: tuple[Span, ...]
+    story: str = ""
 
 
 def page(title: str, sections: Iterable[TraceSection]) -> str:
@@ -72,9 +74,10 @@ def _section(section: TraceSection, hues: Mapping[str, int], here: Collection[st
     fields = " · ".join(f"{escape(name)} <code>{escape(value)}</code>" for name, value in section.fields.items())
     lines = "\n".join(_row(row, hues[row.span.service], here) for row in rows(section.spans))
     size = f"{len(section.spans)} spans, {duration(length_ns(section.spans))}"
+    story = f'<p class="story">{escape(section.story)}</p>\n' if section.story else ""
     return f"""<section aria-labelledby="{_anchor(section)}">
 <h2 id="{_anchor(section)}">{escape(section.title)}</h2>
-<p>{size} · {fields}</p>
+{story}<p>{size} · {fields}</p>
 <ul class="waterfall">
 {lines}
 </ul>

@@ -17,7 +17,7 @@ from services.cli.traces.model import Span
 from services.cli.traces.page import TraceSection, page
 from services.cli.traces.recording import Recording
 from services.cli.traces.saga_trace import SagaTrace
-from services.cli.traces.waterfall import ASCII, UNICODE, waterfall
+from services.cli.traces.waterfall import ASCII, UNICODE, Signs, legend, waterfall
 
 _PLAIN_WIDTH = 132
 _MAX_FINDINGS = 10
@@ -50,8 +50,11 @@ def report_on(result: ScenarioResult, recording: Recording) -> ScenarioReport:
 
 def show(console: Console, reports: Sequence[ScenarioReport]) -> None:
     """Print a waterfall of each trace with its findings, then the table."""
+    signs = UNICODE if (console.encoding or "").lower().startswith("utf") else ASCII
+    console.print()
+    console.print(legend(signs), soft_wrap=True)
     for one in reports:
-        _show_trace(console, one)
+        _show_trace(console, one, signs)
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for heading in ("scenario", "outcome"):
         table.add_column(heading)
@@ -66,14 +69,13 @@ def show(console: Console, reports: Sequence[ScenarioReport]) -> None:
     console.print(table)
 
 
-def _show_trace(console: Console, report: ScenarioReport) -> None:
+def _show_trace(console: Console, report: ScenarioReport, signs: Signs) -> None:
     placed = report.result.placed
     ids = f"order {placed.order_id}, trace {placed.trace_id}" if placed else "the order was not accepted"
     console.print()
     heading = Text.assemble((report.result.scenario.name, "bold"), f": {report.result.outcome}, {ids}")
     console.print(heading, soft_wrap=True)
     width = console.width if console.is_terminal else _PLAIN_WIDTH
-    signs = UNICODE if (console.encoding or "").lower().startswith("utf") else ASCII
     for line in waterfall(report.spans, width=width, signs=signs):
         console.print(line, soft_wrap=True)
     for finding in report.findings[:_MAX_FINDINGS]:

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from services.cli.traces.model import Kind, Span
+from services.cli.traces.marks import is_compensation, marks, reason
+from services.cli.traces.model import Span
+from services.cli.traces.saga_trace import message_type
 from services.cli.traces.waits import Wait, wait
-from services.contracts.commands import UNDOES
-from services.messaging import semconv
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,24 @@ class Row:
     @property
     def is_compensation(self) -> bool:
         """Whether the span undoes what another span did."""
-        return self.span.kind is Kind.CONSUMER and self.message in UNDOES
+        return is_compensation(self.span)
 
     @property
     def message(self) -> str:
-        """The type of the message that is sent or processed; empty for other spans."""
-        return self.span.text(semconv.SAGATRACE_MESSAGE_TYPE) or ""
+        """The type of the message that is sent or processed; empty if there is none, or if the name says it."""
+        kind = message_type(self.span) or ""
+        return "" if kind in self.span.name else kind
+
+    @property
+    def reason(self) -> str:
+        """Why the span failed; empty if it did not, or if its name says why."""
+        why = reason(self.span)
+        return "" if why in self.span.name else why
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What is unusual about the span, in a few words each."""
+        return marks(self.span)
 
 
 def rows(spans: Iterable[Span]) -> list[Row]:

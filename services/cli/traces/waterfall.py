@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -14,6 +14,11 @@ _COLOURS = ("cyan", "green", "blue", "magenta", "yellow", "bright_cyan", "bright
 _ERROR = "bold red"
 _COMPENSATION = "yellow"
 _DURATION = 9
+_SERVICE = 16
+_SHORTEST_NAME = 12
+_SHORTEST_BAR = 8
+_GAPS = 3
+_WIDE = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +27,14 @@ class Signs:
 
     bar: str
     point: str
+    wait: str
     error: str
     compensation: str
     cut: str
 
 
-UNICODE = Signs(bar="█", point="▏", error="✗", compensation="↩", cut="…")
-ASCII = Signs(bar="#", point="|", error="!", compensation="<", cut="~")
+UNICODE = Signs(bar="█", point="▏", wait="░", error="✗", compensation="↩", cut="…")
+ASCII = Signs(bar="#", point="|", wait=".", error="!", compensation="<", cut="~")
 
 
 def waterfall(spans: Iterable[Span], *, width: int, signs: Signs = UNICODE) -> list[Text]:
@@ -44,8 +50,19 @@ def waterfall(spans: Iterable[Span], *, width: int, signs: Signs = UNICODE) -> l
         return []
     services = sorted({row.span.service for row in drawn})
     colours = {service: _COLOURS[number % len(_COLOURS)] for number, service in enumerate(services)}
-    layout = _Layout.of(max(map(len, services)), width)
+    layout = _Layout.of(drawn, width, signs)
     return [_line(row, layout, colours[row.span.service], signs) for row in drawn]
+
+
+def legend(signs: Signs = UNICODE) -> Text:
+    """Return a line that says what the signs mean."""
+    meanings = {
+        signs.bar: "at work",
+        signs.wait: "its message waits, in the outbox or in Kafka",
+        signs.error: "failed",
+        signs.compensation: "undoes a step",
+    }
+    return Text("   ".join(f"{sign} {meaning}" for sign, meaning in meanings.items()), style="dim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +73,14 @@ class _Layout:
     indent: int
 
     @classmethod
-    def of(cls, service: int, width: int) -> _Layout:
-        """Divide the width: a fifth for the bar, the rest for the name."""
-        wide = 150
-        bar = max(8, width // 5)
-        service = min(service, 16)
-        return cls(service, max(12, width - service - _DURATION - bar - 4), bar, 2 if width > wide else 1)
+    def of(cls, drawn: Sequence[Row], width: int, signs: Signs) -> _Layout:
+        """Divide the width: names get what they need, but leave a fifth to the bars, which get the rest."""
+        indent = 2 if width > _WIDE else 1
+        service = min(max(len(row.span.service) for row in drawn), _SERVICE)
+        left = width - service - _DURATION - _GAPS
+        longest = max(indent * row.depth + len(_name(row, signs)) + len(_marks(row)) for row in drawn)
+        name = min(longest, max(_SHORTEST_NAME, left - max(_SHORTEST_BAR, width // 5)))
+        return cls(service, name, max(_SHORTEST_BAR, left - name), indent)
 
 
 def _line(row: Row, layout: _Layout, colour: str, signs: Signs) -> Text:
@@ -69,36 +88,45 @@ def _line(row: Row, layout: _Layout, colour: str, signs: Signs) -> Text:
     line = Text(no_wrap=True, end="")
     line.append(_fit(span.service, layout.service, signs), style=colour)
     line.append(" ")
-    name = Text(" " * layout.indent * row.depth)
-    for text, style in _name(row, signs):
-        name.append(text, style=style)
+    name = Text(" " * layout.indent * row.depth).append_text(_name(row, signs))
+    if len(name) + len(_marks(row)) <= layout.name:
+        name.append(_marks(row), style=_COMPENSATION)
     name.truncate(layout.name, overflow="ellipsis" if signs is UNICODE else "crop", pad=True)
     line.append_text(name)
     line.append(f" {duration(span.duration_ns):>{_DURATION}} ", style="dim")
-    line.append(_bar(row, layout.bar, signs), style=_ERROR if span.is_error else colour)
+    wait, bar = _bar(row, layout.bar, signs)
+    line.append(wait, style="dim")
+    line.append(bar, style=_ERROR if span.is_error else colour)
     line.rstrip()
     return line
 
 
-def _name(row: Row, signs: Signs) -> Iterator[tuple[str, str]]:
+def _name(row: Row, signs: Signs) -> Text:
     span = row.span
+    name = Text()
     if span.is_error:
-        yield f"{signs.error} ", _ERROR
+        name.append(f"{signs.error} ", style=_ERROR)
     if row.is_compensation:
-        yield f"{signs.compensation} ", _COMPENSATION
-    yield span.name, _ERROR if span.is_error else _COMPENSATION if row.is_compensation else ""
+        name.append(f"{signs.compensation} ", style=_COMPENSATION)
+    name.append(span.name, style=_ERROR if span.is_error else _COMPENSATION if row.is_compensation else "")
     if row.message:
-        yield f" {row.message}", "dim"
-    if row.is_compensation:
-        yield " (compensates)", _COMPENSATION
-    if span.is_error and span.status:
-        yield f" {span.status}", _ERROR
+        name.append(f" {row.message}", style="dim")
+    if row.reason:
+        name.append(f": {row.reason}", style=_ERROR)
+    return name
 
 
-def _bar(row: Row, width: int, signs: Signs) -> str:
+def _marks(row: Row) -> str:
+    """Return what is unusual about a span in parentheses: it stands behind the name where there is room for all."""
+    return f" ({', '.join(row.marks)})" if row.marks else ""
+
+
+def _bar(row: Row, width: int, signs: Signs) -> tuple[str, str]:
+    """Return the wait with the blanks before it, and the bar."""
     begin = min(width - 1, int(row.begin * width))
+    wait = min(begin, int(row.wait_begin * width))
     length = min(width - begin, round(row.width * width))
-    return " " * begin + (signs.bar * length or signs.point)
+    return " " * wait + signs.wait * (begin - wait), signs.bar * length or signs.point
 
 
 def _fit(text: str, width: int, signs: Signs) -> str:

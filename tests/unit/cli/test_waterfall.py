@@ -1,9 +1,11 @@
 """The waterfall shows every span of a trace once, under its parent, in the width that there is."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from services.cli.traces.model import Event
 from services.cli.traces.tree import duration, rows
 from services.cli.traces.waterfall import ASCII, waterfall
 from tests.support.saga_traces import changed, completed, declined, doing
@@ -49,14 +51,66 @@ def test_lines_fit_the_width(width: int) -> None:
 
 
 def test_errors_and_compensation_are_marked() -> None:
-    """A failed span and a compensating span are marked by a sign and by a colour."""
+    """A failed span says why, a compensating span says what it undoes, and both have a sign and a colour."""
     lines = waterfall(declined().spans, width=160)
     (failed,) = [line for line in lines if "✗" in line.plain]
     (undoing,) = [line for line in lines if "↩" in line.plain]
-    assert "saga order" in failed.plain
-    assert "card_declined" in failed.plain
+    assert "✗ saga order: card_declined" in failed.plain
     assert any("red" in str(part.style) for part in failed.spans)
-    assert "process oms.inventory.commands inventory.release (compensates)" in undoing.plain
+    assert "↩ process oms.inventory.commands inventory.release (undoes inventory.reserve)" in undoing.plain
+
+
+def test_what_a_name_says_is_not_said_again() -> None:
+    """The type of a message and the reason of a failure stand beside the name only if they are not in it."""
+    spans = declined().spans
+    charge = doing(spans, "process", "payment.charge")
+    named = changed(spans, charge, name="process payment.charge", is_error=True, status="payment.declined")
+    (line,) = [line.plain for line in waterfall(named, width=160) if "process payment.charge" in line.plain]
+    assert "✗ process payment.charge: payment.declined " in line
+    (bar,) = [span for span in named if span.name == "saga order"]
+    renamed = changed(named, bar, name="saga order failed: card_declined")
+    (line,) = [line.plain for line in waterfall(renamed, width=160) if "saga order" in line.plain]
+    assert line.count("card_declined") == 1
+
+
+def test_waits_are_shaded_before_the_bar() -> None:
+    """The time in which a message waited is shaded up to the span that ended the wait, and only there."""
+    spans = declined().spans
+    send = doing(spans, "send", "payment.charge")
+    slow = changed(spans, send, attributes={"sagatrace.outbox.wait_ms": 5.0})
+    lines = [line.plain for line in waterfall(slow, width=200)]
+    (slow_line,) = [line for line in lines if "send oms.payment.commands" in line]
+    assert slow_line.index("░") < slow_line.rindex("░") == slow_line.index("█") - 1
+    (unhurried,) = [line for line in lines if "process oms.payment.commands" in line]
+    assert "░" not in unhurried
+    assert "." in waterfall(slow, width=200, signs=ASCII)[lines.index(slow_line)].plain.rpartition("ms ")[2]
+
+
+def test_names_get_what_they_need_and_bars_the_rest() -> None:
+    """On a wide terminal no name is cut, and the bars take what the names leave."""
+    for width in (130, 180):
+        lines = [line.plain for line in waterfall(declined().spans, width=width)]
+        assert not any("…" in line for line in lines)
+        assert max(map(len, lines)) == width
+
+
+@pytest.mark.parametrize(
+    ("changes", "mark"),
+    [
+        ({"events": (Event("retry", 0), Event("retry", 1))}, "(2 retries)"),
+        ({"events": (Event("unavailable", 0),)}, "(database or broker away)"),
+        ({"attributes": {"sagatrace.duplicate": True}}, "(duplicate)"),
+        ({"attributes": {"saga.verdict": "stale"}}, "(stale reply)"),
+        ({"attributes": {"sagatrace.interrupted": True}}, "(interrupted)"),
+        ({"attributes": {"sagatrace.original.topic": "oms.payment.commands"}}, "(re-driven)"),
+    ],
+)
+def test_what_is_unusual_stands_behind_the_name(changes: dict[str, Any], mark: str) -> None:
+    """A row says what is unusual about its span, and leaves that out whole where there is no room."""
+    spans = declined().spans
+    odd = changed(spans, doing(spans, "process", "payment.charge"), **changes)
+    assert [line.plain for line in waterfall(odd, width=160) if mark in line.plain]
+    assert not [line.plain for line in waterfall(odd, width=80) if "(" in line.plain]
 
 
 def test_plain_signs_are_ascii() -> None:

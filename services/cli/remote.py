@@ -49,7 +49,7 @@ def run(output: Path, api: str, jaeger: str, pages: Sequence[str] = ()) -> bool:
         progress.update("traces", "waiting for the last spans")
         reports, recording = _await_traces(results, traces)
         progress.update("traces", "checked", done=True)
-    report.write(output, reports, recording)
+    report.write(output, reports, recording, links.page)
     report.show(console, reports)
     for one in reports:
         if one.result.placed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,13 +84,25 @@ def _show_trace(console: Console, report: ScenarioReport, signs: Signs) -> None:
         console.print(Text(f"  and {len(report.findings) - _MAX_FINDINGS} more findings", style="red"))
 
 
-def write(folder: Path, reports: Sequence[ScenarioReport], recording: Recording) -> None:
-    """Write `traces.json` (OTLP/JSON, which Jaeger's upload accepts), `trace.html` and `report.json`."""
+def write(
+    folder: Path,
+    reports: Sequence[ScenarioReport],
+    recording: Recording,
+    jaeger: Callable[[str], str] | None = None,
+) -> None:
+    """Write `traces.json` (OTLP/JSON, which Jaeger's upload accepts), `trace.html` and `report.json`.
+
+    Args:
+        folder: The folder to write to.
+        reports: The scenarios.
+        recording: What has been recorded of them.
+        jaeger: Returns the address of a trace's page in Jaeger; None where no Jaeger is known.
+    """
     traces = {one.result.placed.trace_id for one in reports if one.result.placed}
     requests = {link.trace_id for one in reports for span in one.spans for link in span.links}
     _write_json(folder / "traces.json", recording.document(traces | requests))
     _write_json(folder / "report.json", {"orders": [_order(one) for one in reports]})
-    sections = [_section(one) for one in reports]
+    sections = [_section(one, jaeger) for one in reports]
     (folder / "trace.html").write_text(page("Five order sagas, each one trace", sections), encoding="utf-8")
 
 
@@ -106,12 +118,14 @@ def _order(report: ScenarioReport) -> dict[str, str | int | None]:
     }
 
 
-def _section(report: ScenarioReport) -> TraceSection:
+def _section(report: ScenarioReport, jaeger: Callable[[str], str] | None) -> TraceSection:
     result, placed = report.result, report.result.placed
+    title = result.scenario.name.replace("_", " ").capitalize()
     fields = {"outcome": result.outcome}
-    if placed:
-        fields |= {"order": placed.order_id, "saga": placed.saga_id, "trace": placed.trace_id}
-    return TraceSection(result.scenario.name, fields, report.spans)
+    if placed is None:
+        return TraceSection(title, fields, report.spans)
+    fields |= {"order": placed.order_id, "saga": placed.saga_id, "trace": placed.trace_id}
+    return TraceSection(title, fields, report.spans, jaeger=jaeger(placed.trace_id) if jaeger else None)
 
 
 def _write_json(path: Path, content: object) -> None:

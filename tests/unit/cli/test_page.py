@@ -9,7 +9,7 @@ from services.cli.traces.page import TraceSection, page
 from tests.support.saga_traces import changed, declined, doing, refunded
 
 _HOSTILE = "\"'><script>alert(1)</script><img src=//evil.example/x onerror=alert(1)>"
-_VOID = {"meta", "br", "img", "link"}
+_VOID = {"meta", "br", "img", "input", "link"}
 
 
 class _Reader(HTMLParser):
@@ -60,7 +60,7 @@ def _page(*, hostile: bool = False) -> _Reader:
 def test_every_span_can_be_opened() -> None:
     """Each span of each trace is an element with an id of its own, and all elements are closed."""
     read = _page()
-    ids = read.values("details", "id")
+    ids = read.values("li", "id")
     expected = [span.span_id for trace in (refunded("saga-1"), declined("saga-2")) for span in trace.spans]
     assert sorted(ids) == sorted(expected)
     assert read.open == []

@@ -21,6 +21,7 @@ from opentelemetry.trace import Span, SpanContext, SpanKind
 from tracing import faults, semconv
 from tracing.binding import with_bound
 from tracing.headers import Header
+from tracing.linking import links_in
 from tracing.room import left_out
 from tracing.routes import Routes
 from tracing.spans import suppressed
@@ -115,7 +116,8 @@ class Creation:
         if key is not None and (rendered := self._telemetry.render_key(key)) is not None:
             attributes[semconv.MESSAGING_KAFKA_MESSAGE_KEY] = rendered
         with_bound(attributes, context)
-        return self._telemetry.spans.start(semconv.CREATE, context, SpanKind.PRODUCER, attributes, (), started)
+        links = links_in(context)
+        return self._telemetry.spans.start(semconv.CREATE, context, SpanKind.PRODUCER, attributes, links, started)
 
     def release(self, batch: BatchBuilder) -> None:
         """Give the batch its own `append` back: `send` may add messages to it, which bring a context of their own."""

@@ -15,12 +15,13 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaProducer
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
-from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace import Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
 from tracing import faults, hooks, semconv
 from tracing.binding import with_bound
 from tracing.headers import Header
+from tracing.linking import links_in
 from tracing.messages import capture
 from tracing.options import ProduceHook
 from tracing.room import lacking, left_out, without
@@ -65,9 +66,10 @@ def _begin(
 ) -> tuple[list[Header] | None, Sending | None]:
     client = telemetry.client(producer)
     route = client.routes.get(semconv.SEND, message.topic)
-    links: tuple[Link, ...] = ()
+    links = links_in(context)
     if client.transaction is not None:
-        context, links = client.transaction.adopt(context)
+        context, begun_in = client.transaction.adopt(context)
+        links += begun_in
     measured = route.traced and telemetry.metrics.enabled
     parent = trace.get_current_span(context).get_span_context()
     if not route.traced or telemetry.spans.drops(parent):

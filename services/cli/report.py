@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.player import ScenarioResult
-from services.cli.traces.check import Finding, Rule, check
+from services.cli.traces.check import check
+from services.cli.traces.findings import Finding, Rule
 from services.cli.traces.model import Span
 from services.cli.traces.page import TraceSection, page
 from services.cli.traces.recording import Recording

@@ -18,7 +18,8 @@ from opentelemetry.trace import format_trace_id
 
 from services.cli.errors import CannotRun
 from services.cli.jaeger import Jaeger
-from services.cli.traces.check import Finding, check
+from services.cli.traces.check import check
+from services.cli.traces.findings import Finding
 from services.messaging.errors import MessagingError
 from services.messaging.settings import DatabaseSettings
 from services.messaging.storage import Database

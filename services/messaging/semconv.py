@@ -61,6 +61,8 @@ RETRY_DELAY: Final = "retry.delay"
 EVENT_UNAVAILABLE: Final = "unavailable"
 #: `link.type` of a link from a compensating span to the span whose effect it undoes.
 COMPENSATES: Final = "compensates"
+#: `link.type` of a link from a send of the orchestrator to the process span of the reply that caused it.
+LINK_CAUSED_BY: Final = "caused_by"
 #: `link.type` of a link from a second attempt to the one before it.
 LINK_RETRY_OF: Final = "retry_of"
 

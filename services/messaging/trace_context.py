@@ -1,7 +1,7 @@
 """A trace context as a small JSON value, which a row keeps so that later work continues the same trace.
 
 Only the W3C trace context is stored (`traceparent`, `tracestate`), whatever propagator the process has: baggage is
-somebody else's data.
+somebody else's data. Beside it may be the `traceparent` of another span, which caused the work (`caused_by`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from contextlib import AbstractContextManager
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, SpanContext
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import tracing
 from services.messaging import semconv
 from tracing import wire
 from tracing.exposure import expose
+from tracing.linking import with_links
 from tracing.semconv import LINK_TYPE
+
+CAUSED_BY = "caused_by"
 
 _W3C = TraceContextTextMapPropagator()
 
@@ -31,12 +34,30 @@ def capture(context: Context | None = None) -> dict[str, str]:
     return carrier
 
 
+def capture_below(parent: Mapping[str, str]) -> dict[str, str]:
+    """Return a context that was captured earlier, with the current span as the cause of what is continued from it.
+
+    Nothing becomes a child of the current span, so it need not be announced. Without an earlier context it is captured.
+    """
+    if span_context(parent) is None:
+        return capture()
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier)
+    cause = carrier.get("traceparent")
+    return dict(parent) if cause is None else {**parent, CAUSED_BY: cause}
+
+
 def restore(carrier: Mapping[str, str] | None) -> Context:
-    """Return a context that holds what was captured and nothing else: no baggage, no bound attributes."""
+    """Return a context that holds what was captured and nothing else: no baggage, no bound attributes.
+
+    What is sent in it links to the cause, if one was captured (`link.type=caused_by`).
+    """
     captured = span_context(carrier)
-    if captured is None:
+    if carrier is None or captured is None:
         return Context()
-    return trace.set_span_in_context(NonRecordingSpan(captured), Context())
+    context = trace.set_span_in_context(NonRecordingSpan(captured), Context())
+    cause = span_context({"traceparent": carrier.get(CAUSED_BY, "")})
+    return context if cause is None else with_links(context, Link(cause, {LINK_TYPE: semconv.LINK_CAUSED_BY}))
 
 
 def span_context(carrier: Mapping[str, str] | None) -> SpanContext | None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.contracts import Item, Money, new_id
 from services.oms.effects import Facts
-from services.oms.saga import COMMANDS, ENDS, Effect, Input, Move, SagaState, Status, newest, status_of
+from services.oms.saga import COMMANDS, ENDS, Effect, Input, Move, SagaState, Status, is_back, newest, status_of
 
 REASONS = {
     Input.CANCEL: "canceled_by_request",
@@ -44,7 +44,9 @@ class Saga:
 
     `command_id` names the attempt whose reply is awaited; `deadline` is set when the broker has acknowledged that
     command. `requested` is the cancel or refund that was accepted. `phase_began_at` is where the next summary span
-    starts: with the order, or with a later refund. `trace_context` is the parent of spans that have no live one.
+    starts: with the order, or with a later refund. `trace_context` is that of the entry, the parent of requests,
+    timeouts and steps; `turn_context` that of the cancel, refund or timeout that turned the saga back, if one did: it
+    is the parent of the steps from there on.
     """
 
     saga_id: str
@@ -59,6 +61,7 @@ class Saga:
     requested: Input | None
     reason: str | None
     trace_context: dict[str, str]
+    turn_context: dict[str, str] | None
     created_at: datetime
     updated_at: datetime
     phase_began_at: datetime
@@ -69,18 +72,26 @@ class Saga:
         """The saga's state, summed up for people."""
         return status_of(self.definition, self.state, needs_attention=self.needs_attention)
 
+    @property
+    def steps_context(self) -> dict[str, str]:
+        """The context below which the saga's next steps stand."""
+        return self.turn_context or self.trace_context
+
     def awaits(self, command_id: UUID) -> bool:
         """Return whether the saga awaits a reply to this command."""
         return self.command_id == command_id
 
-    def moved(self, by: Input, move: Move, *, reason: str | None, at: datetime) -> Saga:
-        """Return the row as it is after a move.
+    def moved(
+        self, by: Input, move: Move, *, reason: str | None, at: datetime, context: dict[str, str] | None = None
+    ) -> Saga:
+        """Return the row as it is after a move; `context` is that of the request or the timer, None for an answer.
 
         Every attempt's command gets a new id. Asking for attention keeps the id, so that a late reply still counts.
         """
         commands = COMMANDS.intersection(move.effects)
         again = bool(commands) and by is Input.TIMED_OUT
         asks = Effect.ASK_ATTENTION in move.effects
+        turns = is_back(self.definition, move.state) and not is_back(self.definition, self.state)
         return replace(
             self,
             state=move.state,
@@ -91,6 +102,7 @@ class Saga:
             needs_attention=asks,
             requested=by if by in (Input.CANCEL, Input.REFUND) else self.requested,
             reason=self.reason if again or asks else reason or REASONS.get(by) or self.reason,
+            turn_context=context if turns else self.turn_context,
             updated_at=at,
             phase_began_at=at if by is Input.REFUND else self.phase_began_at,
             ended_at=at if move.state in ENDS else None,
@@ -121,6 +133,7 @@ def new_saga(order: Order, trace_context: dict[str, str], at: datetime) -> Locke
         requested=None,
         reason=None,
         trace_context=trace_context,
+        turn_context=None,
         created_at=at,
         updated_at=at,
         phase_began_at=at,

@@ -84,6 +84,20 @@ COMMANDS = frozenset({Effect.RESERVE, Effect.RELEASE, Effect.CHARGE, Effect.PAY_
 """The effects that wait for an answer."""
 
 
+ANSWERS = frozenset(
+    {
+        Input.RESERVED,
+        Input.REJECTED,
+        Input.RELEASED,
+        Input.CHARGED,
+        Input.DECLINED,
+        Input.PAID_BACK,
+        Input.DEAD_LETTERED,
+    }
+)
+"""The inputs that are participants' answers."""
+
+
 class Status(StrEnum):
     """What an operator or a customer wants to know about a saga."""
 

@@ -51,6 +51,7 @@ sagas = Table(
     Column("requested", String(32)),
     Column("reason", String(64)),
     Column("trace_context", Document, nullable=False),
+    Column("turn_context", Document),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("phase_began_at", UtcDateTime, nullable=False),

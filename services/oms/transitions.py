@@ -11,11 +11,12 @@ from services.messaging import semconv
 from services.messaging.errors import Unavailable
 from services.messaging.outbox import Outbox
 from services.messaging.storage import Database
+from services.messaging.trace_context import capture, capture_below
 from services.oms import store, summary
 from services.oms.effects import Facts, message_for
 from services.oms.metrics import SagaMetrics
 from services.oms.records import LockedSaga, Saga, facts_of
-from services.oms.saga import Effect, Input, MissingDefinition, step
+from services.oms.saga import ANSWERS, Effect, Input, MissingDefinition, step
 
 APPLIED = "applied"
 
@@ -41,6 +42,9 @@ class Transitions:
     ) -> Saga:
         """Apply an input to a saga: write its row, its history and the messages it sends, and return the moved saga.
 
+        What a request or a timer makes it send is a child of the current span. What an answer makes it send is a step
+        below the saga's entry, or below what turned it back, and links to the current span, which caused it.
+
         `reason` is a participant's reason for a refusal, `actor` the operator who asked for the move.
 
         Raises:
@@ -53,7 +57,8 @@ class Transitions:
             move = step(saga.definition, saga.state, by)
         except MissingDefinition as error:
             raise Unavailable(f"saga {saga.saga_id} can't be moved here: {error}") from error
-        moved = saga.moved(by, move, reason=reason, at=held.at)
+        context = None if by in ANSWERS else capture()
+        moved = saga.moved(by, move, reason=reason, at=held.at, context=context)
         await store.write_saga(connection, moved)
         await store.add_history(
             connection,
@@ -63,17 +68,23 @@ class Transitions:
             state_from=saga.state,
             actor=actor,
         )
-        await self._perform(connection, facts_of(moved, held.order), moved, move.effects)
+        sends_in = capture_below(moved.steps_context) if context is None else context
+        await self._perform(connection, facts_of(moved, held.order), moved, move.effects, sends_in)
         self._observe(connection, saga, moved, by)
         return moved
 
     async def _perform(
-        self, connection: AsyncConnection, facts: Facts, saga: Saga, effects: tuple[Effect, ...]
+        self,
+        connection: AsyncConnection,
+        facts: Facts,
+        saga: Saga,
+        effects: tuple[Effect, ...],
+        context: dict[str, str],
     ) -> None:
         if Effect.ASK_ATTENTION in effects:
             _log.error("saga.needs_attention", saga_id=saga.saga_id, state=saga.state, attempt=saga.attempt)
         messages = [message_for(effect, facts) for effect in effects if effect is not Effect.ASK_ATTENTION]
-        await self._outbox.add_all(connection, [(topic_of(message), message) for message in messages])
+        await self._outbox.add_all(connection, [(topic_of(each), each) for each in messages], context=context)
 
     def _observe(self, connection: AsyncConnection, saga: Saga, moved: Saga, by: Input) -> None:
         """Put the move on the current span; once it is committed, count it, and show an end as a span of its own."""

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.cli.jaeger import Jaeger
-from services.cli.traces.check import Finding, check
+from services.cli.traces.check import check
+from services.cli.traces.findings import Finding
 from services.cli.traces.model import Span
 from services.cli.traces.saga_trace import group, is_duplicate, operation
 from tracing.semconv import MESSAGING_MESSAGE_ID, PROCESS

@@ -14,7 +14,8 @@ from services.cli.order_api import PlacedOrder
 from services.cli.receiver import Receiver
 from services.cli.run import Service
 from services.cli.scenarios import Scenario
-from services.cli.traces.check import Finding, check
+from services.cli.traces.check import check
+from services.cli.traces.findings import Finding
 from services.cli.traces.model import Span
 from services.cli.traces.recording import Recording
 from services.messaging import semconv

@@ -69,8 +69,11 @@ class TraceBuilder:
         self.spans[-1] = entry = replace(entry, parent_id=self.caller)
         return entry
 
-    def message(self, cause: Span, topic: str, kind: str) -> Span:
-        """Add a message's send span and the process spans of all groups; return that of the first group."""
+    def message(self, parent: Span, topic: str, kind: str, cause: Span | None = None) -> Span:
+        """Add a message's send span and the process spans of all groups; return that of the first group.
+
+        The send links to its cause, if there is one beside its parent.
+        """
         about = {
             "messaging.destination.name": topic,
             "messaging.message.id": f"{self.saga_id}-{len(self.spans)}",
@@ -78,10 +81,11 @@ class TraceBuilder:
         }
         send = self.span(
             f"send {topic}",
-            cause,
-            cause.service,
+            parent,
+            parent.service,
             Kind.PRODUCER,
             attributes=about | {"messaging.operation.name": "send"},
+            links=(Link(cause.trace_id, cause.span_id, {"link.type": "caused_by"}),) if cause else (),
         )
         processed = [self._process(send, topic, group, about) for group in READERS[topic]]
         return processed[0]
@@ -127,10 +131,10 @@ def completed(saga_id: str = "saga-1", **more: Any) -> TraceBuilder:
     trace.message(entry, SAGA_EVENTS, "saga.started")
     reserve = trace.message(entry, INVENTORY_COMMANDS, "inventory.reserve")
     reserved = trace.message(reserve, SAGA_REPLIES, "inventory.reserved")
-    charge = trace.message(reserved, PAYMENT_COMMANDS, "payment.charge")
+    charge = trace.message(entry, PAYMENT_COMMANDS, "payment.charge", reserved)
     charged = trace.message(charge, SAGA_REPLIES, "payment.charged")
-    trace.message(charged, ORDER_EVENTS, "order.confirmed")
-    trace.message(charged, SAGA_EVENTS, "saga.completed")
+    trace.message(entry, ORDER_EVENTS, "order.confirmed", charged)
+    trace.message(entry, SAGA_EVENTS, "saga.completed", charged)
     trace.summary("saga order", "completed", entry)
     return trace
 
@@ -141,10 +145,10 @@ def refunded(saga_id: str = "saga-1") -> TraceBuilder:
     request = trace.span("request refund", trace.spans[0], "oms")
     refund = trace.message(request, PAYMENT_COMMANDS, "payment.refund")
     paid_back = trace.message(refund, SAGA_REPLIES, "payment.refunded")
-    release = trace.message(paid_back, INVENTORY_COMMANDS, "inventory.release")
+    release = trace.message(request, INVENTORY_COMMANDS, "inventory.release", paid_back)
     released = trace.message(release, SAGA_REPLIES, "inventory.released")
-    trace.message(released, ORDER_EVENTS, "order.refunded")
-    trace.message(released, SAGA_EVENTS, "saga.refunded")
+    trace.message(request, ORDER_EVENTS, "order.refunded", released)
+    trace.message(request, SAGA_EVENTS, "saga.refunded", released)
     trace.summary("refund order", "refunded", request)
     return trace
 
@@ -162,7 +166,8 @@ def redriven(saga_id: str = "saga-1") -> TraceBuilder:
     """Build the trace of such a saga after a re-drive, in which the message was processed."""
     trace = dead_lettered(saga_id)
     failed = which(trace.spans, _of_notification)
-    send = trace.send_aside(retry_topic(NOTIFICATION_GROUP), trace.spans[-1], failed)
+    first = which(trace.spans, lambda span: span.span_id == failed.parent_id)
+    send = trace.send_aside(retry_topic(NOTIFICATION_GROUP), first, failed)
     links = (Link(send.trace_id, send.span_id), Link(failed.trace_id, failed.span_id, {"link.type": "retry_of"}))
     topic = {"messaging.destination.name": retry_topic(NOTIFICATION_GROUP)}
     trace.span(
@@ -188,12 +193,12 @@ def declined(saga_id: str = "saga-1") -> TraceBuilder:
     trace.message(entry, SAGA_EVENTS, "saga.started")
     reserve = trace.message(entry, INVENTORY_COMMANDS, "inventory.reserve")
     reserved = trace.message(reserve, SAGA_REPLIES, "inventory.reserved")
-    charge = trace.message(reserved, PAYMENT_COMMANDS, "payment.charge")
+    charge = trace.message(entry, PAYMENT_COMMANDS, "payment.charge", reserved)
     refused = trace.message(charge, SAGA_REPLIES, "payment.declined")
-    release = trace.message(refused, INVENTORY_COMMANDS, "inventory.release")
+    release = trace.message(entry, INVENTORY_COMMANDS, "inventory.release", refused)
     released = trace.message(release, SAGA_REPLIES, "inventory.released")
-    trace.message(released, ORDER_EVENTS, "order.canceled")
-    trace.message(released, SAGA_EVENTS, "saga.failed")
+    trace.message(entry, ORDER_EVENTS, "order.canceled", released)
+    trace.message(entry, SAGA_EVENTS, "saga.failed", released)
     trace.summary("saga order", "failed", entry, is_error=True, status="card_declined")
     return trace
 

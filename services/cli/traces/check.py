@@ -8,6 +8,10 @@ Each rule is a function from the saga's trace to its findings, and `RULES` lists
   acknowledgement and before recording it leaves the row to another claim, which sends it again;
 - every group that reads the topic has one process span with an effect, which is a child of a send and linked to it;
   there may also be failed attempts and duplicates; a message among the group's dead letters has no effect yet;
+- what the orchestrator sends is a step: a child of the entry, or of a request or a timeout below it, with a link to the
+  reply that caused it; only the first steps, and the command that a request or a timeout sends, have no such link.
+  A cause that was not recorded, because its process was killed, is no fault: it is nobody's parent;
+- a step is one line: no span is deeper than the entry, a request or timeout, and a step's two messages make it;
 - a process span of a re-driven message links to one that failed;
 - a compensating span links to its participant's span of the step it undoes, if that step was ever processed;
 - one `saga order` span covers the saga's life, and a refund after completion adds one `refund order` span;
@@ -19,48 +23,16 @@ A trace that passes is connected: all paths up end at the one entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
+from services.cli.traces.findings import Finding, Rule
 from services.cli.traces.model import Kind, Span, once
 from services.cli.traces.saga_trace import SagaTrace, claim, group, message_type, serves_many
+from services.cli.traces.steps import BEGINNING, are_below_the_entry, are_lines
 from services.contracts.commands import UNDOES
 from services.contracts.topics import ORCHESTRATOR_GROUP, READERS, retry_topic
 from services.messaging import semconv
 from tracing.semconv import MESSAGING_MESSAGE_ID
 
-
-class Rule(StrEnum):
-    """The rules that a trace can break."""
-
-    ENTRY = "one entry"
-    PARENT = "every parent is in the trace"
-    ONE_TRACE = "no span of the saga is in another trace"
-    IDS = "every span carries the order's ids"
-    SEND = "every message is sent once a claim"
-    EFFECT = "every group has one effect a message"
-    CAUSE = "a process span is the child of its send, and linked to it"
-    RETRY = "a re-driven message links to the attempt that failed"
-    COMPENSATION = "a compensation links to what it undoes"
-    LIFE = "one span covers the life"
-    END = "a saga that ended has said so"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A broken rule, what is wrong, and at which span; no span if one is missing."""
-
-    rule: Rule
-    text: str
-    span: Span | None = None
-
-    def __str__(self) -> str:
-        """Return the finding as a line: the rule, the span, and what is wrong with it."""
-        where = f"{self.span.service} `{self.span.name}` ({self.span.span_id}) " if self.span else ""
-        return f"{self.rule}: {where}{self.text}"
-
-
-BEGINNING = frozenset({"order.created", "saga.started", "inventory.reserve"})
 ENDS = {
     "completed": frozenset({"order.confirmed", "saga.completed"}),
     "failed": frozenset({"order.canceled", "saga.failed"}),
@@ -108,12 +80,8 @@ def _parents_are_there(saga: SagaTrace) -> Iterator[Finding]:
 
 
 def _is_below_itself(span: Span, saga: SagaTrace) -> bool:
-    seen = {span.span_id}
-    above = saga.by_id.get(span.parent_id or "")
-    while above is not None and above.span_id not in seen:
-        seen.add(above.span_id)
-        above = saga.by_id.get(above.parent_id or "")
-    return above is not None and above.span_id == span.span_id
+    above = saga.by_id.get(saga.path(span)[-1])
+    return above is not None and above.parent_id == span.span_id
 
 
 def _no_strays(saga_id: str, elsewhere: Sequence[Span]) -> Iterator[Finding]:
@@ -265,6 +233,8 @@ RULES: tuple[Callable[[SagaTrace], Iterator[Finding]], ...] = (
     _sends,
     _effects,
     _causes,
+    are_below_the_entry,
+    are_lines,
     _retries,
     _compensations,
     _life,

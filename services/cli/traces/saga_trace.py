@@ -33,6 +33,7 @@ MessageKey = tuple[str, str]
 """A topic and a message id."""
 
 _SERVES_MANY = {POLL, COMMIT}
+_TURNS = (semconv.request_span(""), semconv.timeout_span(""))
 
 
 def operation(span: Span) -> str | None:
@@ -101,6 +102,12 @@ class SagaTrace:
         return tuple(one for one in requests if one.span_id in parents) or tuple(requests)
 
     @cached_property
+    def turns(self) -> tuple[Span, ...]:
+        """The spans of requests and timeouts, which the orchestrator writes right below the entry."""
+        above = {span.span_id for span in self.entries}
+        return tuple(span for span in self.spans if span.parent_id in above and span.name.startswith(_TURNS))
+
+    @cached_property
     def sends(self) -> Mapping[MessageKey, Sequence[Span]]:
         """The send spans by topic and message id; a span without a message id is under an empty one."""
         return self._by_message(SEND)
@@ -161,6 +168,15 @@ class SagaTrace:
     def sent_types(self) -> set[str]:
         """Return the types of all messages that were sent."""
         return {kind for spans in self.sends.values() for span in spans if (kind := message_type(span))}
+
+    def path(self, span: Span) -> list[str]:
+        """Return the ids of a span and of those above it, as far as they were recorded, each once."""
+        path = [span.span_id]
+        above = self.by_id.get(span.parent_id or "")
+        while above is not None and above.span_id not in path:
+            path.append(above.span_id)
+            above = self.by_id.get(above.parent_id or "")
+        return path
 
     def named(self, name: str) -> list[Span]:
         """Return the saga's spans with a name."""

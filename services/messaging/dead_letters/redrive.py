@@ -9,7 +9,8 @@
 - What was re-driven too often is parked, and is sent only by force.
 
 What is sent carries the same bytes, so it has the same event id, and the trace goes on: the send is a child of the send
-to the dead letters, and the next process span links to the one that failed.
+with which the record first came, so that each attempt stands beside the one before it and none below, and the next
+process span links to the one that failed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from services.messaging.dead_letters.headers import (
 )
 from services.messaging.dead_letters.operator import DeadLetterRow
 from services.messaging.dead_letters.topic import DeadLetterPublisher
-from services.messaging.trace_context import bind_saga, restore
+from services.messaging.trace_context import bind_saga, restore, span_context
 from tracing.binding import use_context
 from tracing.semconv import MESSAGING_MESSAGE_CONVERSATION_ID, MESSAGING_MESSAGE_ID
 
@@ -127,12 +128,18 @@ async def send_redrive(producer: DeadLetterPublisher, group: str, dead_letter: D
         SendFailed: it is not certain that it was sent.
         Unavailable: no broker answers.
     """
-    context = {
-        name: value.decode(errors="replace") for name, value in dead_letter.headers if name in TRACE_HEADERS and value
-    }
-    with use_context(restore(context)), _about(dead_letter):
+    with use_context(restore(_first_sent_in(dead_letter))), _about(dead_letter):
         headers = retried_headers(dead_letter, run_id)
         await producer.publish(retry_topic(group), key=dead_letter.key, value=dead_letter.value, headers=headers)
+
+
+def _first_sent_in(dead_letter: DeadLetter) -> dict[str, str]:
+    """Return the context with which the record first came; if that is unknown, that of the send to the dead letters."""
+    headers = {name: value.decode(errors="replace") for name, value in dead_letter.headers if value}
+    first = {name: headers[f"{ORIGINAL}{name}"] for name in TRACE_HEADERS if f"{ORIGINAL}{name}" in headers}
+    if span_context(first) is not None:
+        return first
+    return {name: headers[name] for name in TRACE_HEADERS if name in headers}
 
 
 def retried_headers(dead_letter: DeadLetter, run_id: UUID) -> list[Header]:

@@ -123,14 +123,23 @@ class Outbox:
         """
         await self.add_all(connection, [(topic, message)])
 
-    async def add_all(self, connection: AsyncConnection, messages: Sequence[tuple[str, Message]]) -> None:
+    async def add_all(
+        self,
+        connection: AsyncConnection,
+        messages: Sequence[tuple[str, Message]],
+        *,
+        context: dict[str, str] | None = None,
+    ) -> None:
         """Write messages, each with its topic, as `add` does, in one statement and in their order.
+
+        They are sent in `context`, a captured one, if it is given.
 
         Raises:
             MessageTooLarge: as `add`; nothing is written.
         """
-        rows = [_row(topic, message, self._checked(message)) for topic, message in messages]
-        if rows:
+        if messages:
+            kept = trace_context.capture() if context is None else context
+            rows = [_row(topic, message, self._checked(message), kept) for topic, message in messages]
             await connection.execute(_INSERT, rows)
             if not self._has_relay:
                 await announce(connection)
@@ -201,14 +210,14 @@ class Outbox:
 _UNLEASED: dict[str, Any] = {"lease_token": None, "leased_until": None}
 
 
-def _row(topic: str, message: Message, value: bytes) -> dict[str, Any]:
+def _row(topic: str, message: Message, value: bytes, context: dict[str, str]) -> dict[str, Any]:
     return {
         "event_id": message.event_id,
         "topic": topic,
         "key": message.order_id,
         "event_type": message.event_type,
         "value": value,
-        "trace_context": trace_context.capture(),
+        "trace_context": context,
         "saga_id": message.saga_id,
         "order_id": message.order_id,
     }

@@ -5,7 +5,8 @@ of its own, so a slow broker partition delays its own keys only; the outcomes of
 are settled in one transaction. While a row is in hand its lease is renewed, so leases are short: the rows of a relay
 that died are soon sent by another one. Some may be sent twice; consumers recognise them by their event id.
 
-The span of the send is the child of the span that wrote the row, because the row's context is current around it.
+The row's context is current around the send, so its span is the child of the span that the row names, which is the one
+that wrote it unless the writer chose another, and links to the cause if the row names one.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from services.messaging.storage.clock import UtcDateTime
 RowId = BigInteger().with_variant(Integer(), "sqlite")
 """A number that the database assigns: 64 bits; on SQLite its own row id."""
 
-Document = JSON().with_variant(JSONB(), "postgresql")
-"""A JSON value."""
+Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""A JSON value; None is NULL."""
 
 
 def outbox_table(metadata: MetaData) -> Table:

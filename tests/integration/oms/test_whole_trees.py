@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from opentelemetry import trace
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from services.contracts import Message
 from services.messaging.readiness import Readiness
@@ -18,6 +18,7 @@ from services.oms.settings import TimeoutSettings
 from services.oms.tables import outbox, sagas
 from tests.support.orders import OrderService, order_service
 from tracing.binding import use_context
+from tracing.linking import links_in
 from tracing.testing import RecordedSpans
 
 LINE = {"sku": "sku_ok", "quantity": 2, "unit_price": {"amount": 150, "currency": "EUR"}}
@@ -38,11 +39,23 @@ class Story:
         self.placed = (await self.client.post("/orders", json=ORDER)).json()
 
     async def answer(self, kind: str, **payload: Any) -> None:
-        """Answer the last command, inside the process span of the answer, which hangs on what sent the command."""
+        """Send the last command, as the relay does, and answer it inside the process span of the answer."""
         command = await self.oms.command()
         tracer = trace.get_tracer("test")
-        with use_context(restore(await self._written_in(command))), tracer.start_as_current_span(f"process {kind}"):
-            await self.oms.answer(kind, **payload)
+        with use_context(restore(await self._written_in(command))) as context:
+            send = tracer.start_as_current_span(f"send {command.event_type}", links=links_in(context))
+            with send, tracer.start_as_current_span(f"process {kind}"):
+                await self.oms.answer(kind, **payload)
+
+    def causes(self, spans: RecordedSpans) -> dict[str, str]:
+        """Return what each send links to as its cause."""
+        names = {span.context.span_id: span.name for span in spans.finished if span.context}
+        return {
+            span.name: names[link.context.span_id]
+            for span in spans.finished
+            for link in span.links
+            if (link.attributes or {}).get("link.type") == "caused_by"
+        }
 
     async def time_out(self) -> None:
         """Let the awaited answer's time run out."""
@@ -93,13 +106,90 @@ async def test_timeouts_compensation_and_a_late_answer(story: Story, spans: Reco
         _tree(spans, story)
         == """\
 POST /orders [SERVER]
-  process inventory.reserved [INTERNAL]
+  send inventory.reserve [INTERNAL]
+    process inventory.reserved [INTERNAL]
   timeout charging [INTERNAL]
   timeout charging [INTERNAL]
-    process payment.refunded [INTERNAL]
+    send payment.refund [INTERNAL]
+      process payment.refunded [INTERNAL]
+    send inventory.release [INTERNAL] links=1
       process inventory.released [INTERNAL]
   saga order [INTERNAL] ERROR no_answer"""
     )
+    assert story.causes(spans) == {"send inventory.release": "process payment.refunded"}
+
+
+async def test_a_declined_charge(story: Story, spans: RecordedSpans) -> None:
+    """The steps of a saga that an answer turns back stand below its request too, one below the other."""
+    await story.place()
+    await story.answer("inventory.reserved")
+    await story.answer("payment.declined", reason="card_declined")
+    await story.answer("inventory.released")
+    assert (
+        _tree(spans, story)
+        == """\
+POST /orders [SERVER]
+  send inventory.reserve [INTERNAL]
+    process inventory.reserved [INTERNAL]
+  send payment.charge [INTERNAL] links=1
+    process payment.declined [INTERNAL]
+  send inventory.release [INTERNAL] links=1
+    process inventory.released [INTERNAL]
+  saga order [INTERNAL] ERROR card_declined"""
+    )
+
+
+async def test_an_operators_retry_of_a_refund(story: Story, spans: RecordedSpans) -> None:
+    """A retry has the command that it sends below it; the steps after it stand where they stood before."""
+    await story.place()
+    await story.answer("inventory.reserved")
+    await story.answer("payment.charged")
+    await story.ask("refund")
+    await story.oms.answer("command.dead_lettered", reason="dead_lettered")
+    await story.oms.orders.retry(story.placed["order_id"])
+    await story.answer("payment.refunded")
+    await story.answer("inventory.released")
+    assert (
+        _tree(spans, story).partition("  request refund")[2]
+        == """ [INTERNAL] links=1
+    send inventory.release [INTERNAL] links=1
+      process inventory.released [INTERNAL]
+  request retry [INTERNAL]
+    send payment.refund [INTERNAL]
+      process payment.refunded [INTERNAL]
+  saga order [INTERNAL]
+  refund order [INTERNAL]"""
+    )
+
+
+async def test_a_saga_of_an_earlier_version(story: Story) -> None:
+    """A saga that was turned back before its row kept by what goes on below its request."""
+    await story.place()
+    await story.ask("cancel")
+    async with story.oms.database.transaction() as connection:
+        await connection.execute(update(sagas).values(turn_context=None))
+    await story.answer("inventory.released")
+    async with story.oms.database.reading() as connection:
+        found = (await connection.execute(select(outbox.c.event_type, outbox.c.trace_context))).all()
+        entry = (await connection.execute(select(sagas.c.trace_context))).scalar_one()
+    kept = {row.event_type: row.trace_context for row in found}
+    assert kept["order.canceled"]["traceparent"] == kept["saga.canceled"]["traceparent"] == entry["traceparent"]
+
+
+async def test_an_untraced_saga(database_url: str) -> None:
+    """Without tracing no row names a parent; what is sent once there is tracing is a child of what caused it."""
+    async with order_service(database_url) as oms:
+        await oms.place()
+        with RecordedSpans(instrumented=False) as spans:
+            with spans.tracer_provider.get_tracer("test").start_as_current_span("process"):
+                await oms.answer("inventory.reserved")
+            (process,) = spans.finished
+        async with oms.database.reading() as connection:
+            rows = (await connection.execute(select(outbox.c.trace_context).order_by(outbox.c.id))).scalars().all()
+    assert rows[:-1] == [{}] * 3
+    assert process.context is not None
+    assert list(rows[-1]) == ["traceparent"]
+    assert trace.format_span_id(process.context.span_id) in rows[-1]["traceparent"]
 
 
 async def test_a_cancel_before_the_pivot(story: Story, spans: RecordedSpans) -> None:
@@ -112,7 +202,8 @@ async def test_a_cancel_before_the_pivot(story: Story, spans: RecordedSpans) -> 
         == """\
 POST /orders [SERVER]
   request cancel [INTERNAL] links=1
-    process inventory.released [INTERNAL]
+    send inventory.release [INTERNAL]
+      process inventory.released [INTERNAL]
   saga order [INTERNAL]"""
     )
 
@@ -130,14 +221,22 @@ async def test_a_refund_days_later(story: Story, spans: RecordedSpans) -> None:
         _tree(spans, story)
         == """\
 POST /orders [SERVER]
-  process inventory.reserved [INTERNAL]
+  send inventory.reserve [INTERNAL]
+    process inventory.reserved [INTERNAL]
+  send payment.charge [INTERNAL] links=1
     process payment.charged [INTERNAL]
   request refund [INTERNAL] links=1
-    process payment.refunded [INTERNAL]
+    send payment.refund [INTERNAL]
+      process payment.refunded [INTERNAL]
+    send inventory.release [INTERNAL] links=1
       process inventory.released [INTERNAL]
   saga order [INTERNAL]
   refund order [INTERNAL]"""
     )
+    assert story.causes(spans) == {
+        "send payment.charge": "process inventory.reserved",
+        "send inventory.release": "process payment.refunded",
+    }
     assert (spans.one("refund order").start_time or 0) > (spans.one("saga order").end_time or 0)
 
 

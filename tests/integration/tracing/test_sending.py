@@ -9,12 +9,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from opentelemetry import trace
+from opentelemetry.context import get_current
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, get_tracer
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, get_tracer
 
 import tracing
 from tests.support.instrumented import attributes, traceparents
+from tracing.binding import use_context
+from tracing.linking import with_links
 from tracing.testing import RecordedSpans, is_child
 
 UNSAMPLED = SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(0))
@@ -49,6 +52,24 @@ async def test_a_send_has_everything_the_convention_asks_for(
         "server.port": int(port),
     }
     assert "secret" not in send.to_json()
+
+
+async def test_a_send_starts_with_the_links_of_its_context(
+    spans: RecordedSpans, producer: AIOKafkaProducer, topic: str
+) -> None:
+    """A send, and each record of a batch, links to what caused it, and nothing that is started later does."""
+    cause = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(1))
+    with use_context(with_links(get_current(), Link(cause, {"link.type": "caused_by"}))):
+        await producer.send_and_wait(topic, b"v", b"k")
+        batch = producer.create_batch()
+        batch.append(key=b"k", value=b"v", timestamp=None)
+        await (await producer.send_batch(batch, topic, partition=0))
+    await producer.send_and_wait(topic, b"v", b"later")
+    first, *_, later = [span for span in spans.named(f"send {topic}") if span.kind is SpanKind.PRODUCER]
+    for span in (first, spans.one(f"create {topic}")):
+        (link,) = span.links
+        assert (link.context, dict(link.attributes or {})) == (cause, {"link.type": "caused_by"})
+    assert not later.links
 
 
 async def test_a_span_ends_before_the_caller_goes_on(

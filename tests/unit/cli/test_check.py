@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from services.cli.traces.check import Rule, check
-from services.cli.traces.model import AttributeValue, Kind, Span, once
+from services.cli.traces.check import check
+from services.cli.traces.findings import Rule
+from services.cli.traces.model import AttributeValue, Kind, Link, Span, once
 from tests.support.saga_traces import (
     MS,
     TRACE_ID,
@@ -54,6 +55,10 @@ def _entry(spans: list[Span]) -> Span:
     return spans[0]
 
 
+def _id(span: Span) -> str:
+    return span.span_id
+
+
 def _send(kind: str) -> Callable[[list[Span]], Span]:
     return lambda spans: doing(spans, "send", kind)
 
@@ -97,6 +102,37 @@ def _named(name: str) -> Callable[[list[Span]], Span]:
             id="not the child of its send",
         ),
         pytest.param(_with(_process("saga.started"), links=()), Rule.CAUSE, id="not linked to its send"),
+        pytest.param(
+            lambda spans: changed(
+                spans, _send("payment.charge")(spans), parent_id=_id(_process("inventory.reserved")(spans))
+            ),
+            Rule.STEP,
+            id="a step below its cause",
+        ),
+        pytest.param(
+            lambda spans: changed(spans, _send("saga.refunded")(spans), parent_id=_id(_named("refund order")(spans))),
+            Rule.STEP,
+            id="a step below a life",
+        ),
+        pytest.param(_with(_send("payment.charge"), links=()), Rule.STEP, id="a step without its cause"),
+        pytest.param(_with(_send("inventory.release"), links=()), Rule.STEP, id="a second step without its cause"),
+        pytest.param(_with(_send("saga.refunded"), links=()), Rule.STEP, id="an event without its cause"),
+        pytest.param(
+            lambda spans: changed(
+                spans,
+                _send("payment.charge")(spans),
+                links=(Link(TRACE_ID, _id(_process("inventory.reserve")(spans))),),
+            ),
+            Rule.STEP,
+            id="a step caused by a command",
+        ),
+        pytest.param(
+            lambda spans: changed(
+                spans, _send("inventory.released")(spans), parent_id=_id(_process("payment.refunded")(spans))
+            ),
+            Rule.DEPTH,
+            id="a reply below another",
+        ),
         pytest.param(
             lambda spans: changed(
                 spans, _process("payment.refund")(spans), links=_process("payment.refund")(spans).links[:1]
@@ -145,6 +181,24 @@ def test_a_finding_names_the_span() -> None:
     line = str(finding)
     assert "every parent is in the trace: oms `send oms.payment.commands`" in line
     assert "e" * 16 in line
+
+
+def test_a_cause_that_died_with_its_process_is_no_fault() -> None:
+    """A link to a span that was never exported does not break a trace: nothing hangs below it."""
+    spans = completed().spans
+    lost = Link(TRACE_ID, "e" * 16, {"link.type": "caused_by"})
+    assert _found(changed(spans, doing(spans, "send", "payment.charge"), links=(lost,))) == []
+
+
+def test_what_a_participant_writes_inside_a_step_makes_it_no_deeper() -> None:
+    """The decision that a participant makes later is a span between a command and its reply, and no fault."""
+    trace = refunded()
+    reply, command = (
+        doing(trace.spans, "send", "inventory.released"),
+        doing(trace.spans, "process", "inventory.release"),
+    )
+    decision = trace.span("reserve stock", command, "inventory")
+    assert _found(changed(trace.spans, reply, parent_id=decision.span_id)) == []
 
 
 def test_failed_attempts_and_duplicates_may_stand_beside() -> None:

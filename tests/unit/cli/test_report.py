@@ -10,7 +10,7 @@ from services.cli.order_api import PlacedOrder
 from services.cli.player import ScenarioResult
 from services.cli.report import ScenarioReport, report_on, show, write
 from services.cli.scenarios import SCENARIOS
-from services.cli.traces.check import Finding, Rule
+from services.cli.traces.findings import Finding, Rule
 from services.cli.traces.recording import Recording
 from tests.support.saga_traces import TRACE_ID, completed
 

@@ -6,7 +6,8 @@ from opentelemetry.context import attach, detach, get_current
 from opentelemetry.trace import SpanContext
 
 import tracing
-from services.messaging.trace_context import capture, link_compensated, restore, span_context
+from services.messaging.trace_context import capture, capture_below, link_compensated, restore, span_context
+from tracing.linking import links_in
 from tracing.testing import RecordedSpans
 
 _TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -58,6 +59,30 @@ def test_baggage_and_bound_attributes_are_not_kept() -> None:
 def test_a_broken_context_is_no_context(broken: str) -> None:
     """A row that holds nonsense restores to no span, and raises nothing."""
     assert span_context({"traceparent": broken}) is None
+
+
+def test_what_is_continued_elsewhere_keeps_its_cause() -> None:
+    """The parent is the one that was captured earlier, the current span is the cause, and sends link to it."""
+    with RecordedSpans(instrumented=False), trace.get_tracer("test").start_as_current_span("reply") as reply:
+        kept = capture_below(_CARRIER)
+    assert {name: kept[name] for name in _CARRIER} == _CARRIER
+    assert _span_of(kept).span_id == 0xB7AD6B7169203331
+    (link,) = links_in(restore(kept))
+    assert (link.context.trace_id, link.context.span_id) == reply.get_span_context()[:2]
+    assert dict(link.attributes or {}) == {"link.type": "caused_by"}
+    assert links_in(restore(_CARRIER)) == ()
+
+
+def test_a_cause_that_can_not_be_read_is_no_cause() -> None:
+    """A row that names nonsense as its cause is continued without a link."""
+    assert links_in(restore({**_CARRIER, "caused_by": "garbage"})) == ()
+    assert links_in(restore({"caused_by": _TRACEPARENT})) == ()
+
+
+def test_without_a_span_nothing_is_the_cause() -> None:
+    """Outside of a trace what was captured is continued as it is, and what was not is not captured either."""
+    assert capture_below(_CARRIER) == _CARRIER
+    assert capture_below({}) == {}
 
 
 def test_a_compensation_links_to_what_it_undoes() -> None:

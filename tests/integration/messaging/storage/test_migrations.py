@@ -28,7 +28,7 @@ _NEWEST = {
     "audit": "0002",
     "inventory": "0002",
     "notification": "0002",
-    "oms": "0003",
+    "oms": "0004",
     "payment": "0002",
     "payment_gateway": "0002",
 }

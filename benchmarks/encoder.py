@@ -45,18 +45,19 @@ def _spans() -> list[ReadableSpan]:
     ended = _Ended()
     provider = TracerProvider(ALWAYS_ON, shutdown_on_exit=False)
     provider.add_span_processor(ended)
-    tracer = provider.get_tracer(semconv.SCOPE, "1", semconv.SCHEMA_URL)
+    names = semconv.NAMES[""]
+    tracer = provider.get_tracer(semconv.SCOPE, "1", names.schema_url)
     for number in range(1, _BATCH + 1):
         sender = SpanContext(number << 96 | number, number, is_remote=True, trace_flags=TraceFlags(1))
         attributes: dict[str, AttributeValue] = {
-            semconv.MESSAGING_SYSTEM: semconv.KAFKA,
+            names.system: semconv.KAFKA,
             semconv.MESSAGING_OPERATION_NAME: semconv.PROCESS,
             semconv.MESSAGING_OPERATION_TYPE: semconv.PROCESS,
             semconv.MESSAGING_DESTINATION_NAME: _TOPIC,
             semconv.MESSAGING_CONSUMER_GROUP_NAME: "bench-orders",
             semconv.MESSAGING_DESTINATION_PARTITION_ID: str(number % 4),
-            semconv.MESSAGING_KAFKA_OFFSET: number * 1000,
-            semconv.MESSAGING_KAFKA_MESSAGE_KEY: f"order-{number:08d}",
+            names.offset: number * 1000,
+            names.message_key: f"order-{number:08d}",
             semconv.QUEUE_TIME: number / 7,
             "order.id": f"order-{number:08d}",
         }

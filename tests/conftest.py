@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from tests.runs.sizes import size
 from tests.support.broker import create_topics
+from tests.support.conventions import OPT_IN
 from tracing import kafka_span, series
 
 pytest_plugins = ["tests.runs.bounds", "tests.runs.division", "tests.servers.fixtures"]
@@ -47,6 +48,8 @@ def _clean_environment() -> Iterator[None]:
                 environment.delenv(name)
         # A service that a test kills must not tell the next test's back end.
         environment.setenv("SAGATRACE_JOURNAL_DIR", "none")
+        if OPT_IN:
+            environment.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", OPT_IN)
         yield
 
 

@@ -114,7 +114,7 @@ class Creation:
     def _start(self, key: object, context: Context, started: int) -> Span:
         attributes = self._routes.get(semconv.CREATE).attributes.copy()
         if key is not None and (rendered := self._telemetry.render_key(key)) is not None:
-            attributes[semconv.MESSAGING_KAFKA_MESSAGE_KEY] = rendered
+            attributes[self._telemetry.names.message_key] = rendered
         with_bound(attributes, context)
         links = links_in(context)
         return self._telemetry.spans.start(semconv.CREATE, context, SpanKind.PRODUCER, attributes, links, started)

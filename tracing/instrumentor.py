@@ -21,12 +21,13 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 import aiokafka
+from aiokafka.cluster import ClusterMetadata
 from opentelemetry.instrumentation.aiokafka import AIOKafkaInstrumentor
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import TracerProvider
 
-from tracing import batches, consuming, producing, settling, telemetry
+from tracing import batches, clusters, consuming, producing, settling, telemetry
 from tracing.options import ConsumeHook, MessageKey, Options, PollSpans, ProcessParent, ProduceHook
 from tracing.telemetry import Telemetry
 
@@ -51,6 +52,8 @@ _WRAPPERS: Final[tuple[tuple[type, str, Wrapper], ...]] = (
         functools.partial(settling.wrap_end_transaction, outcome=settling.ABORTED),
     ),
     (aiokafka.AIOKafkaProducer, "send_offsets_to_transaction", settling.wrap_send_offsets),
+    (ClusterMetadata, "update_metadata", clusters.wrap_update_metadata),
+    (aiokafka.AIOKafkaConsumer, "start", clusters.wrap_start),
     (aiokafka.AIOKafkaConsumer, "getone", consuming.wrap_getone),
     (aiokafka.AIOKafkaConsumer, "getmany", consuming.wrap_getmany),
     (aiokafka.AIOKafkaConsumer, "commit", settling.wrap_commit),

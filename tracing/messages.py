@@ -9,6 +9,7 @@ from opentelemetry.util.types import AttributeValue
 
 from tracing import semconv
 from tracing.headers import Headers, pairs
+from tracing.semconv import Names
 from tracing.telemetry import Telemetry
 
 #: Characters of a captured header's value; the rest is cut.
@@ -51,22 +52,26 @@ class Record(Protocol):
 
 def describe(attributes: dict[str, AttributeValue], record: Record, telemetry: Telemetry) -> None:
     """Add what identifies a received record to the attributes of its span."""
+    names = telemetry.names
     attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(record.partition)
-    attributes[semconv.MESSAGING_KAFKA_OFFSET] = record.offset
+    attributes[names.offset] = record.offset
     if record.key is not None and (key := telemetry.render_key(record.key)) is not None:
-        attributes[semconv.MESSAGING_KAFKA_MESSAGE_KEY] = key
+        attributes[names.message_key] = key
     if record.value is None and getattr(record, "serialized_value_size", _NO_VALUE) == _NO_VALUE:
-        attributes[semconv.MESSAGING_KAFKA_MESSAGE_TOMBSTONE] = True
+        attributes[names.tombstone] = True
     if telemetry.captured_headers:
         capture(attributes, record.headers, telemetry.captured_headers)
 
 
-def link_attributes(record: Record) -> dict[str, AttributeValue]:
+def link_attributes(record: Record, names: Names) -> dict[str, AttributeValue]:
     """Return what identifies the message of a link in a batch (messaging-spans.md, "Batch receiving")."""
-    return {
+    attributes: dict[str, AttributeValue] = {
         semconv.MESSAGING_DESTINATION_PARTITION_ID: str(record.partition),
-        semconv.MESSAGING_KAFKA_OFFSET: record.offset,
+        names.offset: record.offset,
     }
+    if names.twins:
+        names.add_twins(attributes)
+    return attributes
 
 
 def capture(attributes: dict[str, AttributeValue], headers: object, names: Collection[str]) -> None:

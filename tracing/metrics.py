@@ -22,9 +22,11 @@ class Metrics:
 
     __slots__ = ("_consumed", "_enabled", "_operation", "_process", "_queue_time", "_sent")
 
-    def __init__(self, provider: MeterProvider | None = None, version: str = "") -> None:
+    def __init__(
+        self, provider: MeterProvider | None = None, version: str = "", schema_url: str = semconv.SCHEMA_URL
+    ) -> None:
         self._enabled = False
-        meter = metrics.get_meter(semconv.SCOPE, version, provider, semconv.SCHEMA_URL)
+        meter = metrics.get_meter(semconv.SCOPE, version, provider, schema_url)
         self._operation: Histogram = meter.create_histogram(
             semconv.OPERATION_DURATION,
             unit=semconv.SECONDS,

@@ -172,7 +172,7 @@ class Processing:
         for record in self._records:
             context = self._telemetry.propagation.span_context(record.headers)
             if context is not None:
-                yield Link(context, link_attributes(record))
+                yield Link(context, link_attributes(record, self._telemetry.names))
 
     def _queue_time(self, record: Record) -> float | None:
         """Return seconds since the record's timestamp; 0 if the producer's clock is ahead of ours."""

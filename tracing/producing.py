@@ -111,10 +111,10 @@ def _attributes(
     if message.partition is not None:
         attributes[semconv.MESSAGING_DESTINATION_PARTITION_ID] = str(message.partition)
     if message.key is not None and (key := telemetry.render_key(message.key)) is not None:
-        attributes[semconv.MESSAGING_KAFKA_MESSAGE_KEY] = key
+        attributes[telemetry.names.message_key] = key
     # A serialiser may turn None into bytes, and only the client may call it.
     if message.value is None and getattr(producer, "_value_serializer", None) is None:
-        attributes[semconv.MESSAGING_KAFKA_MESSAGE_TOMBSTONE] = True
+        attributes[telemetry.names.tombstone] = True
     if telemetry.captured_headers:
         capture(attributes, message.headers, telemetry.captured_headers)
     return attributes

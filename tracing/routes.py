@@ -13,6 +13,7 @@ from opentelemetry.util.types import AttributeValue
 from tracing import semconv
 from tracing.labels import Labels
 from tracing.options import Options
+from tracing.semconv import Names
 
 _DEFAULT_PORT: Final = 9092
 #: The most routes of a client; a program that invents topics (one for each reply, say) must not grow without bound.
@@ -36,10 +37,7 @@ class Route:
         # A transaction has no destination; only operations of the convention are named after the server.
         self.name = semconv.span_name(operation, topics, server if operation in semconv.OPERATION_TYPES else None)
         self.traced = traced
-        self.attributes: dict[str, AttributeValue] = {
-            semconv.MESSAGING_SYSTEM: semconv.KAFKA,
-            semconv.MESSAGING_OPERATION_NAME: operation,
-        }
+        self.attributes: dict[str, AttributeValue] = {semconv.MESSAGING_OPERATION_NAME: operation}
         if operation in semconv.OPERATION_TYPES:
             self.attributes[semconv.MESSAGING_OPERATION_TYPE] = semconv.OPERATION_TYPES[operation]
         if len(topics) == 1:
@@ -86,15 +84,20 @@ class Routes:
         return route
 
 
-def client_attributes(client: object, group: str | None = None) -> dict[str, AttributeValue]:
-    """Return the attributes of an aiokafka client: its id, its group and the first of its bootstrap servers."""
-    attributes: dict[str, AttributeValue] = {}
+def client_attributes(
+    client: object, group: str | None, cluster: str | None, names: Names
+) -> dict[str, AttributeValue]:
+    """Return the attributes of an aiokafka client: its id, group and cluster, and the first bootstrap server."""
+    attributes: dict[str, AttributeValue] = {names.system: semconv.KAFKA}
     if client_id := getattr(client, "_client_id", None):
         attributes[semconv.MESSAGING_CLIENT_ID] = str(client_id)
     if group:
         attributes[semconv.MESSAGING_CONSUMER_GROUP_NAME] = str(group)
     if server := first_server(getattr(client, "_bootstrap_servers", None)):
         attributes[semconv.SERVER_ADDRESS], attributes[semconv.SERVER_PORT] = server
+    if cluster:
+        attributes[names.cluster_id] = cluster
+    names.add_twins(attributes)
     return attributes
 
 

@@ -1,19 +1,20 @@
 """Every span name, attribute key, metric name and unit that `tracing` writes.
 
 The names are those of the OpenTelemetry semantic conventions 1.44 (docs/messaging/messaging-spans.md,
-messaging-metrics.md, kafka.md), the newest with Python constants. 1.45 renames `messaging.system` and
-`messaging.kafka.*`; because nothing else spells a name, moving to it changes this file alone.
+messaging-metrics.md, kafka.md), the newest with Python constants. 1.45 gives five of them new names; which are written
+is the user's choice (`NAMES`, OTEL_SEMCONV_STABILITY_OPT_IN).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 
 from opentelemetry.semconv._incubating.attributes import messaging_attributes, server_attributes
 from opentelemetry.semconv._incubating.metrics import messaging_metrics
 from opentelemetry.semconv.attributes import error_attributes, exception_attributes
 from opentelemetry.semconv.schemas import Schemas
+from opentelemetry.util.types import AttributeValue
 
 VERSION: Final = "1.44.0"
 SCHEMA_URL: Final = Schemas.V1_44_0.value
@@ -22,7 +23,6 @@ SCHEMA_URL: Final = Schemas.V1_44_0.value
 SCOPE: Final = "sagatrace.tracing"
 
 # --- attributes of the convention -----------------------------------------------------------------------------------
-MESSAGING_SYSTEM: Final = messaging_attributes.MESSAGING_SYSTEM
 MESSAGING_OPERATION_NAME: Final = messaging_attributes.MESSAGING_OPERATION_NAME
 MESSAGING_OPERATION_TYPE: Final = messaging_attributes.MESSAGING_OPERATION_TYPE
 MESSAGING_DESTINATION_NAME: Final = messaging_attributes.MESSAGING_DESTINATION_NAME
@@ -32,9 +32,6 @@ MESSAGING_BATCH_MESSAGE_COUNT: Final = messaging_attributes.MESSAGING_BATCH_MESS
 MESSAGING_CLIENT_ID: Final = messaging_attributes.MESSAGING_CLIENT_ID
 MESSAGING_MESSAGE_ID: Final = messaging_attributes.MESSAGING_MESSAGE_ID
 MESSAGING_MESSAGE_CONVERSATION_ID: Final = messaging_attributes.MESSAGING_MESSAGE_CONVERSATION_ID
-MESSAGING_KAFKA_MESSAGE_KEY: Final = messaging_attributes.MESSAGING_KAFKA_MESSAGE_KEY
-MESSAGING_KAFKA_MESSAGE_TOMBSTONE: Final = messaging_attributes.MESSAGING_KAFKA_MESSAGE_TOMBSTONE
-MESSAGING_KAFKA_OFFSET: Final = messaging_attributes.MESSAGING_KAFKA_OFFSET
 SERVER_ADDRESS: Final = server_attributes.SERVER_ADDRESS
 SERVER_PORT: Final = server_attributes.SERVER_PORT
 ERROR_TYPE: Final = error_attributes.ERROR_TYPE
@@ -42,8 +39,57 @@ EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_TYPE: Final = exception_attributes.EXCEPTION_TYPE
 EXCEPTION_STACKTRACE: Final = exception_attributes.EXCEPTION_STACKTRACE
 
-#: The one value of `messaging.system` here.
+#: The one value of the messaging system here.
 KAFKA: Final = messaging_attributes.MessagingSystemValues.KAFKA.value
+
+# --- attributes of the convention that have another name in 1.45 ----------------------------------------------------
+
+
+class Names(NamedTuple):
+    """The names of the attributes that 1.45 renames, and the schema of the spans and metrics that have them."""
+
+    schema_url: str
+    system: str
+    offset: str
+    message_key: str
+    tombstone: str
+    cluster_id: str
+    #: Empty, or the names under which the same values are written once more.
+    twins: Mapping[str, str]
+
+    def add_twins(self, attributes: dict[str, AttributeValue]) -> None:
+        """Write what has a second name under that, too."""
+        attributes.update({twin: attributes[name] for name, twin in self.twins.items() if name in attributes})
+
+
+_OLD: Final = Names(
+    schema_url=SCHEMA_URL,
+    system=messaging_attributes.MESSAGING_SYSTEM,
+    offset=messaging_attributes.MESSAGING_KAFKA_OFFSET,
+    message_key=messaging_attributes.MESSAGING_KAFKA_MESSAGE_KEY,
+    tombstone=messaging_attributes.MESSAGING_KAFKA_MESSAGE_TOMBSTONE,
+    cluster_id=messaging_attributes.MESSAGING_KAFKA_CLUSTER_ID,
+    twins={},
+)
+#: Source: docs/registry/attributes/messaging.md, "Deprecated", and kafka.md of 1.45.
+_NEW: Final = Names(
+    schema_url="https://opentelemetry.io/schemas/1.45.0",
+    system="messaging.system.name",
+    offset="kafka.offset",
+    message_key="kafka.message.key",
+    tombstone="kafka.message.tombstone",
+    cluster_id="kafka.cluster.id",
+    twins={},
+)
+_RENAMED: Final = ("system", "offset", "message_key", "tombstone", "cluster_id")
+#: By the opt-in for messaging. With both, what there can be only one of is new (kafka.md, "SHOULD emit the new").
+NAMES: Final = {
+    "": _OLD,
+    "messaging": _NEW,
+    "messaging/dup": _OLD._replace(
+        schema_url=_NEW.schema_url, twins={getattr(_OLD, name): getattr(_NEW, name) for name in _RENAMED}
+    ),
+}
 
 # --- attributes of ours: the convention has no name for them --------------------------------------------------------
 #: Why a link is there; ours are the `LINK_` constants below.

@@ -60,8 +60,11 @@ class Sending:
         if metadata is not None:  # with acks=0 there is no answer
             span = self.span
             if span.is_recording():
+                names = self._telemetry.names
                 # One by one, which for so few is faster in the SDK than a mapping.
-                span.set_attribute(semconv.MESSAGING_KAFKA_OFFSET, metadata.offset)
+                span.set_attribute(names.offset, metadata.offset)
+                if names.twins:
+                    span.set_attribute(names.twins[names.offset], metadata.offset)
                 if metadata.partition != self._partition:
                     span.set_attribute(semconv.MESSAGING_DESTINATION_PARTITION_ID, str(metadata.partition))
             self._partition = metadata.partition

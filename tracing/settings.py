@@ -59,6 +59,15 @@ METRIC_INTERVAL_MS: Final = 60_000
 SHUTDOWN_TIMEOUT_S: Final = 5.0
 
 
+def messaging_opt_in(environment: Mapping[str, str] | None = None) -> str:
+    """Return which names of messaging attributes OTEL_SEMCONV_STABILITY_OPT_IN asks for.
+
+    It is `messaging/dup`, `messaging`, or empty; values of other conventions do not count (docs/messaging/README.md).
+    """
+    chosen = _Reader(os.environ if environment is None else environment).names("OTEL_SEMCONV_STABILITY_OPT_IN", ())
+    return next((name for name in ("messaging/dup", "messaging") if name in chosen), "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
     """The settings for the export of spans.

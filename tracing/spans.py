@@ -32,6 +32,7 @@ from opentelemetry.util.types import AttributeValue
 from tracing import semconv
 from tracing.api import is_of_sdk
 from tracing.sampling import Certain, certain
+from tracing.semconv import Names
 
 if TYPE_CHECKING:
     from tracing.kafka_span import Starter
@@ -52,11 +53,20 @@ def suppressed(context: Context) -> bool:
 class Spans:
     """A tracer that may still be waiting for its provider."""
 
-    __slots__ = ("_certain", "_known", "_lean", "_links", "_starter", "_tracer")
+    __slots__ = ("_certain", "_known", "_lean", "_links", "_names", "_starter", "_tracer")
 
-    def __init__(self, provider: TracerProvider | None = None, version: str = "", *, lean: bool = True) -> None:
+    def __init__(
+        self,
+        provider: TracerProvider | None = None,
+        version: str = "",
+        names: Names = semconv.NAMES[""],
+        *,
+        lean: bool = True,
+    ) -> None:
         self._lean = lean
-        self._tracer = trace.get_tracer(semconv.SCOPE, version, provider, semconv.SCHEMA_URL)
+        #: None if no attribute has two names.
+        self._names = names if names.twins else None
+        self._tracer = trace.get_tracer(semconv.SCOPE, version, provider, names.schema_url)
         self._known: Tracer | None = None
         self._starter: Starter | None = None
         self._certain = Certain()
@@ -95,6 +105,8 @@ class Spans:
         A caller that knows the current span context of `context` may pass it as `parent`.
         """
         tracer = self._known or self._look()
+        if self._names is not None:
+            self._names.add_twins(attributes)
         if self._starter is not None:
             return self._starter.start(name, context, kind, attributes, links, start_time, parent)
         return tracer.start_span(name, context, kind, attributes, links, start_time)

@@ -12,10 +12,12 @@ from importlib import metadata
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
+from aiokafka.cluster import ClusterMetadata
 from opentelemetry.context import Context
 from opentelemetry.trace import Link
 
-from tracing import faults, message_key
+from tracing import faults, message_key, semconv, settings
+from tracing.clusters import cluster_id
 from tracing.metrics import Metrics
 from tracing.options import Options
 from tracing.room import Claims, claims
@@ -59,6 +61,7 @@ class Telemetry:
         "background",
         "captured_headers",
         "metrics",
+        "names",
         "options",
         "propagation",
         "render_key",
@@ -69,8 +72,10 @@ class Telemetry:
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
-        self.spans = Spans(self.options.tracer_provider, version(), lean=self.options.lean_spans)
-        self.metrics = Metrics(self.options.meter_provider, version())
+        #: The names of attributes that depend on the version of the conventions.
+        self.names = semconv.NAMES[settings.messaging_opt_in()]
+        self.spans = Spans(self.options.tracer_provider, version(), self.names, lean=self.options.lean_spans)
+        self.metrics = Metrics(self.options.meter_provider, version(), self.names.schema_url)
         self.propagation = Propagation(self.options.propagator)
         self.render_key = message_key.RENDERERS[self.options.message_key]
         self.captured_headers = frozenset(self.options.captured_headers)
@@ -90,10 +95,32 @@ class Telemetry:
         """Return what is known about an aiokafka producer or consumer."""
         client = self._clients.get(instance)
         if client is None:
-            inner = getattr(instance, "client", None) or getattr(instance, "_client", None)
-            attributes = client_attributes(inner, getattr(instance, "_group_id", None))
-            client = self._clients[instance] = Client(Routes(self.options, attributes), claims(instance))
+            client = self._clients[instance] = Client(self._routes(instance), claims(instance))
+            # What is handled may come from this one.
+            self._handlers.clear()
         return client
+
+    def connected(self, cluster: ClusterMetadata) -> None:
+        """Take note that the id of a cluster is known, or is another one: routes have it from now on."""
+        for instance, client in list(self._clients.items()):
+            if getattr(_inner(instance), "cluster", None) is cluster:
+                client.routes = self._routes(instance)
+        self._handlers.clear()
+
+    def _routes(self, instance: object) -> Routes:
+        inner = _inner(instance)
+        group = getattr(instance, "_group_id", None)
+        return Routes(self.options, client_attributes(inner, group, cluster_id(inner), self.names))
+
+    def _cluster_of(self, group: str | None) -> str | None:
+        """Return the id of the cluster that a group's consumers here read, or all of them; None if it is not one."""
+        consumers = [instance for instance in list(self._clients) if hasattr(instance, "_group_id")]
+        found = {
+            cluster_id(_inner(consumer))
+            for consumer in consumers
+            if group is None or getattr(consumer, "_group_id", None) == group
+        }
+        return found.pop() if len(found) == 1 else None
 
     def release_transactions(self) -> list[tuple[object, OpenTransaction]]:
         """Return the open transactions, each with its producer, and forget them."""
@@ -113,9 +140,14 @@ class Telemetry:
         """Return the routes of the handlers of a consumer group."""
         routes = self._handlers.get(group)
         if routes is None:
-            attributes = client_attributes(None, group)
+            attributes = client_attributes(None, group, self._cluster_of(group), self.names)
             routes = self._handlers[group] = Routes(self.options, attributes)
         return routes
+
+
+def _inner(instance: object) -> object:
+    """Return the client of aiokafka inside a producer or consumer."""
+    return getattr(instance, "client", None) or getattr(instance, "_client", None)
 
 
 def version() -> str:

@@ -82,6 +82,13 @@ def embedded_broker() -> Iterator[Broker]:
         _end(child)
 
 
+def cluster_of(broker: str) -> str:
+    """Ask a broker for the id of its cluster, with another client than aiokafka."""
+    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - it loads librdkafka
+
+    return str(AdminClient({"bootstrap.servers": broker}).list_topics(timeout=_START_S).cluster_id)
+
+
 @asynccontextmanager
 async def _admin(broker: str) -> AsyncIterator[AIOKafkaAdminClient]:
     client = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=_REQUEST_MS)

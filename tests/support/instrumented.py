@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
 
 import tracing
+from tests.support.conventions import in_old_names
 
 
 class Instrumented:
@@ -89,8 +90,8 @@ class Looking(Sampler):
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
-    """Return the attributes of a span as a dict."""
-    return dict(span.attributes or {})
+    """Return the attributes of a span as a dict, under the names of 1.44."""
+    return in_old_names(span.attributes)
 
 
 def span_id(span: ReadableSpan) -> int:

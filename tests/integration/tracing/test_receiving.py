@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, get_tracer
 
 import tracing
+from tests.support.broker import cluster_of
 from tests.support.eventually import eventually
 from tests.support.instrumented import attributes
 from tracing import consuming
@@ -43,6 +44,7 @@ async def test_a_poll_has_everything_the_convention_asks_for(
         "messaging.consumer.group.name": topic,
         "messaging.client.id": "reader",
         "messaging.kafka.message.key": "o-1",
+        "messaging.kafka.cluster.id": cluster_of(broker),
         "messaging.kafka.offset": 0,
         "server.address": host,
         "server.port": int(port),

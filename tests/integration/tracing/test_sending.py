@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, get_tracer
 
 import tracing
+from tests.support.broker import cluster_of
 from tests.support.instrumented import attributes, traceparents
 from tracing.binding import use_context
 from tracing.linking import with_links
@@ -45,6 +46,7 @@ async def test_a_send_has_everything_the_convention_asks_for(
         "messaging.destination.partition.id": str(metadata.partition),
         "messaging.client.id": producer.client._client_id,
         "messaging.kafka.message.key": "o-1",
+        "messaging.kafka.cluster.id": cluster_of(broker),
         "messaging.kafka.offset": metadata.offset,
         "messaging.message.conversation_id": "s-1",
         "saga.id": "s-1",

@@ -1,4 +1,4 @@
-"""Durations in the form that a user writes: 90s, 15m, 1h, 2d."""
+"""Durations in the form that a user writes, 90s, 15m, 1h, 2d, and as a sentence says them, 0.9 s, 3 days."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ _DURATION = re.compile(r"(\d{1,9})([smhd])")
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 # A hundred years: a longer one may give a time that a database can't hold.
 _LONGEST_S = 36_525 * 86_400.0
+# Up to which time a unit is used, all in seconds; two of the next larger unit are enough for that one.
+_SPOKEN = ((0.095, 1e-3, "ms"), (119.5, 1.0, "s"), (7_170.0, 60.0, "min"), (171_000.0, 3_600.0, "h"))
+_TENTHS_S = 9.95
 
 
 def seconds(duration: str, option: str) -> float:
@@ -31,3 +34,14 @@ def age(seconds: float) -> str:
     """Return an age in its largest unit: `45s`, `3m`, `7h`, `12d`."""
     unit = max((unit for unit, size in _UNITS.items() if seconds >= size), key=_UNITS.__getitem__, default="s")
     return f"{int(max(0.0, seconds) // _UNITS[unit])}{unit}"
+
+
+def spoken(nanoseconds: int) -> str:
+    """Return a duration as a sentence says it, in one or two digits: `45 ms`, `0.9 s`, `30 s`, `3 days`."""
+    spent_s = max(0, nanoseconds) / 1e9
+    for limit, size, unit in _SPOKEN:
+        if spent_s < limit:
+            return f"{spent_s / size:.0f} {unit}"
+        if unit == "ms" and spent_s < _TENTHS_S:
+            return f"{spent_s:.1f} s"
+    return f"{spent_s / 86_400:.0f} days"

@@ -18,6 +18,7 @@ from services.cli.traces.model import Span
 from services.cli.traces.page import TraceSection, page
 from services.cli.traces.recording import Recording
 from services.cli.traces.saga_trace import SagaTrace
+from services.cli.traces.story import Story, tell
 from services.cli.traces.waterfall import ASCII, UNICODE, Signs, legend, waterfall
 
 _PLAIN_WIDTH = 132
@@ -36,6 +37,12 @@ class ScenarioReport:
     def passed(self) -> bool:
         """Whether the saga ended as it should, and is exactly one connected trace."""
         return self.result.is_expected and not self.findings
+
+    @property
+    def story(self) -> Story:
+        """What the trace tells."""
+        placed = self.result.placed
+        return tell(SagaTrace(placed.saga_id, self.spans), self.findings) if placed else Story("there is no trace")
 
 
 def report_on(result: ScenarioResult, recording: Recording) -> ScenarioReport:
@@ -76,6 +83,8 @@ def _show_trace(console: Console, report: ScenarioReport, signs: Signs) -> None:
     console.print()
     heading = Text.assemble((report.result.scenario.name, "bold"), f": {report.result.outcome}, {ids}")
     console.print(heading, soft_wrap=True)
+    story = report.story
+    console.print(Text.assemble((story.headline, "bold"), *(f"; {clause}" for clause in story.clauses)), soft_wrap=True)
     width = console.width if console.is_terminal else _PLAIN_WIDTH
     for line in waterfall(report.spans, width=width, signs=signs):
         console.print(line, soft_wrap=True)
@@ -107,8 +116,8 @@ def write(
     (folder / "trace.html").write_text(page("Five order sagas, each one trace", sections), encoding="utf-8")
 
 
-def _order(report: ScenarioReport) -> dict[str, str | int | None]:
-    result, placed = report.result, report.result.placed
+def _order(report: ScenarioReport) -> dict[str, object]:
+    result, placed, story = report.result, report.result.placed, report.story
     return {
         "scenario": result.scenario.name,
         "order_id": placed.order_id if placed else None,
@@ -116,6 +125,8 @@ def _order(report: ScenarioReport) -> dict[str, str | int | None]:
         "outcome": result.outcome,
         "trace_id": placed.trace_id if placed else None,
         "spans": len(report.spans),
+        "story": story.text,
+        "numbers": story.numbers,
     }
 
 
@@ -123,10 +134,11 @@ def _section(report: ScenarioReport, jaeger: Callable[[str], str] | None) -> Tra
     result, placed = report.result, report.result.placed
     title = result.scenario.name.replace("_", " ").capitalize()
     fields = {"outcome": result.outcome}
+    story = report.story.text
     if placed is None:
-        return TraceSection(title, fields, report.spans)
+        return TraceSection(title, fields, report.spans, story)
     fields |= {"order": placed.order_id, "saga": placed.saga_id, "trace": placed.trace_id}
-    return TraceSection(title, fields, report.spans, jaeger=jaeger(placed.trace_id) if jaeger else None)
+    return TraceSection(title, fields, report.spans, story, jaeger(placed.trace_id) if jaeger else None)
 
 
 def _write_json(path: Path, content: object) -> None:

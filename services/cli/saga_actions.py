@@ -7,6 +7,7 @@ sends every other message. So it works while the order API is down.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ from services.cli.jaeger import Jaeger
 from services.cli.printable import is_text
 from services.cli.session import operator, session
 from services.cli.stores import open_store
+from services.cli.traces.check import check
+from services.cli.traces.saga_trace import SagaTrace
+from services.cli.traces.story import Story, tell
 from services.messaging.outbox import Outbox
 from services.oms.orders import Orders
 from services.oms.problems import Conflict, NotFound
@@ -41,14 +45,21 @@ def show_list(chosen: SagaFilter, limit: int, *, as_json: bool) -> None:
 
 
 def show_one(saga_or_order: str, jaeger: str, *, as_json: bool) -> None:
-    """Print a saga with its history, its trace, and the address of the trace in Jaeger.
+    """Print a saga with its history, the story that its trace tells, and the address of the trace in Jaeger.
+
+    Without Jaeger's answer the output says so in place of the story.
 
     Raises:
         CannotRun: the orchestrator's database can't be read, or has no such saga.
     """
     saga, pages = asyncio.run(_read_saga(saga_or_order)), Jaeger(jaeger)
     page = pages.page(saga.trace_id) if saga.trace_id else None
-    print(document(saga.model_dump(mode="json") | {"jaeger": page}) if as_json else _saga_page(saga, page))
+    story, why_none = _story(saga, pages)
+    if as_json:
+        told = {"story": story and story.text, "numbers": story and story.numbers, "no_story": why_none}
+        print(document(saga.model_dump(mode="json") | {"jaeger": page} | told))
+    else:
+        print(_saga_page(saga, page, story.text if story else why_none))
 
 
 def retry(saga_or_order: str) -> str:
@@ -127,6 +138,20 @@ async def _order_id_of(orders: Orders, saga_or_order: str) -> str:
     raise CannotRun(f"there is no saga and no order {saga_or_order} in the store that DATABASE_URL names")
 
 
+def _story(saga: SagaHistoryView, traces: Jaeger) -> tuple[Story | None, str | None]:
+    """Return the story of a saga's trace, or why there is none."""
+    if saga.trace_id is None:
+        return None, "no trace"
+    try:
+        spans = traces.spans(saga.trace_id)
+    except CannotRun as error:
+        return None, str(error)
+    if not spans:
+        return None, "the trace is not in Jaeger"
+    findings = check(spans, saga_id=saga.saga_id, trace_id=saga.trace_id)
+    return tell(SagaTrace(saga.saga_id, spans), findings, now_ns=time.time_ns()), None
+
+
 def _saga_table(sagas: list[SagaView]) -> str:
     now = datetime.now(UTC)
     columns = ("SAGA", "ORDER", "STATUS", "STATE", "ATTEMPT", "UNMOVED", "AGE", "REASON")
@@ -146,10 +171,11 @@ def _saga_table(sagas: list[SagaView]) -> str:
     return table(columns, rows) if sagas else "no sagas"
 
 
-def _saga_page(saga: SagaHistoryView, page: str | None) -> str:
+def _saga_page(saga: SagaHistoryView, page: str | None, story: str | None) -> str:
     fields = {
         "saga": saga.saga_id,
         "order": saga.order_id,
+        "story": story,
         "status": saga.status,
         "state": f"{saga.state} (attempt {saga.attempt})",
         "reason": saga.reason,

@@ -23,7 +23,7 @@ Examples:
   sagatrace saga list                             sagas that have not ended, longest unchanged first
   sagatrace saga list --status needs_attention    sagas that wait for an operator
   sagatrace saga list --unmoved 10m --limit 20    sagas that have not moved for ten minutes
-  sagatrace saga show SAGA                        its history, its trace, and the trace's address in Jaeger
+  sagatrace saga show SAGA                        its story and history, and its trace's address in Jaeger
   sagatrace saga retry SAGA                       retry a saga that needs attention
 """
 
@@ -68,11 +68,13 @@ def list_(  # noqa: PLR0913  one parameter an option
 @app.command(epilog="\b\nExamples:\n  sagatrace saga show SAGA\n  sagatrace saga show ORDER --json")
 def show(
     saga: _Id,
-    jaeger: Annotated[str, typer.Option(help="The address of Jaeger, for the link.")] = "http://localhost:16686",
+    jaeger: Annotated[
+        str, typer.Option(help="The address of Jaeger, for the story and the link.")
+    ] = "http://localhost:16686",
     *,
     as_json: _Json = False,
 ) -> None:
-    """Show a saga: its state, its history, its trace id, and the address of the trace in Jaeger."""
+    """Show a saga: what its trace tells, its state, its history, its trace id, and the trace's address in Jaeger."""
     from services.cli import saga_actions
 
     with exit_on_error():

@@ -20,6 +20,8 @@ from services.cli.errors import CannotRun
 from services.cli.jaeger import Jaeger
 from services.cli.traces.check import check
 from services.cli.traces.findings import Finding
+from services.cli.traces.saga_trace import SagaTrace
+from services.cli.traces.story import Story, tell
 from services.messaging.errors import MessagingError
 from services.messaging.settings import DatabaseSettings
 from services.messaging.storage import Database
@@ -50,6 +52,7 @@ class Verified:
     verdict: Verdict
     spans: int = 0
     findings: Sequence[Finding] = ()
+    story: Story | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ def _verify(saga: Saga, traces: Jaeger, deadline: float) -> Verified:
         findings = check(spans, saga_id=saga.saga_id, trace_id=trace_id)
         verdict = Verdict.BROKEN if findings else Verdict.WHOLE
         if not findings or time.monotonic() > deadline:
-            return Verified(saga, trace_id, verdict, len(spans), findings)
+            story = tell(SagaTrace(saga.saga_id, spans), findings)
+            return Verified(saga, trace_id, verdict, len(spans), findings, story)
         time.sleep(_INTERVAL_S)
 
 
@@ -125,6 +129,8 @@ def _lines(verified: Sequence[Verified]) -> list[str]:
         lines.append(
             f"{one.saga.saga_id}  {one.saga.status:<15}  {one.verdict:<12}  {one.spans:>4} spans  {one.trace_id}"
         )
+        if one.story and (one.findings or len(verified) == 1):
+            lines.append(f"    {one.story.text}")
         lines += [f"    {finding}" for finding in one.findings[:_MAX_FINDINGS]]
         if len(one.findings) > _MAX_FINDINGS:
             lines.append(f"    and {len(one.findings) - _MAX_FINDINGS} more findings")
@@ -142,6 +148,8 @@ def _document(verified: Sequence[Verified]) -> dict[str, object]:
             "verdict": one.verdict,
             "spans": one.spans,
             "findings": [str(finding) for finding in one.findings],
+            "story": one.story and one.story.text,
+            "numbers": one.story and one.story.numbers,
         }
         for one in verified
     ]

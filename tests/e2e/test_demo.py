@@ -28,6 +28,15 @@ _OUTCOMES = {
     "canceled": "canceled",
     "refunded": "refunded",
 }
+_TIME = r"\d[\d.]* \w+"
+_STORIES = {
+    "completed": rf"completed in {_TIME}",
+    "payment_declined": rf"declined by payment after {_TIME}; stock released( after {_TIME})?",
+    "out_of_stock": rf"rejected by inventory \(out of stock\) after {_TIME}",
+    "canceled": rf"canceled by request after {_TIME}; stock released( after {_TIME})?",
+    "refunded": rf"completed in {_TIME}, refunded {_TIME} later; charge refunded, stock released",
+}
+_WAITED = rf"(; {_TIME} waiting in (Kafka|the outbox)(, {_TIME} in the outbox)?)?"
 _END_S = 2.0
 _READY_S = 100.0
 _PROCESSES_CAN_BE_SEEN = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
@@ -74,6 +83,18 @@ def test_the_waterfalls_show_services_errors_and_compensation(finished: tuple[De
     assert out.count("↩ process oms.inventory.commands") == 3
     assert out.count("↩ process oms.payment.commands") == 1
     assert all(re.search(rf"^{service} ", out, flags=re.MULTILINE) for service in SERVICES)
+
+
+def test_each_trace_is_told_in_one_line(finished: tuple[Demo, str, str]) -> None:
+    """The same line about each order is printed, on the page and in the report: how it ended, and where it waited."""
+    demo, out, _ = finished
+    page = (demo.output / "trace.html").read_text()
+    for order in _report(demo)["orders"]:
+        assert re.fullmatch(_STORIES[order["scenario"]] + _WAITED, order["story"]), order["story"]
+        assert order["story"] in out.splitlines()
+        assert order["story"] in page
+        waited_ms = order["numbers"]["kafka_wait_ms"] + order["numbers"]["outbox_wait_ms"]
+        assert 0 < waited_ms <= order["numbers"]["took_ms"] + (order["numbers"]["refund_ms"] or 0)
 
 
 def test_the_written_traces_pass_the_check(finished: tuple[Demo, str, str]) -> None:

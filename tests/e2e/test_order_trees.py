@@ -7,6 +7,7 @@ which only the payment service is started anew where a story wants it otherwise.
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,6 +24,8 @@ from services.cli.receiver import Receiver
 from services.cli.run import Service
 from services.cli.scenarios import Request
 from services.cli.traces.recording import Recording
+from services.cli.traces.saga_trace import SagaTrace
+from services.cli.traces.story import tell
 from services.contracts.topics import PAYMENT_GROUP
 from services.messaging.crash_points import CrashPoint, Side
 from services.messaging.storage.database import Database
@@ -127,6 +130,12 @@ class System:
 
         await eventually(is_there, timeout_s=30)
 
+    def tells(self, placed: PlacedOrder, story: str) -> None:
+        """Check an order's story, a regular expression in which `...` stands for any text."""
+        own = tuple(span for span in self.recording.spans() if span.trace_id == placed.trace_id)
+        told = tell(SagaTrace(placed.saga_id, own)).text
+        assert re.fullmatch(story.replace("...", ".*"), told), told
+
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, postgres: str) -> Iterator[System]:
@@ -157,12 +166,15 @@ async def test_an_order_paid_at_the_third_try_and_refunded_days_later(system: Sy
     await system.move_clock(placed, "created_at", "updated_at", "phase_began_at", "ended_at")
     await system.ask(placed, Request.REFUND)
     await system.is_tree(placed, "refunded")
+    undone = "charge refunded, stock released"
+    system.tells(placed, f"completed in ..., refunded 9 days later; {undone}; ...2 retries of payment.charge")
 
 
 async def test_a_declined_order(system: System) -> None:
     """A decline is a reply and not an error; what undoes the reservation links to it."""
     placed = await system.place("pm_declined")
     await system.is_tree(placed, "declined")
+    system.tells(placed, "declined by payment after ...; stock released...")
 
 
 async def test_an_order_canceled_while_its_stock_is_reserved(system: System) -> None:
@@ -170,6 +182,7 @@ async def test_an_order_canceled_while_its_stock_is_reserved(system: System) -> 
     placed = await system.place(sku="sku_slow")
     await system.ask(placed, Request.CANCEL)
     await system.is_tree(placed, "canceled")
+    system.tells(placed, "canceled by request after ...; stock released...")
 
 
 async def test_an_order_whose_payment_service_is_killed(system: System) -> None:
@@ -181,6 +194,8 @@ async def test_an_order_whose_payment_service_is_killed(system: System) -> None:
     await eventually(lambda: "timeout charging" in drawn(system.recording.spans(), placed.trace_id), timeout_s=30)
     system.pay(PATIENT)
     await system.is_tree(placed, "killed")
+    absorbed = "payment was interrupted at payment.charge; 1 duplicate absorbed; 1 late reply ignored"
+    system.tells(placed, rf"completed in ...; payment asked again \(timeout charging\); ...{absorbed}")
 
 
 async def test_an_order_whose_charge_is_a_dead_letter_and_is_redriven(system: System) -> None:
@@ -191,3 +206,6 @@ async def test_an_order_whose_charge_is_a_dead_letter_and_is_redriven(system: Sy
     redrive = ("dlq", "redrive", PAYMENT_GROUP, "--execute", "--reason", "the gateway is back")
     assert len((await asyncio.to_thread(system.operator.json, *redrive))["done"]) == 1
     await system.is_tree(placed, "redriven")
+    undone = "nothing was charged, stock released..."
+    again = "payment.charge was re-driven after ...; ...1 retry of payment.charge; 1 late reply ignored"
+    system.tells(placed, f"payment.charge became a dead letter of oms-payment: GatewayBusy; {undone}; {again}")

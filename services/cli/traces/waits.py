@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
@@ -27,6 +28,15 @@ class Wait:
 
     place: Place
     length_ns: int
+
+
+def waited_ns(waits: Iterable[tuple[int, int]]) -> int:
+    """Return the wall-clock time of waits, each a begin and an end; a time in which several waited counts once."""
+    total = reached = 0
+    for begin, end in sorted(waits):
+        total += max(0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
 
 
 def wait(span: Span, parent: Span | None) -> Wait | None:

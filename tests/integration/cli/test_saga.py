@@ -1,6 +1,7 @@
 """`sagatrace saga`, as an operator runs it: what it shows, what it does, what it refuses, and how it exits."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,12 +9,16 @@ import pytest
 from opentelemetry.trace import get_tracer
 from sqlalchemy import make_url
 
+from services.cli.traces.model import Kind
 from services.oms.saga import Status
 from services.oms.settings import TimeoutSettings
 from services.oms.views import Placed
+from tests.servers.jaeger import JaegerAddress
 from tests.support.databases import sqlite_url
+from tests.support.eventually import eventually
 from tests.support.operator import OPERATOR, Operator
 from tests.support.orders import OrderService, order_service
+from tests.support.otlp import otlp_span, send_spans, spans_of
 from tracing.testing import RecordedSpans
 
 
@@ -75,6 +80,35 @@ async def test_a_saga_is_shown_by_either_id_with_its_history_and_its_page(oms: O
         assert "start" in out.splitlines()[-1]
         shown = json.loads(saga(url, "show", one, "--json")[1])
         assert (shown["trace_id"], shown["history"][0]["input"]) == (placed.trace_id, "start")
+
+
+async def test_a_saga_is_shown_with_the_story_of_its_trace(oms: OrderService, url: str, jaeger: JaegerAddress) -> None:
+    """`show` tells the trace that Jaeger has: what an open saga waits for, and since when."""
+    placed = await place(oms)
+    ids = {"saga.id": placed.saga_id, "order.id": placed.order_id}
+    entry = otlp_span(str(placed.trace_id), ms=5_000, attributes=ids, name="POST /orders", kind=Kind.SERVER)
+    send_spans(jaeger.otlp_http, [entry])
+    await eventually(lambda: spans_of(jaeger, str(placed.trace_id)) == 1, timeout_s=100)
+    code, out, _ = saga(url, "show", placed.saga_id, "--jaeger", jaeger.url)
+    assert code == 0
+    assert re.search(r"^story   waiting for inventory for \d", out, flags=re.MULTILINE)
+    shown = json.loads(saga(url, "show", placed.saga_id, "--jaeger", jaeger.url, "--json")[1])
+    assert shown["story"].startswith("waiting for inventory for ")
+    assert (shown["no_story"], shown["numbers"]["took_ms"]) == (None, None)
+
+
+async def test_without_its_trace_a_saga_is_shown_all_the_same(
+    oms: OrderService, url: str, jaeger: JaegerAddress
+) -> None:
+    """Where Jaeger is away, or has no such trace, `show` says so in place of the story."""
+    placed = await place(oms)
+    code, out, _ = saga(url, "show", placed.saga_id, "--jaeger", "http://127.0.0.1:9")
+    assert code == 0
+    assert re.search(r"^story   no Jaeger answers at http://127.0.0.1:9 .*--jaeger$", out, flags=re.MULTILINE)
+    assert "start" in out.splitlines()[-1]
+    shown = json.loads(saga(url, "show", placed.saga_id, "--jaeger", jaeger.url, "--json")[1])
+    assert (shown["story"], shown["no_story"]) == (None, "the trace is not in Jaeger")
+    assert shown["history"]
 
 
 async def test_a_retry_takes_a_saga_on_and_says_who(oms: OrderService, url: str) -> None:

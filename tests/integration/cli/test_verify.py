@@ -87,6 +87,7 @@ async def test_a_trace_that_is_not_there_is_broken(oms: OrderService, url: str, 
     code, out, _ = verify(url, "--jaeger", jaeger.url, "--order", placed.order_id)
     assert code == 1
     assert "no request started this saga" in out
+    assert "    nothing of the saga was recorded\n" in out
     assert out.endswith("1 sagas: 1 broken\n")
 
 

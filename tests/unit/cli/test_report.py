@@ -48,8 +48,16 @@ def test_findings_stand_under_their_trace_and_are_bounded() -> None:
     """What is wrong is printed with the span it is about, and a flood is cut with its number."""
     text = _shown(_report(findings=200))
     assert f"{Rule.IDS}: oms `POST /orders`" in text
-    assert text.count("finding ") == 10
+    assert text.count(f"  {Rule.IDS}: oms") == 10
     assert "and 190 more findings" in text
+
+
+def test_the_story_stands_between_the_heading_and_the_waterfall() -> None:
+    """What the trace tells is the second line about an order, before its spans."""
+    lines = _shown(_report()).splitlines()
+    heading = next(number for number, line in enumerate(lines) if line.startswith("completed: completed"))
+    assert lines[heading + 1].startswith("completed in ")
+    assert "POST /orders" in lines[heading + 2]
 
 
 def test_an_order_that_was_not_accepted_has_a_report_too(tmp_path: Path) -> None:
@@ -63,9 +71,14 @@ def test_an_order_that_was_not_accepted_has_a_report_too(tmp_path: Path) -> None
 
 
 def test_the_report_has_what_was_agreed(tmp_path: Path) -> None:
-    """`report.json` names scenario, ids, outcome, trace and number of spans."""
+    """`report.json` names scenario, ids, outcome, trace, number of spans, and the story with its numbers."""
     write(tmp_path, [_report()], Recording())
-    assert json.loads((tmp_path / "report.json").read_text()) == {
+    written = json.loads((tmp_path / "report.json").read_text())
+    numbers = written["orders"][0].pop("numbers")
+    assert written["orders"][0].pop("story").startswith("completed in ")
+    assert numbers["took_ms"] > 0
+    assert (numbers["retries"], numbers["refund_ms"]) == (0, None)
+    assert written == {
         "orders": [
             {
                 "scenario": "completed",

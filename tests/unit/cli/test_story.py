@@ -387,6 +387,13 @@ def test_traces_of_older_services_are_told_too() -> None:
         spans = [replace(span, name=f"{span.name} more") if "order" in span.name else span for span in trace.spans]
         one, other = (tell(SagaTrace(SAGA_ID, tuple(each))) for each in (trace.spans, spans))
         assert one == other
-    (text,) = [tell(SagaTrace(SAGA_ID, tuple(saga_traces.declined(SAGA_ID).spans))).text]
-    assert text.startswith("declined by payment (card declined) after ")
+    text = tell(SagaTrace(SAGA_ID, tuple(saga_traces.declined(SAGA_ID).spans))).text
+    assert text.startswith("declined by payment ")
     assert "stock released" in text
+
+
+def test_a_reason_of_its_own_is_told() -> None:
+    """A participant's reason stands beside its no if it says more than that."""
+    trace = charged("payment.declined")
+    trace.ended("failed", 0.9, "expired_card")
+    assert told(trace).headline == "declined by payment (expired card) after 0.9 s"

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from tracing.instrumentor import KafkaInstrumentor, instrument, uninstrument
     from tracing.otlp import EncodingSpanExporter, EncodingSpanProcessor
     from tracing.processing import fail, process
+    from tracing.processors import BoundAttributesSpanProcessor
     from tracing.propagation import extract, inject
-    from tracing.provider import BoundAttributesSpanProcessor, configure, dropped_spans
+    from tracing.provider import configure, dropped_spans
 
 __all__ = [
     "BoundAttributesSpanProcessor",
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BoundAttributesSpanProcessor": "provider",
+    "BoundAttributesSpanProcessor": "processors",
     "EncodingSpanExporter": "otlp",
     "EncodingSpanProcessor": "otlp",
     "InvalidOption": "errors",

@@ -7,7 +7,6 @@ A program calls `configure()` once, in its main function; a library never does. 
 from __future__ import annotations
 
 import atexit
-import math
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -15,28 +14,33 @@ from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import metrics, trace
-from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
+from opentelemetry.util.types import AttributeValue
 
 from tracing import exposure, faults, identity
-from tracing.binding import bound
 from tracing.errors import InvalidSetting
 from tracing.otlp import EncodingSpanProcessor, official_exporter, survive_forks, takes_bytes
+from tracing.processors import (
+    BoundAttributesSpanProcessor,
+    CountingBatchSpanProcessor,
+    ForkableMetricReader,
+    milliseconds,
+)
 from tracing.propagators import propagate
-from tracing.semconv import ERROR_TYPE, SCHEMA_URL, SCOPE, SPANS_PROCESSED
+from tracing.resource import resource_of
+from tracing.semconv import SERVICE_NAME
 from tracing.settings import SHUTDOWN_TIMEOUT_S, TelemetrySettings
-from tracing.telemetry import version
 
 if TYPE_CHECKING:
     from tracing.journal import Journal
@@ -50,29 +54,6 @@ _SAMPLERS: Final[Mapping[str, Callable[[float], Sampler]]] = {
     "parentbased_traceidratio": lambda ratio: ParentBased(TraceIdRatioBased(ratio)),
 }
 
-_QUEUE_FULL: Final = {"otel.component.type": "batching_span_processor", ERROR_TYPE: "queue_full"}
-
-#: How the SDK's own name for a service without one begins.
-_UNNAMED: Final = "unknown_service"
-
-#: How long the SDK's batch processor takes to shut down, at most.
-_SDK_SHUTDOWN_S: Final = 30.0
-
-
-class BoundAttributesSpanProcessor(SpanProcessor):
-    """Copies what `tracing.bind` bound onto every span that other instrumentations start.
-
-    Spans of this package have them from their start, so that samplers see them; they are skipped.
-    """
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Add the attributes bound in the context in which the span starts."""
-        attributes = bound(get_current() if parent_context is None else parent_context)
-        if attributes:
-            scope = span.instrumentation_scope
-            if scope is None or scope.name != SCOPE:
-                span.set_attributes(attributes)
-
 
 class FactIdGenerator(RandomIdGenerator):
     """Generates random ids, except for the span id that `identity.known_as` asks for."""
@@ -81,51 +62,6 @@ class FactIdGenerator(RandomIdGenerator):
         """Return the id of a new span."""
         wanted = identity.take()
         return super().generate_span_id() if wanted is None else wanted
-
-
-class CountingBatchSpanProcessor(BatchSpanProcessor):
-    """The SDK's batch processor, which drops the oldest span when its queue is full, with a count of the drops."""
-
-    def __init__(self, exporter: SpanExporter, settings: TelemetrySettings) -> None:
-        super().__init__(
-            exporter,
-            max_queue_size=settings.queue_size,
-            schedule_delay_millis=settings.schedule_delay_ms,
-            max_export_batch_size=settings.batch_size,
-            export_timeout_millis=settings.export_timeout_ms,
-        )
-        #: Spans dropped since the start because the exporter could not keep up.
-        self.dropped = 0
-        self._size = settings.queue_size
-        self._waiting: Any = getattr(self._batch_processor, "_queue", ())
-        self._counter = metrics.get_meter(SCOPE, version(), schema_url=SCHEMA_URL).create_counter(
-            SPANS_PROCESSED, unit="{span}", description="Spans that the processor could not keep."
-        )
-        # Reported from the start, so that the first drop shows as an increase.
-        self._counter.add(0, _QUEUE_FULL)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Queue a span, and count the one that is dropped for it."""
-        if len(self._waiting) >= self._size and span.context is not None and span.context.trace_flags.sampled:
-            self.dropped += 1
-            self._counter.add(1, _QUEUE_FULL)
-        super().on_end(span)
-
-    def shutdown(self, timeout_s: float = _SDK_SHUTDOWN_S) -> None:
-        """Export what is queued, within a number of seconds, and close."""
-        self._batch_processor.shutdown(timeout_millis=_milliseconds(timeout_s))
-
-
-class ForkableMetricReader(PeriodicExportingMetricReader):
-    """The SDK's reader, whose lock and connection a child of a fork does not share with its parent."""
-
-    def __init__(self, exporter: MetricExporter, interval_ms: int) -> None:
-        survive_forks(exporter)
-        super().__init__(exporter, export_interval_millis=interval_ms)
-
-    def _at_fork_reinit(self) -> None:
-        self._export_lock = threading.Lock()
-        super()._at_fork_reinit()  # type: ignore[no-untyped-call]  # the SDK's
 
 
 class _Configured:
@@ -142,10 +78,12 @@ _lock: Final = threading.Lock()
 _configured: _Configured | None = None
 
 
-def configure(
+def configure(  # noqa: PLR0913 - whoever calls it names them
     service_name: str | None = None,
     *,
-    resource_attributes: Mapping[str, str] | None = None,
+    service_version: str | None = None,
+    service_namespace: str | None = None,
+    resource_attributes: Mapping[str, AttributeValue] | None = None,
     span_processors: Sequence[SpanProcessor] = (),
     journal: Path | None = None,
 ) -> None:
@@ -153,7 +91,10 @@ def configure(
 
     Args:
         service_name: `service.name`, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES gives one.
-        resource_attributes: further attributes of the resource; the environment overrides them.
+        service_version: `service.version`, likewise.
+        service_namespace: `service.namespace`, the system of which the service is a part, likewise.
+        resource_attributes: further attributes of the resource; the environment overrides them. Those of the host are
+            there without being named (see `host`).
         span_processors: called for each span before it is exported.
         journal: a folder that outlives the process. The span journal is kept in a subfolder with the service's name;
             from it the next process ships what a killed one had not exported. SAGATRACE_JOURNAL_DIR overrides it, and
@@ -171,22 +112,13 @@ def configure(
             _configured = _Configured(None, None)
             return
         propagate.set_global_textmap(_propagator(settings))
-        resource = _resource(service_name, resource_attributes or {})
+        resource = resource_of(service_name, service_version, service_namespace, resource_attributes)
         # Metrics first: the span processor counts its drops there.
         meter_provider = _set_up_metrics(settings, resource)
         folder = journal if settings.journal is None else Path(settings.journal) if settings.journal else None
         _configured = _set_up_tracing(settings, resource, span_processors, folder)
         _configured.meter_provider = meter_provider
         atexit.register(shutdown)
-
-
-def _resource(service_name: str | None, attributes: Mapping[str, str]) -> Resource:
-    """Return the resource; a deployment can rename a service, so the environment overrides the program."""
-    given = Resource.create()
-    described = dict(given.attributes)
-    if service_name and str(described.get(SERVICE_NAME, "")).startswith(_UNNAMED):
-        described[SERVICE_NAME] = service_name
-    return Resource({**attributes, **described}, given.schema_url)
 
 
 def _propagator(settings: TelemetrySettings) -> TextMapPropagator:
@@ -301,13 +233,8 @@ def shutdown(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
         exposure.listen(None)
         _close(configured.journal.close)
     if meter_provider is not None:
-        _close(lambda: meter_provider.shutdown(timeout_millis=_milliseconds(deadline - monotonic())))
+        _close(lambda: meter_provider.shutdown(timeout_millis=milliseconds(deadline - monotonic())))
     return monotonic() < deadline
-
-
-def _milliseconds(seconds: float) -> int:
-    """Return milliseconds, rounded up so that a wait is not too short, and at least one, which the SDK needs."""
-    return max(1, math.ceil(seconds * 1000))
 
 
 def _close(close: Callable[[], None]) -> None:

@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from opentelemetry.semconv._incubating.attributes import messaging_attributes, server_attributes
+from opentelemetry.semconv._incubating.attributes import (
+    host_attributes,
+    messaging_attributes,
+    server_attributes,
+    service_attributes,
+)
 from opentelemetry.semconv._incubating.metrics import messaging_metrics
 from opentelemetry.semconv.attributes import error_attributes, exception_attributes
 from opentelemetry.semconv.schemas import Schemas
@@ -34,6 +39,13 @@ MESSAGING_MESSAGE_ID: Final = messaging_attributes.MESSAGING_MESSAGE_ID
 MESSAGING_MESSAGE_CONVERSATION_ID: Final = messaging_attributes.MESSAGING_MESSAGE_CONVERSATION_ID
 SERVER_ADDRESS: Final = server_attributes.SERVER_ADDRESS
 SERVER_PORT: Final = server_attributes.SERVER_PORT
+SERVICE_NAME: Final = service_attributes.SERVICE_NAME
+SERVICE_VERSION: Final = service_attributes.SERVICE_VERSION
+SERVICE_NAMESPACE: Final = service_attributes.SERVICE_NAMESPACE
+SERVICE_INSTANCE_ID: Final = service_attributes.SERVICE_INSTANCE_ID
+HOST_ID: Final = host_attributes.HOST_ID
+HOST_NAME: Final = host_attributes.HOST_NAME
+HOST_IP: Final = host_attributes.HOST_IP
 ERROR_TYPE: Final = error_attributes.ERROR_TYPE
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_TYPE: Final = exception_attributes.EXCEPTION_TYPE
@@ -41,6 +53,9 @@ EXCEPTION_STACKTRACE: Final = exception_attributes.EXCEPTION_STACKTRACE
 
 #: The one value of the messaging system here.
 KAFKA: Final = messaging_attributes.MessagingSystemValues.KAFKA.value
+
+#: Jaeger's own name for a process's address, by which it tells hosts apart (docs/tracing.md, "The resource").
+JAEGER_IP: Final = "ip"
 
 # --- attributes of the convention that have another name in 1.45 ----------------------------------------------------
 

@@ -33,7 +33,8 @@ try:
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler
 
-    from tracing.provider import BoundAttributesSpanProcessor, FactIdGenerator
+    from tracing.processors import BoundAttributesSpanProcessor
+    from tracing.provider import FactIdGenerator
 except ModuleNotFoundError as missing:
     raise MissingExtra.of("tracing.testing") from missing
 

@@ -12,7 +12,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from tests.runs.slowness import is_within
 from tests.support.distributions import run_without
 from tracing import InvalidSetting
-from tracing.provider import CountingBatchSpanProcessor, _propagator, _resource
+from tracing.processors import CountingBatchSpanProcessor
+from tracing.provider import _propagator
 from tracing.settings import TelemetrySettings
 
 W3C_FIELDS = {"traceparent", "tracestate", "baggage"}
@@ -53,24 +54,6 @@ def test_spans_go_to_the_exporter_with_the_resource() -> None:
     assert '"a": "environment"' in text
     assert '"saga.id": "s-1"' in text
     assert lines[-1] == "True True"
-
-
-@pytest.mark.parametrize(
-    ("environment", "name"),
-    [
-        ({}, "orders"),
-        ({"OTEL_SERVICE_NAME": "renamed"}, "renamed"),
-        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=renamed"}, "renamed"),
-    ],
-    ids=["program", "variable", "attributes"],
-)
-def test_the_environment_names_the_service(
-    environment: dict[str, str], name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A deployment can rename a service."""
-    for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
-    assert _resource("orders", {}).attributes["service.name"] == name
 
 
 def test_instrumentation_before_the_providers_works_for_spans_and_metrics() -> None:

@@ -143,6 +143,7 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
     message_key: MessageKey | None = None,
     captured_headers: Collection[str] | None = None,
     poll_spans: PollSpans | None = None,
+    commit_spans: bool | None = None,
     process_parent: ProcessParent | None = None,
     lean_spans: bool | None = None,
     async_produce_hook: ProduceHook | None = None,
@@ -169,6 +170,7 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
         captured_headers: names of headers that become `messaging.header.<name>` on send and process spans.
         poll_spans: whether a receive that brought something has a `poll` span: True (the default), "waited" (if it had
             to wait), "waited_getone" (the same for `getone`; each `getmany` has one) or False.
+        commit_spans: whether a commit of offsets has a `commit` span, alone or in a transaction (the default), or not.
         process_parent: the parent of one record's process span: "message" (its sender's span, the default) or "ambient"
             (the current span, with a link to the sender).
         lean_spans: whether Kafka spans are lean objects where the provider allows it (the default), or the SDK's own.
@@ -190,6 +192,7 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
         "message_key": message_key,
         "captured_headers": captured_headers,
         "poll_spans": poll_spans,
+        "commit_spans": commit_spans,
         "process_parent": process_parent,
         "lean_spans": lean_spans,
         "async_produce_hook": async_produce_hook,

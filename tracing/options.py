@@ -60,6 +60,8 @@ class Options:
     #: True: a `poll` span for each receive that brought something; False: none; "waited": only if it had to wait;
     #: "waited_getone": the same for a `getone`, while each `getmany`, whose span serves many messages, has one.
     poll_spans: PollSpans = True
+    #: Whether a commit of offsets has a `commit` span, alone or in a transaction; its metric counts it either way.
+    commit_spans: bool = True
     #: The parent of one record's process span: its sender's span, or the current span, with a link to the sender.
     process_parent: ProcessParent = "message"
     #: Whether our spans are lean objects where the provider allows it, or always the SDK's own.
@@ -76,8 +78,7 @@ class Options:
         for name, method in _METHODS.items():
             if (value := getattr(self, name)) is not None and not callable(getattr(value, method, None)):
                 raise InvalidOption(f"{name} must be an object with a method {method}, not {value!r}")
-        if not isinstance(self.lean_spans, bool):
-            raise InvalidOption(f"lean_spans must be True or False, not {self.lean_spans!r}")
+        _check_switches(commit_spans=self.commit_spans, lean_spans=self.lean_spans)
         if self.message_key not in MESSAGE_KEYS:
             raise InvalidOption(f"message_key must be one of {', '.join(MESSAGE_KEYS)}")
         if self.poll_spans not in POLL_SPANS:
@@ -119,6 +120,12 @@ class Options:
         if self._exclude is not None and self._exclude.fullmatch(topic):
             return False
         return self._include is None or self._include.fullmatch(topic) is not None
+
+
+def _check_switches(**options: object) -> None:
+    for name, value in options.items():
+        if not isinstance(value, bool):
+            raise InvalidOption(f"{name} must be True or False, not {value!r}")
 
 
 def _names(option: str, value: object) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """Settling: `commit`, transactions and the offsets in them.
 
-`commit TOPIC` is a CLIENT span of type settle, a child of the current span. A transaction is one CLIENT span from its
-begin to its commit or abort. It is never made current, because begin and commit may run in different tasks. A send in
-the transaction has it as parent if it is called under the same span as the begin, and links to it otherwise, so that a
-send in a handler stays in its message's trace.
+`commit TOPIC` is a CLIENT span of type settle, a child of the current span. The option `commit_spans` leaves it out,
+also where the commit failed; its metric is recorded all the same. A transaction is one CLIENT span from its begin to
+its commit or abort. It is never made current, because begin and commit may run in different tasks. A send in the
+transaction has it as parent if it is called under the same span as the begin, and links to it otherwise, so that a send
+in a handler stays in its message's trace.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def begin(
         if known.transaction is not None:
             context, links = known.transaction.adopt(context)
         started = time_ns()
-        if telemetry.spans.drops(trace.get_current_span(context).get_span_context()):
+        parent = trace.get_current_span(context).get_span_context()
+        if not telemetry.options.commit_spans or telemetry.spans.drops(parent):
             return Settlement(telemetry, route, trace.INVALID_SPAN, started)
         attributes = route.attributes.copy()
         if group is not None:

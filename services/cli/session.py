@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import tracing
 from services.cli.errors import CannotRun
 from services.cli.settings import OperatorSettings
-from services.messaging import logs
+from services.messaging import logs, telemetry
 from tracing import InvalidSetting
 
 _NAME = "sagatrace-cli"
@@ -37,10 +37,10 @@ def session() -> Iterator[None]:
     """
     try:
         if OperatorSettings.read().records_spans():
-            tracing.configure(_NAME)
+            telemetry.configure(_NAME)
     except InvalidSetting as error:
         raise CannotRun(str(error)) from error
-    tracing.instrument()
+    telemetry.instrument()
     try:
         yield
     finally:

@@ -20,7 +20,7 @@ from typing import Self
 import structlog
 
 import tracing
-from services.messaging import crash_points, logs
+from services.messaging import crash_points, logs, telemetry
 from services.messaging.part import Part
 from services.messaging.readiness import Readiness
 from services.messaging.settings import JOURNAL, RuntimeSettings
@@ -47,8 +47,8 @@ async def run_service(name: str, parts: Parts, *, writes: Iterable[str] = ()) ->
     settings = RuntimeSettings.read()
     crash_points.arm(settings.crash_point(writes))
     logs.configure(name)
-    tracing.configure(service_name=name, journal=JOURNAL)
-    tracing.instrument()
+    telemetry.configure(name, JOURNAL)
+    telemetry.instrument()
     log = structlog.get_logger(__name__)
     stopping = asyncio.Event()
     try:

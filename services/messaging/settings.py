@@ -186,6 +186,18 @@ class RetentionSettings(Settings):
     interval: Seconds = 3600.0
 
 
+class TracingSettings(Settings):
+    """Which spans a service records, beside those of its orders.
+
+    `SAGATRACE_ALL_SPANS` adds those of polls, of commits and of requests that only read. Each of them is a trace of its
+    own that belongs to no order, and they are most of all traces; metrics count them either way.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_")
+
+    all_spans: bool = False
+
+
 class RuntimeSettings(Settings):
     """How long a service may take to end, in seconds.
 

@@ -19,6 +19,7 @@ from services.oms import problems
 from services.oms.middleware import HEALTH, with_token, without_baggage
 from services.oms.order import MAX_LINES
 from services.oms.orders import Orders
+from services.oms.reads import WithoutReads
 from services.oms.records import SagaFilter
 from services.oms.saga import Status
 from services.oms.views import OrderView, Placed, SagaHistoryView, SagaView
@@ -60,7 +61,9 @@ class ListSagas(Value):
     limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
-def create_app(orders: Orders, readiness: Readiness, token: SecretStr | None = None) -> ASGIApp:
+def create_app(
+    orders: Orders, readiness: Readiness, token: SecretStr | None = None, *, trace_reads: bool = False
+) -> ASGIApp:
     """Build the API.
 
     The caller's `traceparent` is continued and its `baggage` is dropped: what a stranger sends must not travel on.
@@ -69,13 +72,18 @@ def create_app(orders: Orders, readiness: Readiness, token: SecretStr | None = N
         orders: Carries out the requests.
         readiness: The state that `/readyz` reports.
         token: The bearer token that every request needs, except health checks.
+        trace_reads: Whether a request that only reads has a span outside anybody's trace, too.
     """
     app = FastAPI(
         title="Sagatrace order API",
         # Only documents the token; `with_token` checks it.
         dependencies=[Security(HTTPBearer(auto_error=False, description="SAGATRACE_API_TOKEN, where it is set"))],
         max_body_size=MAX_BODY_BYTES,
-        telemetry={"operation_spans": False, "exclude": lambda scope: scope["path"] in HEALTH},
+        telemetry={
+            "operation_spans": False,
+            "exclude": lambda scope: scope["path"] in HEALTH,
+            "tracer_provider": None if trace_reads else WithoutReads(),
+        },
     )
     problems.install(app)
     _add_orders(app, orders)

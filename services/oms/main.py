@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from services.contracts.topics import ORCHESTRATOR_GROUP, SAGA_REPLIES
 from services.messaging.participant import Participant, Resources, Work
+from services.messaging.settings import TracingSettings
 from services.oms import store
 from services.oms.api import create_app
 from services.oms.definitions import check_definitions
@@ -24,7 +25,8 @@ from services.oms.writes import OmsWrite
 async def _work(resources: Resources) -> AsyncIterator[Work]:
     database, settings = resources.database, ApiSettings.read()
     transitions = Transitions(database, resources.outbox)
-    app = create_app(Orders(database, transitions), resources.readiness, settings.token)
+    trace_reads = TracingSettings.read().all_spans
+    app = create_app(Orders(database, transitions), resources.readiness, settings.token, trace_reads=trace_reads)
     replies = resources.consumer(ReplyHandler(database, resources.inbox, transitions))
     timeouts = Timeouts(database, transitions, replies.caught_up, replies.partitions, TimeoutSettings.read())
     await check_definitions(database)

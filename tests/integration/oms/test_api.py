@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from opentelemetry import baggage
+from opentelemetry import baggage, metrics
+from starlette.types import ASGIApp
 
 from services.messaging import semconv
 from services.messaging.errors import Unavailable
@@ -31,9 +32,12 @@ SECRET = "4111 1111"
 async def client(oms: OrderService, spans: RecordedSpans) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the API, with the spans of the test recorded."""
     assert not spans.finished
-    transport = httpx2.ASGITransport(create_app(oms.orders, Readiness()))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://oms") as opened:
+    async with _client_of(create_app(oms.orders, Readiness())) as opened:
         yield opened
+
+
+def _client_of(app: ASGIApp) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://oms")
 
 
 async def test_an_order_is_accepted_with_its_ids(client: httpx2.AsyncClient, spans: RecordedSpans) -> None:
@@ -201,6 +205,43 @@ async def test_a_database_that_is_unreachable_is_a_503(
     monkeypatch.setattr(oms.database, "transaction", away)
     answer = await client.post("/orders", json=ORDER)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
+READS = ["/orders/none", "/sagas", "/sagas/none", "/openapi.json"]
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_a_read_is_no_trace_of_its_own(client: httpx2.AsyncClient, spans: RecordedSpans, path: str) -> None:
+    """A request that only reads has a span in its caller's trace if that is recorded, and none otherwise."""
+    for headers in ({}, {"traceparent": f"00-{CALLER}-b7ad6b7169203331-00"}):
+        await client.get(path, headers=headers)
+    assert spans.finished == []
+    await client.get(path, headers={"traceparent": f"00-{CALLER}-b7ad6b7169203331-01"})
+    (read,) = spans.finished
+    assert f"{read.context.trace_id:032x}" == CALLER
+
+
+async def test_reads_are_counted(oms: OrderService, spans: RecordedSpans, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metric of requests counts a read that has no span."""
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: spans.meter_provider)
+    async with _client_of(create_app(oms.orders, Readiness())) as client:
+        await client.get("/sagas")
+    (point,) = spans.metric_points("http.server.request.duration")
+    assert (point.count, dict(point.attributes)["http.route"]) == (1, "/sagas")
+
+
+async def test_reads_are_traced_on_request(oms: OrderService, spans: RecordedSpans) -> None:
+    """With all spans wanted each read is a trace of its own; a probe of the health is none even then."""
+    async with _client_of(create_app(oms.orders, Readiness(), trace_reads=True)) as client:
+        await client.get("/sagas")
+        await client.get("/healthz")
+    assert [span.name for span in spans.finished] == ["GET /sagas"]
+
+
+async def test_an_unsuccessful_change_is_traced(client: httpx2.AsyncClient, spans: RecordedSpans) -> None:
+    """A request that would have changed something has its span."""
+    await client.post("/orders/none/cancel")
+    assert spans.one("POST /orders/{order_id}/cancel").parent is None
 
 
 async def test_health_is_not_traced(client: httpx2.AsyncClient, spans: RecordedSpans) -> None:

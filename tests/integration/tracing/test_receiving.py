@@ -1,4 +1,4 @@
-"""Receives and commits, traced against a broker."""
+"""Receives, traced against a broker."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,8 +6,7 @@ from time import time_ns
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import IllegalOperation
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from opentelemetry import baggage, trace
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -20,7 +19,7 @@ from tests.support.eventually import eventually
 from tests.support.instrumented import attributes
 from tracing import consuming
 from tracing.metrics import Metrics
-from tracing.testing import RecordedSpans, is_child, links_to
+from tracing.testing import RecordedSpans, links_to
 
 
 async def test_a_poll_has_everything_the_convention_asks_for(
@@ -292,51 +291,6 @@ async def test_consume_hooks_that_raise_cost_nothing(
         await eventually(lambda: len(spans.named(f"poll {topic}")) == 2)
     assert len([record for record in caplog.records if record.name == "tracing"]) == 1
     assert "secret" not in caplog.text
-
-
-async def test_a_commit_is_a_child_of_the_handler(
-    spans: RecordedSpans, producer: AIOKafkaProducer, open_consumer: Any, topic: str
-) -> None:
-    """A commit inside a handler names the partition and the group, and carries no order."""
-    consumer = await open_consumer(group_id=topic)
-    await producer.send_and_wait(topic, b"v", partition=0)
-    record = await consumer.getone()
-    with tracing.process(record, group=topic), tracing.bind(**{"order.id": "o-1"}):
-        await consumer.commit({TopicPartition(topic, 0): record.offset + 1})
-    commit = spans.one(f"commit {topic}")
-    assert commit.kind is SpanKind.CLIENT
-    assert is_child(commit, spans.one(f"process {topic}"))
-    found = attributes(commit)
-    assert found["messaging.operation.type"] == "settle"
-    assert found["messaging.destination.partition.id"] == "0"
-    assert found["messaging.consumer.group.name"] == topic
-    assert "order.id" not in found
-    names = {
-        point.attributes["messaging.operation.name"]
-        for point in spans.metric_points("messaging.client.operation.duration")
-    }
-    assert names == {"send", "poll", "commit"}
-
-
-async def test_a_commit_of_everything_is_named_by_the_assignment(
-    spans: RecordedSpans, producer: AIOKafkaProducer, open_consumer: Any, topic: str
-) -> None:
-    """Without offsets the consumer commits what it has, and so says the span."""
-    consumer = await open_consumer(group_id=topic)
-    await producer.send_and_wait(topic, b"v", partition=0)
-    await consumer.getone()
-    await consumer.commit()
-    assert "messaging.destination.partition.id" not in attributes(spans.one(f"commit {topic}"))
-
-
-@pytest.mark.parametrize("offsets", [None, {}, "nonsense", {TopicPartition("elsewhere", 0): 1}], ids=repr)
-async def test_a_commit_that_is_refused_is_refused_as_before(
-    spans: RecordedSpans, consumer: AIOKafkaConsumer, offsets: Any
-) -> None:
-    """A consumer without a group cannot commit: the caller gets the client's own error."""
-    with pytest.raises(IllegalOperation):
-        await consumer.commit(offsets)
-    assert all(span.status.status_code is StatusCode.ERROR for span in spans.finished)
 
 
 async def test_clients_that_were_there_before_are_traced_and_released(

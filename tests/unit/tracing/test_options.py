@@ -20,6 +20,7 @@ from tracing.options import Options
         ({"captured_headers": [b"a"]}, "captured_headers"),
         ({"message_key": "md5"}, "message_key"),
         ({"poll_spans": "some"}, "poll_spans"),
+        ({"commit_spans": "some"}, "commit_spans"),
         ({"process_parent": "none"}, "process_parent"),
         ({"produce_hook": 3}, "produce_hook"),
         ({"tracer_provider": 5}, "tracer_provider"),

@@ -37,7 +37,7 @@ def age(seconds: float) -> str:
 
 
 def spoken(nanoseconds: int) -> str:
-    """Return a duration as a sentence says it, in one or two digits: `45 ms`, `0.9 s`, `30 s`, `3 days`."""
+    """Return a duration as a sentence says it, in the unit that suits it: `45 ms`, `0.9 s`, `30 s`, `3 days`."""
     spent_s = max(0, nanoseconds) / 1e9
     for limit, size, unit in _SPOKEN:
         if spent_s < limit:

@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 from services.cli.traces.marks import is_compensation, marks, reason
 from services.cli.traces.model import Span
 from services.cli.traces.saga_trace import message_type
 from services.cli.traces.waits import Wait, wait
+
+_UNITS = (
+    ("us", 1e3, 0, 1e6),
+    ("ms", 1e6, 1, 1e9),
+    ("s", 1e9, 2, 120e9),
+    ("min", 60e9, 1, 7_200e9),
+    ("h", 3_600e9, 1, 172_800e9),
+    ("days", 86_400e9, 1, inf),
+)
+"""The units of a duration, in nanoseconds, with their digits after the point, each up to a length in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +93,12 @@ def length_ns(spans: Iterable[Span]) -> int:
 
 
 def duration(nanoseconds: int) -> str:
-    """Return a duration as text: 350 us, 12.3 ms, 4.56 s."""
-    microseconds = nanoseconds / 1_000
-    for limit, factor, unit, digits in ((1e3, 1, "us", 0), (1e6, 1e3, "ms", 1)):
-        if microseconds < limit:
-            return f"{microseconds / factor:.{digits}f} {unit}"
-    return f"{microseconds / 1e6:.2f} s"
+    """Return a duration as text: 350 us, 12.3 ms, 4.56 s, 2.5 min, 3.1 h, 2.0 days."""
+    return next(
+        f"{nanoseconds / unit_ns:.{digits}f} {unit}"
+        for unit, unit_ns, digits, limit_ns in _UNITS
+        if nanoseconds < limit_ns
+    )
 
 
 def _walk(ordered: list[Span]) -> Iterator[tuple[Span, int]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.cli.durations import spoken
 from services.cli.traces.model import Event
 from services.cli.traces.tree import duration, rows
 from services.cli.traces.waterfall import ASCII, waterfall
@@ -125,8 +126,41 @@ def test_no_spans_are_no_lines() -> None:
 
 @pytest.mark.parametrize(
     ("nanoseconds", "text"),
-    [(0, "0 us"), (350_000, "350 us"), (12_340_000, "12.3 ms"), (4_560_000_000, "4.56 s")],
+    [
+        (0, "0 us"),
+        (350_000, "350 us"),
+        (12_340_000, "12.3 ms"),
+        (4_560_000_000, "4.56 s"),
+        (150 * 10**9, "2.5 min"),
+        (11_160 * 10**9, "3.1 h"),
+        (9 * 86_400 * 10**9, "9.0 days"),
+    ],
 )
 def test_durations_are_written_for_people(nanoseconds: int, text: str) -> None:
     """A duration has the unit that suits it."""
     assert duration(nanoseconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0 ms"),
+        (0.0004, "0 ms"),
+        (0.045, "45 ms"),
+        (0.0949, "95 ms"),
+        (0.096, "0.1 s"),
+        (0.94, "0.9 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (119.4, "119 s"),
+        (120, "2 min"),
+        (7_169, "119 min"),
+        (7_200, "2 h"),
+        (170_000, "47 h"),
+        (172_800, "2 days"),
+        (9 * 86_400, "9 days"),
+    ],
+)
+def test_durations_are_spoken_in_a_sentence(seconds: float, text: str) -> None:
+    """In a sentence a duration has one or two digits that count, and never two units."""
+    assert spoken(round(seconds * 1e9)) == text

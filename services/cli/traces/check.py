@@ -139,8 +139,12 @@ def _effects(saga: SagaTrace) -> Iterator[Finding]:
 
 
 def _causes(saga: SagaTrace) -> Iterator[Finding]:
-    for key, spans in saga.processes.items():
-        senders = {span.span_id for span in saga.sends.get(key, ())}
+    for (topic, message_id), spans in saga.processes.items():
+        sends = saga.sends.get((topic, message_id), ())
+        if not sends and topic not in READERS:
+            # An operator without telemetry has re-driven it: the context in the record is that of its first send.
+            sends = [send for (_, one), each in saga.sends.items() for send in each if one == message_id]
+        senders = {span.span_id for span in sends}
         for span in spans:
             if span.parent_id not in senders:
                 yield Finding(Rule.CAUSE, "is not the child of its message's send", span)

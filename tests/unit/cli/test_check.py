@@ -254,6 +254,18 @@ def test_a_redriven_message_has_its_effect_and_links_to_what_failed() -> None:
     assert _found([*spans, replace(spans[-1], span_id="f" * 16)]) == [Rule.EFFECT]
 
 
+def test_a_redrive_without_telemetry_is_whole() -> None:
+    """Where the operator's send was not recorded, the re-driven process span is the child of the first send."""
+    spans = redriven().spans
+    again, send = spans[-1], spans[-2]
+    first = which(spans, lambda span: span.span_id == send.parent_id)
+    links = (Link(TRACE_ID, first.span_id), *again.links[1:])
+    kept = [span for span in changed(spans, again, parent_id=first.span_id, links=links) if span is not send]
+    assert check(kept, saga_id="saga-1", trace_id=TRACE_ID) == []
+    other = doing(spans, "send", "saga.started")
+    assert _found(changed(kept, kept[-1], parent_id=other.span_id)) == [Rule.CAUSE]
+
+
 def test_what_was_sent_again_has_no_second_effect() -> None:
     """A message that two claims sent, and that a group did not absorb, had its effect twice."""
     spans = _sent_again(completed().spans, "saga.started", **{"sagatrace.duplicate": False})

@@ -7,6 +7,7 @@ A program calls `configure()` once, in its main function; a library never does. 
 from __future__ import annotations
 
 import atexit
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.util.types import AttributeValue
 
-from tracing import exposure, faults, identity
+from tracing import config_file, exposure, faults, identity
 from tracing.errors import InvalidSetting
 from tracing.otlp import EncodingSpanProcessor, official_exporter, survive_forks, takes_bytes
 from tracing.processors import (
@@ -38,12 +39,14 @@ from tracing.processors import (
     milliseconds,
 )
 from tracing.propagators import propagate
-from tracing.resource import resource_of
+from tracing.resource import program_attributes, resource_of
 from tracing.semconv import SERVICE_NAME
-from tracing.settings import SHUTDOWN_TIMEOUT_S, TelemetrySettings
+from tracing.settings import SHUTDOWN_TIMEOUT_S, TelemetrySettings, config_file_path
 
 if TYPE_CHECKING:
     from tracing.journal import Journal
+
+_log: Final = logging.getLogger("tracing")
 
 _SAMPLERS: Final[Mapping[str, Callable[[float], Sampler]]] = {
     "always_on": lambda _: ALWAYS_ON,
@@ -70,6 +73,8 @@ class _Configured:
     def __init__(self, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
+        #: Whether a file described them, so that the time limits of what they hold are not ours.
+        self.described = False
         self.processors: list[CountingBatchSpanProcessor | EncodingSpanProcessor] = []
         self.journal: Journal | None = None
 
@@ -100,6 +105,10 @@ def configure(  # noqa: PLR0913 - whoever calls it names them
             from it the next process ships what a killed one had not exported. SAGATRACE_JOURNAL_DIR overrides it, and
             `none` there means no journal. A provider that was already set has none.
 
+    Where OTEL_CONFIG_FILE names a file, it describes the SDK, and the other variables do not count. What is ours is
+    added: bound attributes, the span processors, and the attributes of the resource that the file lacks. There is no
+    journal.
+
     Raises:
         InvalidSetting: a variable has an invalid value, or names something that is not installed.
     """
@@ -107,6 +116,12 @@ def configure(  # noqa: PLR0913 - whoever calls it names them
     with _lock:
         if _configured is not None:
             return
+        if (file := config_file_path()) is not None:
+            program = program_attributes(service_name, service_version, service_namespace, resource_attributes)
+            _configured = _set_up_from(file, program, span_processors)
+            if journal is not None:
+                _log.warning("OTEL_CONFIG_FILE describes the export of spans, so there is no span journal")
+            return  # The providers close themselves at exit.
         settings = TelemetrySettings.from_environment()
         if settings.disabled:
             _configured = _Configured(None, None)
@@ -119,6 +134,35 @@ def configure(  # noqa: PLR0913 - whoever calls it names them
         _configured = _set_up_tracing(settings, resource, span_processors, folder)
         _configured.meter_provider = meter_provider
         atexit.register(shutdown)
+
+
+def _set_up_from(
+    file: str, attributes: Mapping[str, AttributeValue], processors: Sequence[SpanProcessor]
+) -> _Configured:
+    """Leave the SDK to a file, unless that was done before us, as by `opentelemetry-instrument`."""
+    configured = _Configured(None, None)
+    if not (_sdk_tracers() or _sdk_meters()):
+        config_file.set_up(file, attributes)
+        configured = _Configured(_sdk_tracers(), _sdk_meters())
+        configured.described = True
+    _add_processors(_sdk_tracers(), processors)
+    return configured
+
+
+def _sdk_tracers() -> TracerProvider | None:
+    provider = trace.get_tracer_provider()
+    return provider if isinstance(provider, TracerProvider) else None
+
+
+def _sdk_meters() -> MeterProvider | None:
+    provider = metrics.get_meter_provider()
+    return provider if isinstance(provider, MeterProvider) else None
+
+
+def _add_processors(provider: TracerProvider | None, processors: Sequence[SpanProcessor]) -> None:
+    if provider is not None:
+        for processor in (BoundAttributesSpanProcessor(), *processors):
+            provider.add_span_processor(processor)
 
 
 def _propagator(settings: TelemetrySettings) -> TextMapPropagator:
@@ -135,7 +179,7 @@ def _propagator(settings: TelemetrySettings) -> TextMapPropagator:
 
 
 def _set_up_metrics(settings: TelemetrySettings, resource: Resource) -> MeterProvider | None:
-    if not settings.metrics_exporters or isinstance(metrics.get_meter_provider(), MeterProvider):
+    if not settings.metrics_exporters or _sdk_meters() is not None:
         return None
     exporters: list[MetricExporter] = [
         official_exporter("metrics", name, settings.metrics_protocol) for name in settings.metrics_exporters
@@ -149,17 +193,14 @@ def _set_up_metrics(settings: TelemetrySettings, resource: Resource) -> MeterPro
 def _set_up_tracing(
     settings: TelemetrySettings, resource: Resource, processors: Sequence[SpanProcessor], folder: Path | None
 ) -> _Configured:
-    foreign = trace.get_tracer_provider()
-    if isinstance(foreign, TracerProvider):
-        for processor in (BoundAttributesSpanProcessor(), *processors):
-            foreign.add_span_processor(processor)
+    if (foreign := _sdk_tracers()) is not None:
+        _add_processors(foreign, processors)
         return _Configured(None, None)
     sampler = _SAMPLERS[settings.sampler](settings.sampling_ratio)
     ids = FactIdGenerator()
     provider = TracerProvider(sampler=sampler, resource=resource, id_generator=ids, shutdown_on_exit=False)
     configured = _Configured(provider, None)
-    for processor in (BoundAttributesSpanProcessor(), *processors):
-        provider.add_span_processor(processor)
+    _add_processors(provider, processors)
     exporters = [official_exporter("traces", name, settings.traces_protocol) for name in settings.traces_exporters]
     if exporters and folder is not None:
         configured.journal = _journal(folder, resource, is_fed=_encodes(exporters[0], settings))
@@ -228,13 +269,23 @@ def shutdown(timeout_s: float = SHUTDOWN_TIMEOUT_S) -> bool:
         # Before the provider, which would give each of them the SDK's 30 s.
         for processor in configured.processors:
             _close(partial(processor.shutdown, deadline - monotonic()))
-        _close(tracer_provider.shutdown)
+        if configured.described:
+            _close_within(deadline - monotonic(), tracer_provider.shutdown)
+        else:
+            _close(tracer_provider.shutdown)
     if configured.journal is not None:
         exposure.listen(None)
         _close(configured.journal.close)
     if meter_provider is not None:
         _close(lambda: meter_provider.shutdown(timeout_millis=milliseconds(deadline - monotonic())))
     return monotonic() < deadline
+
+
+def _close_within(timeout_s: float, close: Callable[[], None]) -> None:
+    """Close a provider, and leave it behind where that takes longer."""
+    thread = threading.Thread(target=_close, args=(close,), name="closing a provider", daemon=True)
+    thread.start()
+    thread.join(max(0.0, timeout_s))
 
 
 def _close(close: Callable[[], None]) -> None:

@@ -36,10 +36,17 @@ def resource_of(
     """
     given = Resource.create()
     environment = dict(given.attributes)
-    service = {SERVICE_NAME: name, SERVICE_VERSION: version, SERVICE_NAMESPACE: namespace}
-    program = {**(attributes or {}), **{key: value for key, value in service.items() if value}}
+    program = program_attributes(name, version, namespace, attributes)
     if str(environment.get(SERVICE_NAME, "")).startswith(_UNNAMED) and SERVICE_NAME in program:
         del environment[SERVICE_NAME]
     if SERVICE_INSTANCE_ID in program and SERVICE_INSTANCE_ID not in OTELResourceDetector().detect().attributes:
         del environment[SERVICE_INSTANCE_ID]
     return Resource({**host.describe(), **program, **environment}, given.schema_url)
+
+
+def program_attributes(
+    name: str | None, version: str | None, namespace: str | None, attributes: Mapping[str, AttributeValue] | None
+) -> dict[str, AttributeValue]:
+    """Return what a program says of itself, under the names of the convention."""
+    service = {SERVICE_NAME: name, SERVICE_VERSION: version, SERVICE_NAMESPACE: namespace}
+    return {**(attributes or {}), **{key: value for key, value in service.items() if value}}

@@ -68,6 +68,16 @@ def messaging_opt_in(environment: Mapping[str, str] | None = None) -> str:
     return next((name for name in ("messaging/dup", "messaging") if name in chosen), "")
 
 
+def config_file_path(environment: Mapping[str, str] | None = None) -> str | None:
+    """Return the path in OTEL_CONFIG_FILE, which describes the whole SDK; None if there is none."""
+    return _Reader(os.environ if environment is None else environment).text("OTEL_CONFIG_FILE", "") or None
+
+
+def service_name(environment: Mapping[str, str] | None = None) -> str | None:
+    """Return what OTEL_SERVICE_NAME says; None if it says nothing."""
+    return _Reader(os.environ if environment is None else environment).text("OTEL_SERVICE_NAME", "") or None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSettings:
     """The settings for the export of spans.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
 
 from services.cli.traces.model import Kind, Span
 from tracing.semconv import MESSAGING_OPERATION_NAME, PROCESS
@@ -13,6 +12,8 @@ from tracing.semconv import MESSAGING_OPERATION_NAME, PROCESS
 _OUTBOX_WAIT_MS = "sagatrace.outbox.wait_ms"
 _QUEUE_TIME_MS = "messaging.kafka.queue.time_ms"
 _NS_PER_MS = 1_000_000
+# A hundred years: what is longer, or not a number, is no time.
+_LONGEST_MS = 36_525 * 86_400_000
 
 
 class Place(StrEnum):
@@ -53,6 +54,6 @@ def wait(span: Span, parent: Span | None) -> Wait | None:
 
 def _recorded_ns(span: Span, key: str) -> int | None:
     value = span.attributes.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LONGEST_MS:
         return None
     return round(value * _NS_PER_MS)

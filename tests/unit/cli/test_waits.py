@@ -40,7 +40,7 @@ def test_a_process_span_without_its_time_in_the_queue_waited_since_its_send() ->
     assert row.wait == Wait(Place.KAFKA, 7 * MS)
 
 
-@pytest.mark.parametrize("value", [0, -5.0, True, "12", None, inf, nan])
+@pytest.mark.parametrize("value", [0, -5.0, True, "12", None, inf, nan, 1e303, 10**400])
 def test_what_is_no_wait_is_not_drawn(value: object) -> None:
     """Zero, a negative time, and what is no number at all are no wait."""
     spans = completed().spans

@@ -58,7 +58,7 @@ def _spans() -> list[ReadableSpan]:
             semconv.MESSAGING_DESTINATION_PARTITION_ID: str(number % 4),
             names.offset: number * 1000,
             names.message_key: f"order-{number:08d}",
-            semconv.QUEUE_TIME: number / 7,
+            semconv.QUEUE_TIME_MS: number // 7,
             "order.id": f"order-{number:08d}",
         }
         context = set_span_in_context(NonRecordingSpan(sender))

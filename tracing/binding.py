@@ -77,9 +77,12 @@ def _string(value: object) -> str:
 class Binding:
     """The context manager that `bind` returns; it may be entered again, also within itself."""
 
-    __slots__ = ("_attributes", "_conversation", "_entered")
+    __slots__ = ("_attributes", "_conversation", "_entered", "_marks")
 
-    def __init__(self, attributes: Mapping[str, object], conversation: str | None = None) -> None:
+    def __init__(
+        self, attributes: Mapping[str, object], conversation: str | None = None, *, marks: bool = True
+    ) -> None:
+        self._marks = marks
         self._attributes: dict[str, AttributeValue] = {
             name: clean(value) for name, value in attributes.items() if value is not None
         }
@@ -99,7 +102,7 @@ class Binding:
         return self
 
     def _mark(self, span: Span, conversation: str | None) -> None:
-        if span.is_recording():
+        if self._marks and span.is_recording():
             span.set_attributes(self._attributes)
             if conversation in self._attributes and of_ours(span):
                 span.set_attribute(semconv.MESSAGING_MESSAGE_CONVERSATION_ID, self._attributes[conversation])
@@ -123,6 +126,14 @@ def bind(conversation: str | None = None, /, **attributes: object) -> Binding:
     bindings keep it.
     """
     return Binding(attributes, conversation)
+
+
+def bind_below(conversation: str | None = None, /, **attributes: object) -> Binding:
+    """Set attributes as `bind` does, but only on spans that are started below, not on the current one.
+
+    For what is true of the next operation alone, such as the type of the message that is about to be sent.
+    """
+    return Binding(attributes, conversation, marks=False)
 
 
 class _Use:

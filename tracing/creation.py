@@ -112,12 +112,13 @@ class Creation:
             return None, None
 
     def _start(self, key: object, context: Context, started: int) -> Span:
-        attributes = self._routes.get(semconv.CREATE).attributes.copy()
+        route = self._routes.get(semconv.CREATE)
+        attributes = route.attributes.copy()
         if key is not None and (rendered := self._telemetry.render_key(key)) is not None:
             attributes[self._telemetry.names.message_key] = rendered
         with_bound(attributes, context)
-        links = links_in(context)
-        return self._telemetry.spans.start(semconv.CREATE, context, SpanKind.PRODUCER, attributes, links, started)
+        name, links = route.name_of(attributes), links_in(context)
+        return self._telemetry.spans.start(name, context, SpanKind.PRODUCER, attributes, links, started)
 
     def release(self, batch: BatchBuilder) -> None:
         """Give the batch its own `append` back: `send` may add messages to it, which bring a context of their own."""
@@ -165,7 +166,7 @@ class Creation:
         self._records = []
         for span, ended in spans:
             # Also for a topic that is left out: the message carries the span's context, so the span must exist.
-            span.update_name(route.name)
+            span.update_name(route.name_of(getattr(span, "attributes", None) or {}))
             span.set_attribute(semconv.MESSAGING_DESTINATION_NAME, topic)
             span.end(ended)
         return [span.get_span_context() for span, _ in spans]

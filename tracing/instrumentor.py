@@ -142,6 +142,7 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
     exclude_topics: Collection[str] | None = None,
     message_key: MessageKey | None = None,
     captured_headers: Collection[str] | None = None,
+    name_attribute: str | None = None,
     poll_spans: PollSpans | None = None,
     commit_spans: bool | None = None,
     process_parent: ProcessParent | None = None,
@@ -168,6 +169,10 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
         message_key: how the key is shown on spans: "plain" (the default), "hash" (16 hexadecimal digits of its SHA-256:
             a pseudonym) or "off".
         captured_headers: names of headers that become `messaging.header.<name>` on send and process spans.
+        name_attribute: the attribute that names the spans of single messages: with "message.type", a send, create or
+            process span that starts with `message.type=order.placed`, bound (`tracing.bind`) or given to `process`, is
+            `send order.placed`. Its values must be few, because back ends group spans by name. By default, and where a
+            span has no such text, the topic is in the name.
         poll_spans: whether a receive that brought something has a `poll` span: True (the default), "waited" (if it had
             to wait), "waited_getone" (the same for `getone`; each `getmany` has one) or False.
         commit_spans: whether a commit of offsets has a `commit` span, alone or in a transaction (the default), or not.
@@ -191,6 +196,7 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
         "exclude_topics": exclude_topics,
         "message_key": message_key,
         "captured_headers": captured_headers,
+        "name_attribute": name_attribute,
         "poll_spans": poll_spans,
         "commit_spans": commit_spans,
         "process_parent": process_parent,

@@ -57,6 +57,8 @@ class Options:
     message_key: MessageKey = "plain"
     #: Names of headers that become `messaging.header.<name>` on send and process spans.
     captured_headers: Sequence[str] = ()
+    #: The attribute of single messages' spans, bound or given, whose value takes the topic's place in their names.
+    name_attribute: str | None = None
     #: True: a `poll` span for each receive that brought something; False: none; "waited": only if it had to wait;
     #: "waited_getone": the same for a `getone`, while each `getmany`, whose span serves many messages, has one.
     poll_spans: PollSpans = True
@@ -79,6 +81,7 @@ class Options:
             if (value := getattr(self, name)) is not None and not callable(getattr(value, method, None)):
                 raise InvalidOption(f"{name} must be an object with a method {method}, not {value!r}")
         _check_switches(commit_spans=self.commit_spans, lean_spans=self.lean_spans)
+        _check_name("name_attribute", self.name_attribute)
         if self.message_key not in MESSAGE_KEYS:
             raise InvalidOption(f"message_key must be one of {', '.join(MESSAGE_KEYS)}")
         if self.poll_spans not in POLL_SPANS:
@@ -126,6 +129,11 @@ def _check_switches(**options: object) -> None:
     for name, value in options.items():
         if not isinstance(value, bool):
             raise InvalidOption(f"{name} must be True or False, not {value!r}")
+
+
+def _check_name(option: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise InvalidOption(f"{option} must be the name of an attribute, not {value!r}")
 
 
 def _names(option: str, value: object) -> tuple[str, ...]:

@@ -145,15 +145,16 @@ class Processing:
         if self._single:
             describe(attributes, self._records[0], self._telemetry)
             if (waited := self._queue_time(self._records[0])) is not None:
-                attributes[semconv.QUEUE_TIME] = waited
+                attributes[semconv.QUEUE_TIME_MS] = waited // _MILLISECOND
         else:
             attributes[semconv.MESSAGING_BATCH_MESSAGE_COUNT] = len(self._records)
         if ambient:
             with_bound(attributes, ambient)
         if self._attributes:
             attributes.update({name: clean(value) for name, value in self._attributes.items() if value is not None})
+        name = route.name_of(attributes) if route.named_by is not None and self._single else route.name
         self._span = self._telemetry.spans.start(
-            route.name, parent, SpanKind.CONSUMER, attributes, self._all_links(ambient, message), self._started, above
+            name, parent, SpanKind.CONSUMER, attributes, self._all_links(ambient, message), self._started, above
         )
 
     def _all_links(self, ambient: Context, message: SpanContext | None) -> list[Link]:
@@ -174,12 +175,12 @@ class Processing:
             if context is not None:
                 yield Link(context, link_attributes(record, self._telemetry.names))
 
-    def _queue_time(self, record: Record) -> float | None:
-        """Return seconds since the record's timestamp; 0 if the producer's clock is ahead of ours."""
+    def _queue_time(self, record: Record) -> int | None:
+        """Return nanoseconds since the record's timestamp; 0 if the producer's clock is ahead of ours."""
         timestamp: object = record.timestamp
         if not isinstance(timestamp, int) or timestamp <= 0:
             return None
-        return max(0.0, (self._started - timestamp * _MILLISECOND) / _SECOND)
+        return max(0, self._started - timestamp * _MILLISECOND)
 
     def _count(self) -> None:
         metrics = self._telemetry.metrics
@@ -187,7 +188,7 @@ class Processing:
         for record in self._records:
             labels = routes.get(semconv.PROCESS, record.topic).labels_of(record.partition)
             if (waited := self._queue_time(record)) is not None:
-                metrics.queue_time(labels, waited)
+                metrics.queue_time(labels, waited / _SECOND)
             # Once for each delivery: an instrumented consumer has counted it (messaging-metrics.md).
             if not self._telemetry.active:
                 metrics.consumed(labels, 1)
@@ -239,19 +240,20 @@ def process(
         record: what `getone` returned, or a list of such; any object with the attributes of `messages.Record` will do.
         group: the consumer group that processes it.
         links: further links of the span, known at start.
-        attributes: further attributes, known at start.
+        attributes: further attributes, known at start; also what names the span, with the option `name_attribute`.
     """
     return Processing(record, group, links, attributes)
 
 
-def fail(span: Span, error: BaseException) -> None:
+def fail(span: Span, error: BaseException, description: str | None = None) -> None:
     """Mark a span as failed for good by an error that the caller has handled: status ERROR and `error.type`.
 
-    The status description is the error's class or Kafka's own description, never the error's message. An attempt that
-    will be repeated is not a failure: the convention wants only the final outcome recorded (recording-errors.md).
+    Without a `description` of the caller's, that of the status is the error's class or Kafka's own text, never the
+    error's message. An attempt that will be repeated is not a failure: the convention wants only the final outcome
+    recorded (recording-errors.md).
     """
     try:
-        kind = record_error(span, error)
+        kind = record_error(span, error, description)
         processing = get_current().get(_PROCESSING)
         if isinstance(processing, Processing) and processing.serves(span):
             processing.failed(kind)

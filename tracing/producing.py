@@ -80,8 +80,9 @@ def _begin(
         return headers, Sending(telemetry, route, untraced, started=time_ns(), partition=message.partition)
     attributes = _attributes(telemetry, route, producer, message)
     with_bound(attributes, context)
+    name = route.name if route.named_by is None else route.name_of(attributes)
     started = time_ns()
-    span = telemetry.spans.start(route.name, context, SpanKind.PRODUCER, attributes, links, started, parent)
+    span = telemetry.spans.start(name, context, SpanKind.PRODUCER, attributes, links, started, parent)
     headers = _inject(telemetry, client, message.headers, context, span)
     if not measured and not span.is_recording():
         return headers, None

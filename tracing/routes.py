@@ -6,6 +6,7 @@ routes by operation and topic; a client is forgotten together with the producer 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from opentelemetry.util.types import AttributeValue
@@ -23,19 +24,20 @@ _LIMIT: Final = 1024
 class Route:
     """One operation on one topic."""
 
-    __slots__ = ("_by_partition", "_labels", "attributes", "name", "traced")
+    __slots__ = ("_by_partition", "_labels", "attributes", "name", "named_by", "traced")
 
     def __init__(
         self,
         operation: str,
         topics: tuple[str, ...],
         client: dict[str, AttributeValue],
-        server: str | None,
         *,
+        named_by: str | None,
         traced: bool,
     ) -> None:
-        # A transaction has no destination; only operations of the convention are named after the server.
-        self.name = semconv.span_name(operation, topics, server if operation in semconv.OPERATION_TYPES else None)
+        self.name = semconv.span_name(operation, topics)
+        #: The attribute that names the spans of single messages (the option `name_attribute`), if there is one.
+        self.named_by = named_by
         self.traced = traced
         self.attributes: dict[str, AttributeValue] = {semconv.MESSAGING_OPERATION_NAME: operation}
         if operation in semconv.OPERATION_TYPES:
@@ -46,6 +48,13 @@ class Route:
         # A client id differs from process to process. It is for spans only: on a metric it would multiply the series.
         self._labels = {name: value for name, value in self.attributes.items() if name != semconv.MESSAGING_CLIENT_ID}
         self._by_partition: dict[int | None, Labels] = {}
+
+    def name_of(self, attributes: Mapping[str, AttributeValue]) -> str:
+        """Return the name of one message's span: by its attribute `named_by` if that is a text, else the usual one."""
+        value = attributes.get(self.named_by or "")
+        if not isinstance(value, str) or not value:
+            return self.name
+        return f"{self.attributes[semconv.MESSAGING_OPERATION_NAME]!s} {value}"
 
     def labels_of(self, partition: int | None) -> Labels:
         """Return the metric labels, with the partition if it is known."""
@@ -59,13 +68,11 @@ class Route:
 class Routes:
     """The routes of one client, or of the handlers of one consumer group."""
 
-    __slots__ = ("_attributes", "_options", "_routes", "_server")
+    __slots__ = ("_attributes", "_options", "_routes")
 
     def __init__(self, options: Options, attributes: dict[str, AttributeValue]) -> None:
         self._options = options
         self._attributes = attributes
-        address = attributes.get(semconv.SERVER_ADDRESS)
-        self._server = None if address is None else f"{address!s}:{attributes[semconv.SERVER_PORT]!s}"
         self._routes: dict[tuple[str, tuple[str, ...]], Route] = {}
 
     def get(self, operation: str, *topics: str) -> Route:
@@ -79,7 +86,7 @@ class Routes:
         if len(self._routes) >= _LIMIT:
             self._routes.clear()
         traced = not topics or any(self._options.traces(topic) for topic in topics)
-        route = Route(operation, topics, self._attributes, self._server, traced=traced)
+        route = Route(operation, topics, self._attributes, named_by=self._options.name_attribute, traced=traced)
         self._routes[operation, topics] = route
         return route
 

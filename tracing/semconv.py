@@ -119,8 +119,8 @@ SAGATRACE_INTERRUPTED: Final = "sagatrace.interrupted"
 SAGATRACE_BATCH_FULL: Final = "sagatrace.batch.full"
 #: True on a `send` or `create` span whose context had no room within the client's limit: no message carries it.
 CONTEXT_LEFT_OUT: Final = "sagatrace.context.left_out"
-#: Seconds between the record's timestamp and the start of its processing; also the name of the metric.
-QUEUE_TIME: Final = "messaging.kafka.queue.time"
+#: Milliseconds between the record's timestamp and the start of its processing. An attribute has no unit of its own.
+QUEUE_TIME_MS: Final = "messaging.kafka.queue.time_ms"
 #: How a transaction ended: `committed`, `aborted`.
 TRANSACTION_OUTCOME: Final = "messaging.kafka.transaction.outcome"
 #: The `transactional.id` of the producer.
@@ -151,6 +151,8 @@ SENT_MESSAGES: Final = messaging_metrics.MESSAGING_CLIENT_SENT_MESSAGES
 CONSUMED_MESSAGES: Final = messaging_metrics.MESSAGING_CLIENT_CONSUMED_MESSAGES
 PROCESS_DURATION: Final = messaging_metrics.MESSAGING_PROCESS_DURATION
 
+#: Seconds between a record's timestamp and the start of its processing; not in the convention.
+QUEUE_TIME: Final = "messaging.kafka.queue.time"
 #: Spans that an export processor is done with (otel/sdk-metrics.md); the reason of a loss is its `error.type`.
 SPANS_PROCESSED: Final = "otel.sdk.processor.span.processed"
 #: Of the span journal: how often the disk refused it, spans that it had no room for, spans of a dead process.
@@ -170,13 +172,11 @@ QUEUE_TIME_BUCKETS: Final = (
 )
 
 
-def span_name(operation: str, topics: Iterable[str], server: str | None = None) -> str:
-    """Name a span `{operation} {destination}`.
+def span_name(operation: str, topics: Iterable[str]) -> str:
+    """Name a span `{operation} {destination}`, the topic if all messages have one, or else by the operation alone.
 
-    The destination is the topic if all messages have one, else the server, else it is left out
-    (messaging-spans.md, "Span name").
+    Source: messaging-spans.md, "Span name". A server's address is for operations that target no destination, and would
+    make a name for each host.
     """
     distinct = set(topics)
-    if len(distinct) == 1:
-        return f"{operation} {distinct.pop()}"
-    return f"{operation} {server}" if server else operation
+    return f"{operation} {distinct.pop()}" if len(distinct) == 1 else operation

@@ -140,15 +140,15 @@ def error_type(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def record_error(span: Span, error: BaseException) -> str:
+def record_error(span: Span, error: BaseException, description: str | None = None) -> str:
     """Set status and `error.type` on a span, and return the type.
 
-    The description comes from the exception's class, never from its message, which may quote a payload.
+    A description that is not given comes from the exception's class, never from its message, which may quote a payload.
     """
     kind = error_type(error)
     if span.is_recording():
         span.set_attribute(semconv.ERROR_TYPE, kind)
-        span.set_status(Status(StatusCode.ERROR, _description(error)))
+        span.set_status(Status(StatusCode.ERROR, description or _description(error)))
     return kind
 
 

@@ -74,6 +74,21 @@ async def test_a_send_starts_with_the_links_of_its_context(
     assert not later.links
 
 
+async def test_a_bound_attribute_names_a_send(producer: AIOKafkaProducer, topic: str) -> None:
+    """With `name_attribute` a bound text names the send and each create span of a batch; the topic stays beside it."""
+    with RecordedSpans(name_attribute="message.type") as spans:
+        with tracing.bind(**{"message.type": "order.placed"}):
+            await producer.send_and_wait(topic, b"v", partition=0)
+            batch = producer.create_batch()
+            batch.append(key=None, value=b"v", timestamp=None)
+        batch.append(key=None, value=b"v", timestamp=None)
+        await (await producer.send_batch(batch, topic, partition=0))
+        await producer.send_and_wait(topic, b"v", partition=0)
+    names = ["send order.placed", "create order.placed", f"create {topic}", f"send {topic}", f"send {topic}"]
+    assert [span.name for span in spans.finished] == names
+    assert {attributes(span)["messaging.destination.name"] for span in spans.finished} == {topic}
+
+
 async def test_a_span_ends_before_the_caller_goes_on(
     spans: RecordedSpans, producer: AIOKafkaProducer, topic: str
 ) -> None:

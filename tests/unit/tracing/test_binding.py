@@ -11,7 +11,7 @@ from opentelemetry import baggage, trace
 from opentelemetry.trace import get_tracer
 
 import tracing
-from tracing.binding import bound, clean
+from tracing.binding import bind_below, bound, clean
 from tracing.testing import RecordedSpans
 
 
@@ -184,3 +184,12 @@ def test_a_list_that_holds_itself_is_written_as_text() -> None:
 def test_an_enumerations_member_is_its_value() -> None:
     """A member of an enumeration of strings is bound as `set_attribute` keeps it: by its value."""
     assert clean(Colour.RED) == "red"
+
+
+def test_what_is_bound_below_leaves_the_current_span_alone(spans: RecordedSpans) -> None:
+    """`bind_below` is for the spans that are started in the block, and not for the one around it."""
+    tracer = get_tracer("test")
+    with tracer.start_as_current_span("around"), bind_below(**{"message.type": "order.placed"}):
+        tracer.start_span("below").end()
+    assert dict(spans.one("below").attributes or {}) == {"message.type": "order.placed"}
+    assert not spans.one("around").attributes

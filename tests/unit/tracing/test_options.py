@@ -19,6 +19,8 @@ from tracing.options import Options
         ({"include_topics": [""]}, "include_topics"),
         ({"captured_headers": [b"a"]}, "captured_headers"),
         ({"message_key": "md5"}, "message_key"),
+        ({"name_attribute": ""}, "name_attribute"),
+        ({"name_attribute": ["message.type"]}, "name_attribute"),
         ({"poll_spans": "some"}, "poll_spans"),
         ({"commit_spans": "some"}, "commit_spans"),
         ({"process_parent": "none"}, "process_parent"),

@@ -226,15 +226,15 @@ def test_success_leaves_the_status_unset(spans: RecordedSpans) -> None:
     assert spans.one("process orders").status.status_code is StatusCode.UNSET
 
 
-def test_queue_time_is_seconds_since_the_timestamp(spans: RecordedSpans) -> None:
-    """A message sent two minutes ago waited so long; one from a clock ahead of ours waited 0; none without a time."""
+def test_queue_time_is_the_time_since_the_timestamp(spans: RecordedSpans) -> None:
+    """The wait is in whole milliseconds on the span and in seconds in the metric; 0 for a time to come, and may lack."""
     now = int(time() * 1000)
     for timestamp in (now - 120_000, now + 60_000, -1):
         with tracing.process(Record(timestamp=timestamp), group="audit"):
             pass
-    waited = [attributes(span).get("messaging.kafka.queue.time") for span in spans.named("process orders")]
-    assert waited[0] == pytest.approx(120, abs=5)
-    assert waited[1:] == [0.0, None]
+    waited = [attributes(span).get("messaging.kafka.queue.time_ms") for span in spans.named("process orders")]
+    assert waited == [pytest.approx(120_000, abs=5_000), 0, None]
+    assert [type(value) for value in waited[:2]] == [int, int]
     (point,) = spans.metric_points("messaging.kafka.queue.time")
     assert (point.count, point.max) == (2, pytest.approx(120, abs=5))
 
@@ -348,3 +348,50 @@ def test_closing_a_generator_is_no_failure() -> None:
         next(working)
         working.close()  # type: ignore[attr-defined]
     assert spans.one("process orders").status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"message.type": "order.placed"}, "process order.placed"),
+        ({"message.type": ""}, "process orders"),
+        ({"message.type": 7}, "process orders"),
+        ({"message.type": None}, "process orders"),
+        ({}, "process orders"),
+    ],
+)
+def test_an_attribute_names_the_span(given: dict[str, object], name: str) -> None:
+    """With `name_attribute` a text names the span in the topic's place, which stays in its attribute and the metric."""
+    with RecordedSpans(name_attribute="message.type") as spans, tracing.process(Record(), attributes=given):
+        pass
+    (span,) = spans.finished
+    assert (span.name, attributes(span)["messaging.destination.name"]) == (name, "orders")
+    (point,) = spans.metric_points("messaging.process.duration")
+    assert point.attributes["messaging.destination.name"] == "orders"
+    assert "message.type" not in point.attributes
+
+
+def test_a_bound_attribute_names_what_is_processed_below() -> None:
+    """What is bound names the spans below, and a list of records keeps its topic: its span serves many messages."""
+    with RecordedSpans(name_attribute="message.type") as spans, tracing.bind(**{"message.type": "order.placed"}):
+        with tracing.process(Record()):
+            pass
+        with tracing.process([Record(), Record(offset=8)]):
+            pass
+    assert [span.name for span in spans.finished] == ["process order.placed", "process orders"]
+
+
+def test_an_attribute_names_nothing_unless_it_is_asked_for(spans: RecordedSpans) -> None:
+    """Without the option the convention's name stays, whatever is bound."""
+    with tracing.bind(**{"message.type": "order.placed"}), tracing.process(Record()):
+        pass
+    assert [span.name for span in spans.finished] == ["process orders"]
+
+
+def test_a_failure_may_be_described(spans: RecordedSpans) -> None:
+    """The caller of `fail` may describe the status; `error.type` stays the error's class."""
+    with tracing.process(Record()) as span:
+        tracing.fail(span, ValueError("a payload"), "Invalid: total.amount: int_type")
+    found = spans.one("process orders")
+    assert found.status.description == "Invalid: total.amount: int_type"
+    assert attributes(found)["error.type"] == "ValueError"

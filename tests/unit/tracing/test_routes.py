@@ -36,3 +36,11 @@ def test_a_program_that_makes_up_topics_does_not_grow_for_ever() -> None:
     for n in range(5000):
         routes.get("send", f"reply-{n}")
     assert len(routes._routes) <= 1024
+
+
+@pytest.mark.parametrize("topics", [(), ("orders", "audit")], ids=["none", "several"])
+def test_no_span_is_named_after_an_address(topics: tuple[str, ...]) -> None:
+    """An operation on several topics, or on none, is named by the operation alone; the address is an attribute."""
+    routes = Routes(Options(), {"server.address": "127.0.0.1", "server.port": 29092})
+    assert {routes.get(operation, *topics).name for operation in ("poll", "commit")} == {"poll", "commit"}
+    assert routes.get("poll", *topics).attributes["server.address"] == "127.0.0.1"

@@ -31,6 +31,9 @@ class AuditHandler:
         """
         if not isinstance(entry, AuditEntry):
             raise Fatal("the audit trail keeps records, and this message came without one")
+        if not entry.is_known:
+            # Only now: a type that may be any text must not name the span.
+            trace.get_current_span().set_attribute(semconv.SAGATRACE_MESSAGE_TYPE, entry.event_type)
         async with self._database.transaction(AuditWrite.TRAIL) as connection:
             if not await self._inbox.first_delivery(connection, entry.event_id):
                 return

@@ -6,7 +6,7 @@ newer writer is ignored), so that a service can be deployed before its peers.
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -38,6 +38,9 @@ _Union = (
 )
 AnyMessage = Annotated[_Union, Field(discriminator="event_type")]
 
+MESSAGE_TYPES: frozenset[str] = frozenset(model.model_fields["event_type"].default for model in get_args(_Union))
+"""Every `event_type` that this version knows."""
+
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(AnyMessage)
 _NOT_JSON = frozenset({"json_invalid", "model_attributes_type", "model_type", "dict_type"})
 _NO_TYPE = frozenset({"union_tag_invalid"})
@@ -62,7 +65,8 @@ def parse_message(value: bytes | None) -> Message:
     Raises:
         Undecodable: the value is absent, or not a JSON object.
         UnknownType: `event_type` is not known here.
-        Invalid: a field breaks the contract; the text names the field and the rule, never the value.
+        Invalid: a field breaks the contract; the text names the field and the rule, never the value. It knows the
+            message's type.
     """
     if value is None:
         message = "the record has no value"
@@ -94,4 +98,4 @@ def _contract_error(error: ValidationError) -> Undecodable | UnknownType | Inval
     fields = (
         f"{'.'.join(str(part) for part in detail['loc'][1:]) or 'event_type'}: {detail['type']}" for detail in details
     )
-    return Invalid("; ".join(fields))
+    return Invalid("; ".join(fields), next((str(detail["loc"][0]) for detail in details if detail["loc"]), None))

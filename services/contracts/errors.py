@@ -23,3 +23,8 @@ class UnknownType(ContractError):
 
 class Invalid(ContractError):
     """A field of the message is missing or wrong."""
+
+    def __init__(self, text: str, event_type: str | None = None) -> None:
+        """Say what is wrong, and with a message of which type, if that is one that this version knows."""
+        super().__init__(text)
+        self.event_type = event_type

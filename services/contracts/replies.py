@@ -22,6 +22,10 @@ class Refusal(Answer):
     reason: Identifier
 
 
+REFUSALS = frozenset({"out_of_stock", "declined", "unknown_method", "undone", "dead_lettered"})
+"""The reasons that this system's participants give; a participant of another version may give others."""
+
+
 class StockReserved(Message):
     """The stock is reserved."""
 

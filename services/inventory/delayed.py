@@ -12,7 +12,7 @@ from services.messaging import semconv
 from services.messaging.loop import Loop
 from services.messaging.outbox import Outbox
 from services.messaging.storage import Database
-from services.messaging.trace_context import bind_saga, restore
+from services.messaging.trace_context import bind_saga, mark_refusal, restore
 from tracing.binding import use_context
 
 
@@ -46,5 +46,5 @@ class DelayedReservations:
                 bind_saga(held.saga_id, held.order_id, **{semconv.SAGA_STEP: held.step}),
                 self._tracer.start_as_current_span(semconv.SPAN_RESERVE_STOCK),
             ):
-                await settle(connection, self._outbox, held, self._plan)
+                mark_refusal(await settle(connection, self._outbox, held, self._plan))
         return True

@@ -35,11 +35,13 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from services.contracts import Message, encode
-from services.messaging import listener
+from services.messaging import listener, semconv
 from services.messaging.closing import close_producer
 from services.messaging.errors import MessageTooLarge, SendFailed, Unavailable
 from services.messaging.security import KafkaSecurity
 from services.messaging.settings import ProducerSettings
+from services.messaging.trace_context import about
+from tracing.binding import bind_below
 
 _POISONED = (
     InvalidProducerEpoch,
@@ -130,7 +132,9 @@ class Producer:
             SendFailed: no attempt was acknowledged; the message may have been delivered all the same.
             Unavailable: no broker answers.
         """
-        return await self.publish(topic, key=key.encode(), value=encode(event))
+        known = about(event.event_type, event.event_id, event.saga_id)
+        with bind_below(**{semconv.SAGA_ID: event.saga_id, semconv.ORDER_ID: event.order_id}, **known):
+            return await self.publish(topic, key=key.encode(), value=encode(event))
 
     async def publish(
         self,

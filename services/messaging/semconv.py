@@ -14,7 +14,8 @@ SCOPE_OMS: Final = "sagatrace.oms"
 SCOPE_INVENTORY: Final = "sagatrace.inventory"
 
 # --- spans ----------------------------------------------------------------------------------------------------------
-#: The span of a saga's whole life, and that of a refund after its completion.
+#: How the names begin of the span of a saga's whole life, and of that of a refund after its completion. What follows
+#: says how it ended; see `saga_span`.
 SPAN_SAGA_ORDER: Final = "saga order"
 SPAN_REFUND_ORDER: Final = "refund order"
 #: The span of a reservation that is decided after its command was processed.
@@ -40,16 +41,22 @@ SAGA_INPUT: Final = "saga.input"
 #: What the orchestrator made of a reply: `applied`, `duplicate`, `stale`, `illegal`, `unknown_saga`.
 SAGA_VERDICT: Final = "saga.verdict"
 
+#: True on the send and process spans of a command that undoes a step, and the type of the command that it undoes.
+SAGA_COMPENSATION: Final = "saga.compensation"
+SAGA_COMPENSATES: Final = "saga.compensates"
+
 # --- attributes, events and links of a message ----------------------------------------------------------------------
 #: The type of the message that is sent or processed, such as `payment.charge`.
 SAGATRACE_MESSAGE_TYPE: Final = "sagatrace.message.type"
+#: The type of the reply on the span in which a participant said no, such as `payment.declined`.
+SAGATRACE_REPLY_TYPE: Final = "sagatrace.reply.type"
 #: True on a process span whose message the inbox had seen before.
 SAGATRACE_DUPLICATE: Final = "sagatrace.duplicate"
 #: On a message that an operator re-drove: the topic that it first came from, and how often it was re-driven.
 SAGATRACE_ORIGINAL_TOPIC: Final = "sagatrace.original.topic"
 SAGATRACE_REDRIVES: Final = "sagatrace.redrives"
-#: Seconds that a message waited in the outbox before it was sent.
-SAGATRACE_OUTBOX_WAIT: Final = "sagatrace.outbox.wait"
+#: Whole milliseconds that a message waited in the outbox before it was sent.
+SAGATRACE_OUTBOX_WAIT_MS: Final = "sagatrace.outbox.wait_ms"
 #: On the send of an outbox row that was claimed before: the number of this claim, from 2. The relay that had claimed it
 #: did not record that it was sent, but may have sent it.
 SAGATRACE_OUTBOX_ATTEMPT: Final = "sagatrace.outbox.attempt"
@@ -103,6 +110,11 @@ BREAKERS: Final = "{breaker}"
 
 #: A saga takes tens of milliseconds, or hours where somebody has to repair something first.
 SAGA_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0)
+
+
+def saga_span(outcome: str, reason: str | None = None) -> str:
+    """Return the name of the span of a saga's whole life, such as `saga order failed: declined`."""
+    return f"{SPAN_SAGA_ORDER} {outcome}" + (f": {reason}" if reason else "")
 
 
 def request_span(request: str) -> str:

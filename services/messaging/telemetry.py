@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import tracing
+from services.messaging.semconv import SAGATRACE_MESSAGE_TYPE
 from services.messaging.settings import TracingSettings
 
 #: `service.namespace` of all services.
@@ -33,13 +34,13 @@ def configure(name: str, journal: Path | None = None) -> None:
 
 
 def instrument() -> None:
-    """Trace the Kafka clients of this process.
+    """Trace the Kafka clients of this process, and name the spans of messages by what the messages say.
 
     Raises:
         ConfigurationError: SAGATRACE_ALL_SPANS is wrong.
     """
     wanted = TracingSettings.read().all_spans
-    tracing.instrument(poll_spans=wanted, commit_spans=wanted)
+    tracing.instrument(name_attribute=SAGATRACE_MESSAGE_TYPE, poll_spans=wanted, commit_spans=wanted)
 
 
 def version() -> str | None:

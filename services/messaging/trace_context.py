@@ -1,25 +1,30 @@
-"""A trace context as a small JSON value, which a row keeps so that later work continues the same trace.
+"""What spans are told about sagas and messages, and a trace context as a row keeps it.
 
-Only the W3C trace context is stored (`traceparent`, `tracestate`), whatever propagator the process has: baggage is
-somebody else's data. Beside it may be the `traceparent` of another span, which caused the work (`caused_by`).
+A context is a small JSON value, by which later work continues the same trace. Only the W3C trace context is stored
+(`traceparent`, `tracestate`), whatever propagator the process has: baggage is somebody else's data. Beside it may be
+the `traceparent` of another span, which caused the work (`caused_by`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from uuid import UUID
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import tracing
+from services.contracts import Message
+from services.contracts.commands import UNDOES
+from services.contracts.replies import Refusal
 from services.messaging import semconv
 from tracing import wire
 from tracing.exposure import expose
 from tracing.linking import with_links
-from tracing.semconv import LINK_TYPE
+from tracing.semconv import ERROR_TYPE, LINK_TYPE, MESSAGING_MESSAGE_CONVERSATION_ID, MESSAGING_MESSAGE_ID
 
 CAUSED_BY = "caused_by"
 
@@ -77,6 +82,33 @@ def bind_saga(saga_id: str, order_id: str, **attributes: object) -> AbstractCont
     """Put a saga's ids, and further attributes, on the current span and on all below; the saga is the conversation."""
     ids = {semconv.SAGA_ID: saga_id, semconv.ORDER_ID: order_id}
     return tracing.bind(semconv.SAGA_ID, **ids, **attributes)
+
+
+def about(event_type: str, event_id: UUID, saga_id: str) -> dict[str, str | bool]:
+    """Return what the send and process spans of a message say about it; its type also names them.
+
+    What a command undoes is an attribute too, because not every back end shows what a link says.
+    """
+    known: dict[str, str | bool] = {
+        MESSAGING_MESSAGE_ID: str(event_id),
+        MESSAGING_MESSAGE_CONVERSATION_ID: saga_id,
+        semconv.SAGATRACE_MESSAGE_TYPE: event_type,
+    }
+    undone = UNDOES.get(event_type)
+    return known if undone is None else known | {semconv.SAGA_COMPENSATION: True, semconv.SAGA_COMPENSATES: undone}
+
+
+def mark_refusal(reply: Message) -> None:
+    """Mark the current span as the one that said no, if this is its reply, once the transaction is committed.
+
+    The status is ERROR, because that is what a reader of a trace looks for. Metrics count no error: the command was
+    processed as it should be, and nobody is to be alerted (docs/tracing.md, "What failed, and who said no").
+    """
+    if isinstance(reply.payload, Refusal):
+        span = trace.get_current_span()
+        last = reply.event_type.rpartition(".")[2]
+        span.set_attributes({ERROR_TYPE: last, semconv.SAGATRACE_REPLY_TYPE: reply.event_type})
+        span.set_status(StatusCode.ERROR, reply.event_type)
 
 
 def link_compensated(carrier: Mapping[str, str] | None) -> None:

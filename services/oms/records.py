@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.contracts import Item, Money, new_id
+from services.contracts.replies import REFUSALS
 from services.oms.effects import Facts
 from services.oms.saga import COMMANDS, ENDS, Effect, Input, Move, SagaState, Status, is_back, newest, status_of
 
@@ -16,6 +17,9 @@ REASONS = {
     Input.GAVE_UP: "no_answer",
 }
 """Why a saga turned back, where no participant's reply gives the reason."""
+
+FAILURES = REFUSALS | {REASONS[Input.GAVE_UP]}
+"""The reasons for which sagas of this version fail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,16 @@ from opentelemetry.trace import Span, StatusCode
 
 from services.messaging import semconv
 from services.messaging.trace_context import restore
-from services.oms.records import Saga
+from services.oms.records import FAILURES, Saga
 from services.oms.saga import SagaState
 from tracing.identity import known_as
 from tracing.semconv import ERROR_TYPE
 
 
 def write_span(saga: Saga) -> Span:
-    """Write and return `saga order` for a saga that first ended, or `refund order` for a refund after completion.
+    """Write and return `saga order ...` for a saga that first ended, or `refund order ...` for a refund of it.
+
+    The rest of the name says how it ended: `saga order failed: declined`.
 
     It is a child of the order's entry span, with explicit start and end, and is written after the commit that ended
     the saga, so that no span shows an end that was rolled back. If the process dies in between, the one that gets the
@@ -31,14 +33,22 @@ def write_span(saga: Saga) -> Span:
     failure = saga.reason if saga.state is SagaState.FAILED else None
     if failure:
         attributes[ERROR_TYPE] = failure
-    name = semconv.SPAN_REFUND_ORDER if saga.state is SagaState.REFUNDED else semconv.SPAN_SAGA_ORDER
-    tracer = trace.get_tracer(semconv.SCOPE_OMS)
-    with known_as(saga.saga_id, name):
-        span = tracer.start_span(name, context=restore(saga.trace_context), start_time=began, attributes=attributes)
+    is_refund = saga.state is SagaState.REFUNDED
+    tracer, parent = trace.get_tracer(semconv.SCOPE_OMS), restore(saga.trace_context)
+    with known_as(saga.saga_id, semconv.SPAN_REFUND_ORDER if is_refund else semconv.SPAN_SAGA_ORDER):
+        span = tracer.start_span(_name(saga), context=parent, start_time=began, attributes=attributes)
     if failure:
         span.set_status(StatusCode.ERROR, failure)
     span.end(end_time=max(began, end))
     return span
+
+
+def _name(saga: Saga) -> str:
+    """Return the span's name; a reason that this version doesn't know is not in it, because names must be few."""
+    if saga.state is SagaState.REFUNDED:
+        return f"{semconv.SPAN_REFUND_ORDER} completed"
+    is_known = saga.state is SagaState.FAILED and saga.reason in FAILURES
+    return semconv.saga_span(saga.status, saga.reason if is_known else None)
 
 
 def _nanoseconds(moment: datetime) -> int:

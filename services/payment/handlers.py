@@ -13,7 +13,7 @@ from services.contracts.commands import ChargePayment, Command, RefundPayment
 from services.messaging.errors import Fatal, Transient
 from services.messaging.outbox import Outbox
 from services.messaging.storage import Database, Inbox
-from services.messaging.trace_context import capture, link_compensated
+from services.messaging.trace_context import capture, link_compensated, mark_refusal
 from services.payment import store
 from services.payment.charge import ACTIONS, ChargeAction, ChargeRequest, ChargeState, idempotency_key
 from services.payment.gateway import Gateway, GatewayAnswer
@@ -59,7 +59,9 @@ class PaymentHandler:
             if ACTIONS[charge.state, ChargeRequest.CHARGE] is ChargeAction.CHARGE:
                 charge = _decided(charge, command, outcome)
                 await store.save(connection, charge)
-            await self._outbox.add(connection, topics.SAGA_REPLIES, charged_or_declined(command, charge))
+            reply = charged_or_declined(command, charge)
+            await self._outbox.add(connection, topics.SAGA_REPLIES, reply)
+        mark_refusal(reply)
 
     async def _refund(self, command: RefundPayment) -> None:
         if await self._action_for(command, ChargeRequest.REFUND) is ChargeAction.REFUND:

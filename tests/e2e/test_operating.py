@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,8 +16,9 @@ from services.cli.order_api import OrderApi, PlacedOrder
 from services.cli.receiver import Receiver
 from services.cli.run import Service
 from services.cli.traces.check import check
-from services.cli.traces.model import Span
+from services.cli.traces.model import Kind, Span
 from services.cli.traces.recording import Recording
+from services.cli.traces.saga_trace import operation
 from services.contracts.topics import AUDIT_GROUP, NOTIFICATION_GROUP, ORDER_EVENTS, PAYMENT_GROUP, retry_topic
 from services.messaging import Producer
 from services.messaging.topology import create_topics
@@ -26,6 +27,7 @@ from tests.support.databases import postgresql_database
 from tests.support.eventually import eventually
 from tests.support.operator import OPERATOR, Operator
 from tests.support.running import running_services
+from tracing.semconv import MESSAGING_DESTINATION_NAME, PROCESS
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -109,8 +111,9 @@ async def test_a_dead_letter_is_found_redriven_and_processed(system: System) -> 
         run = await asyncio.to_thread(operator.json, *redrive, "--execute", "--reason", "gateway is back")
         assert len(run["done"]) == 1
         await eventually(partial(_all_are, system, PAYMENT_GROUP, "processed"), timeout_s=30)
-        retried = f"process {retry_topic(PAYMENT_GROUP)}"
-        await system.is_one_trace(placed, lambda spans: retried in {span.name for span in spans})
+        await system.is_one_trace(placed, _is_retried)
+        (sent,) = [span for span in system.of(placed) if span.service == "sagatrace-cli" and span.kind is Kind.PRODUCER]
+        assert sent.name == "send payment.charge"
         assert "sagatrace-cli" in {span.service for span in system.of(placed)}
         again = await asyncio.to_thread(operator.json, *redrive, "--execute")
         assert (again["left"], again["done"]) == ([], [])
@@ -118,6 +121,15 @@ async def test_a_dead_letter_is_found_redriven_and_processed(system: System) -> 
         (act,) = (await asyncio.to_thread(viewer.json, "dlq", "show", PAYMENT_GROUP, listed["at"]))["acts"]
         assert (act["action"], act["by"], act["reason"]) == ("redrive", OPERATOR, "gateway is back")
         await _discards_poison(system)
+
+
+def _is_retried(spans: Iterable[Span]) -> bool:
+    topic = retry_topic(PAYMENT_GROUP)
+    return any(operation(span) == PROCESS and span.text(MESSAGING_DESTINATION_NAME) == topic for span in spans)
+
+
+def _has_ended(spans: Iterable[Span]) -> bool:
+    return any(span.name.startswith("saga order failed: ") for span in spans)
 
 
 async def _discards_poison(system: System) -> None:
@@ -145,7 +157,7 @@ async def test_a_saga_that_needs_attention_is_found_and_taken_on(system: System)
         assert (await asyncio.to_thread(operator.run, "saga", "retry", placed.saga_id))[0] == 0
         with system.services(Service.INVENTORY):
             await _reaches(api, placed, "failed")
-            await system.is_one_trace(placed, lambda spans: "saga order" in {span.name for span in spans})
+            await system.is_one_trace(placed, _has_ended)
         shown = await asyncio.to_thread(operator.json, "saga", "show", placed.order_id)
     asked = [(entry["input"], entry["actor"]) for entry in shown["history"] if entry["verdict"] == "applied"]
     assert ("retry", OPERATOR) in asked

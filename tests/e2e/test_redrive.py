@@ -18,12 +18,14 @@ from services.cli.traces.check import check
 from services.cli.traces.model import Span
 from services.cli.traces.protobuf import to_json
 from services.cli.traces.recording import Recording
+from services.cli.traces.saga_trace import has_failed, operation
 from services.contracts import new_id
 from services.contracts.topics import (
     AUDIT_GROUP,
     NOTIFICATION_GROUP,
     ORDER_EVENTS,
     PARTITIONS,
+    PAYMENT_COMMANDS,
     PAYMENT_GROUP,
     dead_letter_topic,
     retry_topic,
@@ -32,10 +34,12 @@ from services.messaging import Producer
 from services.messaging.dead_letters.headers import DeadLetter, DeadLetterState, read_dead_letter
 from services.messaging.dead_letters.operator import Attribution, DeadLetterOperator
 from services.messaging.dead_letters.redrive import plan_redrive, send_redrive
+from services.messaging.semconv import SAGATRACE_MESSAGE_TYPE
 from services.messaging.storage.database import Database
 from tests.support.broker import embedded_broker
 from tests.support.eventually import eventually
 from tests.support.running import running_services
+from tracing.semconv import MESSAGING_DESTINATION_NAME, PROCESS
 from tracing.testing import RecordedSpans
 
 pytestmark = pytest.mark.timeout(180)
@@ -102,7 +106,7 @@ class Orders:
         """Send all that may be sent, record this process's spans with the others, and return how many were sent."""
         attribution = Attribution("operator", new_id(), "a test")
         planned = plan_redrive(dead_letters, await operator.rows())
-        with RecordedSpans() as spans:
+        with RecordedSpans(name_attribute=SAGATRACE_MESSAGE_TYPE) as spans:
             async with Producer(self.brokers) as producer:
                 for dead_letter in planned.send:
                     assert await operator.begin_redrive(dead_letter, attribution)
@@ -142,16 +146,18 @@ async def test_a_dead_lettered_charge_turns_its_saga_back_and_can_be_redriven(or
     await orders.reaches(placed, "failed")
     (dead_letter,) = await orders.dead_letters(PAYMENT_GROUP, 1)
     assert dead_letter.error_type == "services.payment.gateway.GatewayBusy"
-    await orders.is_one_trace(placed, lambda spans: len(_named(spans, "saga order")) == 1)
+    await orders.is_one_trace(placed, lambda spans: len(_named(spans, "saga order failed: dead_lettered")) == 1)
     async with orders.operator(PAYMENT_GROUP) as operator:
         assert await orders.redrive(operator, PAYMENT_GROUP, [dead_letter]) == 1
         await eventually(lambda: _are_closed(operator), timeout_s=30)
         assert await orders.redrive(operator, PAYMENT_GROUP, [dead_letter]) == 0
-    retried = f"process {retry_topic(PAYMENT_GROUP)}"
-    await orders.is_one_trace(placed, lambda spans: len(_named(spans, retried)) == 1)
+    retried = retry_topic(PAYMENT_GROUP)
+    await orders.is_one_trace(placed, lambda spans: len(_processed_on(spans, retried)) == 1)
     assert await asyncio.to_thread(orders.api.status, placed.order_id) == "failed"
-    (failed,) = [span for span in _named(orders.of(placed), "process oms.payment.commands") if span.is_error]
-    (again,) = _named(orders.of(placed), retried)
+    (failed,) = [span for span in _processed_on(orders.of(placed), PAYMENT_COMMANDS) if has_failed(span)]
+    (again,) = _processed_on(orders.of(placed), retried)
+    assert failed.name == again.name == "process payment.charge"
+    assert again.attributes["sagatrace.reply.type"] == again.status == "payment.declined"
     assert failed.span_id in {link.span_id for link in again.links}
     assert again.attributes["sagatrace.original.topic"] == "oms.payment.commands"
 
@@ -167,21 +173,26 @@ async def test_what_waited_behind_poison_is_drained_in_the_orders_trace(orders: 
     await orders.reaches(placed, "refunded")
     dead_letters = await orders.dead_letters(NOTIFICATION_GROUP, 2)
     assert [dead_letter.state for dead_letter in dead_letters] == [DeadLetterState.FAILED, DeadLetterState.BEHIND]
-    await orders.is_one_trace(placed, lambda spans: len(_named(spans, "refund order")) == 1)
+    await orders.is_one_trace(placed, lambda spans: len(_named(spans, "refund order completed")) == 1)
     for group, count in {NOTIFICATION_GROUP: 2, AUDIT_GROUP: 3}.items():
         dead_letters = await orders.dead_letters(group, count)
         async with orders.operator(group) as operator:
             await operator.discard(dead_letters[0], Attribution("operator", new_id(), "it is no JSON"))
             assert await orders.redrive(operator, group, dead_letters) == count - 1
             await eventually(partial(_are_closed, operator), timeout_s=30)
-    retried = {f"process {retry_topic(group)}" for group in (NOTIFICATION_GROUP, AUDIT_GROUP)}
-    await orders.is_one_trace(placed, lambda spans: len(_named(spans, *retried)) == 3)
-    assert not any(span.is_error for span in _named(orders.of(placed), *retried))
+    retried = [retry_topic(group) for group in (NOTIFICATION_GROUP, AUDIT_GROUP)]
+    await orders.is_one_trace(placed, lambda spans: len(_processed_on(spans, *retried)) == 3)
+    assert not any(span.is_error for span in _processed_on(orders.of(placed), *retried))
 
 
 async def _are_closed(operator: DeadLetterOperator) -> bool:
     return all(row.closed_at is not None for row in (await operator.rows()).values())
 
 
-def _named(spans: list[Span], *names: str) -> list[Span]:
-    return [span for span in spans if span.name in names]
+def _named(spans: list[Span], name: str) -> list[Span]:
+    return [span for span in spans if span.name == name]
+
+
+def _processed_on(spans: list[Span], *topics: str) -> list[Span]:
+    """Return the process spans of records of these topics."""
+    return [span for span in spans if operation(span) == PROCESS and span.text(MESSAGING_DESTINATION_NAME) in topics]

@@ -80,14 +80,14 @@ class TraceBuilder:
             "sagatrace.message.type": kind,
         }
         send = self.span(
-            f"send {topic}",
+            f"send {kind}",
             parent,
             parent.service,
             Kind.PRODUCER,
             attributes=about | {"messaging.operation.name": "send"},
             links=(Link(cause.trace_id, cause.span_id, {"link.type": "caused_by"}),) if cause else (),
         )
-        processed = [self._process(send, topic, group, about) for group in READERS[topic]]
+        processed = [self._process(send, group, about) for group in READERS[topic]]
         return processed[0]
 
     def send_aside(self, topic: str, cause: Span, failed: Span) -> Span:
@@ -98,9 +98,10 @@ class TraceBuilder:
             "messaging.message.id": failed.attributes["messaging.message.id"],
             "sagatrace.message.type": failed.attributes["sagatrace.message.type"],
         }
-        return self.span(f"send {topic}", cause, cause.service, Kind.PRODUCER, attributes=about)
+        name = f"send {about['sagatrace.message.type']}"
+        return self.span(name, cause, cause.service, Kind.PRODUCER, attributes=about)
 
-    def _process(self, send: Span, topic: str, group: str, about: dict[str, str]) -> Span:
+    def _process(self, send: Span, group: str, about: dict[str, str]) -> Span:
         does = {"messaging.operation.name": "process", "messaging.consumer.group.name": group}
         links = [Link(send.trace_id, send.span_id)]
         undone = UNDOES.get(about["sagatrace.message.type"])
@@ -108,7 +109,7 @@ class TraceBuilder:
         if undone and step:
             links.append(Link(send.trace_id, step[-1].span_id, {"link.type": "compensates"}))
         return self.span(
-            f"process {topic}",
+            f"process {about['sagatrace.message.type']}",
             send,
             _SERVICES[group],
             Kind.CONSUMER,
@@ -135,7 +136,7 @@ def completed(saga_id: str = "saga-1", **more: Any) -> TraceBuilder:
     charged = trace.message(charge, SAGA_REPLIES, "payment.charged")
     trace.message(entry, ORDER_EVENTS, "order.confirmed", charged)
     trace.message(entry, SAGA_EVENTS, "saga.completed", charged)
-    trace.summary("saga order", "completed", entry)
+    trace.summary("saga order completed", "completed", entry)
     return trace
 
 
@@ -149,7 +150,7 @@ def refunded(saga_id: str = "saga-1") -> TraceBuilder:
     released = trace.message(release, SAGA_REPLIES, "inventory.released")
     trace.message(request, ORDER_EVENTS, "order.refunded", released)
     trace.message(request, SAGA_EVENTS, "saga.refunded", released)
-    trace.summary("refund order", "refunded", request)
+    trace.summary("refund order completed", "refunded", request)
     return trace
 
 
@@ -171,7 +172,7 @@ def redriven(saga_id: str = "saga-1") -> TraceBuilder:
     links = (Link(send.trace_id, send.span_id), Link(failed.trace_id, failed.span_id, {"link.type": "retry_of"}))
     topic = {"messaging.destination.name": retry_topic(NOTIFICATION_GROUP)}
     trace.span(
-        f"process {retry_topic(NOTIFICATION_GROUP)}",
+        failed.name,
         send,
         failed.service,
         Kind.CONSUMER,
@@ -194,12 +195,14 @@ def declined(saga_id: str = "saga-1") -> TraceBuilder:
     reserve = trace.message(entry, INVENTORY_COMMANDS, "inventory.reserve")
     reserved = trace.message(reserve, SAGA_REPLIES, "inventory.reserved")
     charge = trace.message(entry, PAYMENT_COMMANDS, "payment.charge", reserved)
+    no = {"error.type": "declined", "sagatrace.reply.type": "payment.declined"}
+    trace.spans = changed(trace.spans, charge, is_error=True, status="payment.declined", attributes=no)
     refused = trace.message(charge, SAGA_REPLIES, "payment.declined")
     release = trace.message(entry, INVENTORY_COMMANDS, "inventory.release", refused)
     released = trace.message(release, SAGA_REPLIES, "inventory.released")
     trace.message(entry, ORDER_EVENTS, "order.canceled", released)
     trace.message(entry, SAGA_EVENTS, "saga.failed", released)
-    trace.summary("saga order", "failed", entry, is_error=True, status="card_declined")
+    trace.summary("saga order failed: declined", "failed", entry, is_error=True, status="declined")
     return trace
 
 

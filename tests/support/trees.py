@@ -1,12 +1,13 @@
 """Traces as text: a line for each span, indented below its parent, with all that a test asserts about it.
 
     oms: POST /orders
-      oms: send oms.payment.commands payment.charge
-        payment: process oms.payment.commands payment.charge, retry 2
+      oms: send payment.charge
+        payment: process payment.charge, retry 2
 
-A line names the service, the span, and the type of the message if there is one. What is unusual follows behind
-commas: that it failed, that it was cut off or a duplicate, the verdict on a reply that moved nothing, the number of
-retries, and its links. The link of a process span to its parent send is usual and left out; its absence is mentioned.
+A line names the service and the span, and the type of the message if its name does not. What is unusual follows behind
+commas: the dead-letter or retry topic that the message is on, that it failed, that it was cut off or a duplicate, the
+verdict on a reply that moved nothing, the number of retries, and its links. The link of a process span to its parent
+send is usual and left out; its absence is mentioned.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from services.cli.traces.model import Kind, Span, once
 from services.cli.traces.saga_trace import is_duplicate, message_type
 from services.cli.traces.tree import rows
+from services.contracts.topics import READERS
 from services.messaging import semconv
-from tracing.semconv import ERROR_TYPE, LINK_TYPE
+from tracing.semconv import ERROR_TYPE, LINK_TYPE, MESSAGING_DESTINATION_NAME
 
 _INDENT = "  "
 
@@ -53,10 +55,14 @@ def _line(span: Span, known: dict[str, Span]) -> str:
 
 
 def _name(span: Span) -> str:
-    return f"{span.service}: {span.name} {message_type(span) or ''}".rstrip()
+    kind = message_type(span) or ""
+    return f"{span.service}: {span.name}" if span.name.endswith(kind) else f"{span.service}: {span.name} {kind}"
 
 
 def _marks(span: Span) -> Iterator[str]:
+    topic = span.text(MESSAGING_DESTINATION_NAME)
+    if topic is not None and topic not in READERS:
+        yield f"on {topic}"
     if span.is_error:
         yield f"ERROR {span.status or span.text(ERROR_TYPE) or ''}".rstrip()
     if span.is_interrupted:

@@ -14,7 +14,7 @@ Each rule is a function from the saga's trace to its findings, and `RULES` lists
 - a step is one line: no span is deeper than the entry, a request or timeout, and a step's two messages make it;
 - a process span of a re-driven message links to one that failed;
 - a compensating span links to its participant's span of the step it undoes, if that step was ever processed;
-- one `saga order` span covers the saga's life, and a refund after completion adds one `refund order` span;
+- one `saga order ...` span covers the saga's life, and a refund after completion adds one `refund order ...` span;
 - a saga that ended has sent the events of its outcome.
 
 A trace that passes is connected: all paths up end at the one entry.
@@ -178,7 +178,7 @@ def _compensations(saga: SagaTrace) -> Iterator[Finding]:
 
 
 def _life(saga: SagaTrace) -> Iterator[Finding]:
-    lives, refunds = saga.named(semconv.SPAN_SAGA_ORDER), saga.named(semconv.SPAN_REFUND_ORDER)
+    lives, refunds = saga.bars(semconv.SPAN_SAGA_ORDER), saga.bars(semconv.SPAN_REFUND_ORDER)
     is_refunded = not saga.sent_types().isdisjoint(ENDS["refunded"])
     if not lives:
         yield Finding(Rule.LIFE, f"there is no `{semconv.SPAN_SAGA_ORDER}` span: the saga has not ended")
@@ -208,7 +208,7 @@ def _meet(span: Span, start_ns: int, end_ns: int) -> bool:
 def _end(saga: SagaTrace) -> Iterator[Finding]:
     sent = saga.sent_types()
     for name in (semconv.SPAN_SAGA_ORDER, semconv.SPAN_REFUND_ORDER):
-        for span in saga.named(name):
+        for span in saga.bars(name):
             outcome = span.text(semconv.SAGA_OUTCOME)
             missing = (BEGINNING | ENDS.get(outcome or "", frozenset())) - sent
             if outcome not in ENDS:

@@ -67,6 +67,16 @@ def is_duplicate(span: Span) -> bool:
     return bool(span.attributes.get(semconv.SAGATRACE_DUPLICATE))
 
 
+def is_refusal(span: Span) -> bool:
+    """Return whether a span's error is a participant's no: the command was processed, and answered."""
+    return span.text(semconv.SAGATRACE_REPLY_TYPE) is not None
+
+
+def has_failed(span: Span) -> bool:
+    """Return whether what a span shows went wrong."""
+    return span.is_error and not is_refusal(span)
+
+
 @dataclass(frozen=True)
 class SagaTrace:
     """The spans of one saga in a trace.
@@ -135,7 +145,7 @@ class SagaTrace:
         found: dict[tuple[str, str], list[Span]] = defaultdict(list)
         for (_, message_id), spans in self.processes.items():
             for span in spans:
-                if not span.is_error and not is_duplicate(span):
+                if not has_failed(span) and not is_duplicate(span):
                     found[message_id, group(span) or ""].append(span)
         return dict(found)
 
@@ -158,7 +168,7 @@ class SagaTrace:
         """Yield the failed process spans of a message for a group, whatever topic it came from."""
         for (_, one), spans in self.processes.items():
             if one == message_id:
-                yield from (span for span in spans if span.is_error and group(span) == reader)
+                yield from (span for span in spans if has_failed(span) and group(span) == reader)
 
     def effects_of(self, kind: str) -> list[Span]:
         """Return the process spans with an effect, for all messages of a type, in the order in which they started."""
@@ -178,9 +188,9 @@ class SagaTrace:
             above = self.by_id.get(above.parent_id or "")
         return path
 
-    def named(self, name: str) -> list[Span]:
-        """Return the saga's spans with a name."""
-        return [span for span in self.spans if span.name == name]
+    def bars(self, name: str) -> list[Span]:
+        """Return the spans that show a whole life: their names begin so, and say how it ended."""
+        return [span for span in self.spans if span.name == name or span.name.startswith(f"{name} ")]
 
     def _by_message(self, operation_name: str) -> dict[MessageKey, list[Span]]:
         found: dict[MessageKey, list[Span]] = defaultdict(list)

@@ -31,7 +31,7 @@ from opentelemetry import metrics
 from opentelemetry.trace import Span
 
 import tracing
-from services.contracts import Message, UnknownType, parse_saga_event
+from services.contracts import MESSAGE_TYPES, Invalid, Message, UnknownType, parse_saga_event
 from services.contracts.commands import UNDOES
 from services.contracts.topics import EVENT_TOPICS
 from services.messaging import crash_points, semconv
@@ -47,19 +47,19 @@ from services.messaging.dead_letters import (
     NoLedger,
     Place,
     Received,
+    error_text,
     error_type,
 )
 from services.messaging.errors import Held, MessagingError, ParkedBehind, Transient, is_away, is_fatal
 from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
-from services.messaging.trace_context import bind_saga
+from services.messaging.trace_context import about, bind_saga
+from tracing.binding import bind_below
 from tracing.semconv import (
     ERROR_TYPE,
     MESSAGES,
     MESSAGING_CONSUMER_GROUP_NAME,
     MESSAGING_DESTINATION_NAME,
-    MESSAGING_MESSAGE_CONVERSATION_ID,
-    MESSAGING_MESSAGE_ID,
     SAGATRACE_INTERRUPTED,
 )
 
@@ -139,10 +139,12 @@ class Delivery:
         self._breaker.admit()
         received = Received(record)
         interruption: BaseException | None = None
-        links, attributes = received.links, received.attributes
-        with tracing.process(record, group=self._group, links=links, attributes=attributes) as span:
+        # Read before the span begins, which is named by what was read.
+        message, failure = self._read(received.original)
+        attributes = received.attributes | _about(message, failure)
+        with tracing.process(record, group=self._group, links=received.links, attributes=attributes) as span:
             try:
-                await self._process(received, span)
+                await self._process(received, span, message, failure)
             except (asyncio.CancelledError, Held) as error:
                 # Not a failure: the record comes again, here or elsewhere.
                 span.set_attribute(SAGATRACE_INTERRUPTED, True)  # noqa: FBT003  the attribute's value
@@ -153,13 +155,10 @@ class Delivery:
         if interruption is not None:
             raise interruption
 
-    async def _process(self, received: Received, span: Span) -> None:
-        """Read a record and look up its standing; then settle it, unless it is already done."""
+    async def _process(self, received: Received, span: Span, message: Message | None, failure: Failure | None) -> None:
+        """Look up a record's standing; then settle it, unless it is already done."""
         record, ledger = received.record, self._ledger
         key, origin, redriven = record.key, received.origin, received.is_redriven
-        message, failure = self._read(received.original)
-        if message is not None:
-            span.set_attributes(_about(message))
         with _bound(message):
             standing = await self._insist(record, span, lambda: ledger.standing(key, origin, redriven=redriven))
             if standing.is_done:
@@ -263,17 +262,18 @@ class Delivery:
             self._breaker.failed(_kind(error))
         if failure.state is DeadLetterState.FAILED and received.redrives >= self._ladder.redrives > 0:
             failure = replace(failure, state=DeadLetterState.PARKED)
-        tracing.fail(span, error)
+        tracing.fail(span, error, _description(error))
         burial = Burial(record.key, received.origin, failure.state, error_type(error), received.redrives, message)
-        await self._insist(record, span, lambda: self._write(record, failure))
+        await self._insist(record, span, lambda: self._write(record, failure, message))
         await self._insist(record, span, lambda: self._ledger.bury(burial))
         self._buried.add(1, self._counted(record, error))
         details = {"error_type": _kind(error), "attempts": failure.attempts, "state": failure.state}
         self._log.error("delivery.dead_letter", **_where(record), **details)
 
-    async def _write(self, record: ConsumedRecord, failure: Failure) -> None:
+    async def _write(self, record: ConsumedRecord, failure: Failure, message: Message | None) -> None:
         crash_points.before(Write.DEAD_LETTER)
-        await self._dead_letters.add(record, failure)
+        with bind_below(**_about(message, failure)):
+            await self._dead_letters.add(record, failure)
         crash_points.after(Write.DEAD_LETTER)
 
     async def _insist(self, record: ConsumedRecord, span: Span, call: Callable[[], Awaitable[T]]) -> T:
@@ -298,12 +298,23 @@ def _bound(message: Message | None) -> AbstractContextManager[object]:
     return nullcontext() if message is None else bind_saga(message.saga_id, message.order_id)
 
 
-def _about(message: Message) -> dict[str, str]:
-    return {
-        MESSAGING_MESSAGE_ID: str(message.event_id),
-        MESSAGING_MESSAGE_CONVERSATION_ID: message.saga_id,
-        semconv.SAGATRACE_MESSAGE_TYPE: message.event_type,
-    }
+def _about(message: Message | None, failure: Failure | None) -> dict[str, str | bool]:
+    """Return what spans say of a record from their start; a type that the contract doesn't know must name none."""
+    if message is not None:
+        known = about(message.event_type, message.event_id, message.saga_id)
+        return known if message.event_type in MESSAGE_TYPES else _untyped(known)
+    kind = failure.error.event_type if failure is not None and isinstance(failure.error, Invalid) else None
+    return {} if kind is None else {semconv.SAGATRACE_MESSAGE_TYPE: kind}
+
+
+def _untyped(known: dict[str, str | bool]) -> dict[str, str | bool]:
+    return {name: value for name, value in known.items() if name != semconv.SAGATRACE_MESSAGE_TYPE}
+
+
+def _description(error: BaseException) -> str | None:
+    """Return the description of a failed span's status, such as `Invalid: payload.total: missing`; None for others'."""
+    text = error_text(error)
+    return f"{_kind(error)}: {text}" if text else None
 
 
 def _compensates(message: Message | None) -> bool:

@@ -25,7 +25,7 @@ from services.messaging.dead_letters.redrive import (
     plan_redrive,
     send_redrive,
 )
-from services.messaging.dead_letters.topic import ConsumedRecord, DeadLetters, Failure, error_type
+from services.messaging.dead_letters.topic import ConsumedRecord, DeadLetters, Failure, error_text, error_type
 
 __all__ = [
     "ORIGINAL",
@@ -47,6 +47,7 @@ __all__ = [
     "SkipReason",
     "TopicRecord",
     "dead_letter_answers",
+    "error_text",
     "error_type",
     "newest_by_origin",
     "place_of",

@@ -83,10 +83,10 @@ class Received:
         return (Link(failed, {LINK_TYPE: semconv.LINK_RETRY_OF}),) if failed is not None else ()
 
     @property
-    def attributes(self) -> dict[str, object] | None:
+    def attributes(self) -> dict[str, object]:
         """The attributes that a re-driven record's process span has besides those of its topic."""
         if not self.is_redriven:
-            return None
+            return {}
         return {semconv.SAGATRACE_ORIGINAL_TOPIC: self.origin.topic, semconv.SAGATRACE_REDRIVES: self.redrives}
 
     @cached_property

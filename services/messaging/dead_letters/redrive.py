@@ -22,7 +22,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import tracing
-from services.contracts import ContractError, parse_message
+from services.contracts import ContractError, Invalid, parse_message
 from services.contracts.topics import retry_topic
 from services.messaging import semconv
 from services.messaging.dead_letters.headers import (
@@ -39,9 +39,8 @@ from services.messaging.dead_letters.headers import (
 )
 from services.messaging.dead_letters.operator import DeadLetterRow
 from services.messaging.dead_letters.topic import DeadLetterPublisher
-from services.messaging.trace_context import bind_saga, restore, span_context
+from services.messaging.trace_context import about, bind_saga, restore, span_context
 from tracing.binding import use_context
-from tracing.semconv import MESSAGING_MESSAGE_CONVERSATION_ID, MESSAGING_MESSAGE_ID
 
 
 class SkipReason(StrEnum):
@@ -155,15 +154,13 @@ def retried_headers(dead_letter: DeadLetter, run_id: UUID) -> list[Header]:
 
 
 def _about(dead_letter: DeadLetter) -> AbstractContextManager[object]:
-    """Bind what the send span is about: of a dead letter that can't be read, only the number of its re-drives."""
+    """Bind what the send span is about: of a dead letter that can't be read, its re-drives and its type."""
     redrives = {semconv.SAGATRACE_REDRIVES: dead_letter.redrive_count + 1}
     try:
         message = parse_message(dead_letter.value)
+    except Invalid as error:
+        return tracing.bind(**redrives, **{semconv.SAGATRACE_MESSAGE_TYPE: error.event_type})
     except ContractError:
         return tracing.bind(**redrives)
-    known = {
-        MESSAGING_MESSAGE_ID: str(message.event_id),
-        MESSAGING_MESSAGE_CONVERSATION_ID: message.saga_id,
-        semconv.SAGATRACE_MESSAGE_TYPE: message.event_type,
-    }
+    known = about(message.event_type, message.event_id, message.saga_id)
     return bind_saga(message.saga_id, message.order_id, **redrives, **known)

@@ -167,7 +167,7 @@ def _failed(group: str, record: ConsumedRecord, failure: Failure) -> Iterator[He
         "timestamp": record.timestamp,
         "attempts": failure.attempts,
         "error-type": error_type(error),
-        "error-message": _message(error),
+        "error-message": error_text(error),
         "stacktrace": _frames(error),
         "failed-at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
@@ -213,8 +213,8 @@ def error_type(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"[:_NAME_BYTES]
 
 
-def _message(error: BaseException) -> str:
-    """Return the text of one of our errors, else nothing: a foreign text may quote the payload."""
+def error_text(error: BaseException) -> str:
+    """Return the text of one of our errors, at most 1 KiB, else nothing: a foreign text may quote the payload."""
     text = str(error) if isinstance(error, MessagingError | ContractError) else ""
     return text.encode(errors="backslashreplace")[:_MESSAGE_BYTES].decode(errors="ignore")
 

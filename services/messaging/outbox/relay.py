@@ -32,9 +32,9 @@ from services.messaging.readiness import Readiness
 from services.messaging.retry import Backoff
 from services.messaging.settings import RelaySettings
 from services.messaging.storage import Database
-from services.messaging.trace_context import bind_saga, restore
+from services.messaging.trace_context import about, bind_saga, restore
 from tracing.binding import use_context
-from tracing.semconv import MESSAGING_DESTINATION_NAME, MESSAGING_MESSAGE_CONVERSATION_ID, MESSAGING_MESSAGE_ID
+from tracing.semconv import MESSAGING_DESTINATION_NAME
 
 OnSent = Callable[[AsyncConnection, Sequence[OutboxRow]], Awaitable[None]]
 
@@ -177,8 +177,8 @@ class Relay(Part):
             self._outcomes.put_nowait((replace(row, partition=sent.partition, offset=sent.offset), None))
 
     async def _publish(self, row: OutboxRow) -> Sent:
-        about = bind_saga(row.saga_id, row.order_id, **_attributes(row))
-        with use_context(restore(row.trace_context)), about:
+        bound = bind_saga(row.saga_id, row.order_id, **_attributes(row))
+        with use_context(restore(row.trace_context)), bound:
             crash_points.before(Write.OUTBOX_SEND)
             sent = await self._producer.publish(row.topic, key=row.key.encode(), value=row.value)
             crash_points.after(Write.OUTBOX_SEND)
@@ -262,11 +262,7 @@ class Relay(Part):
         await asyncio.gather(*self._sends, return_exceptions=True)
 
 
-def _attributes(row: OutboxRow) -> dict[str, str | float]:
-    again: dict[str, str | float] = {semconv.SAGATRACE_OUTBOX_ATTEMPT: row.attempts} if row.attempts > 1 else {}
-    return again | {
-        MESSAGING_MESSAGE_CONVERSATION_ID: row.saga_id,
-        semconv.SAGATRACE_OUTBOX_WAIT: row.waited_s,
-        MESSAGING_MESSAGE_ID: str(row.event_id),
-        semconv.SAGATRACE_MESSAGE_TYPE: row.event_type,
-    }
+def _attributes(row: OutboxRow) -> dict[str, str | int]:
+    again: dict[str, str | int] = {semconv.SAGATRACE_OUTBOX_ATTEMPT: row.attempts} if row.attempts > 1 else {}
+    waited = {semconv.SAGATRACE_OUTBOX_WAIT_MS: round(row.waited_s * 1000)}
+    return again | waited | about(row.event_type, row.event_id, row.saga_id)

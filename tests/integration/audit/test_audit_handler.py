@@ -97,7 +97,10 @@ async def test_an_unknown_event_without_an_id_is_known_by_its_place(database: Da
     with RecordedSpans(instrumented=False) as spans:
         with spans.tracer_provider.get_tracer("test").start_as_current_span("process"):
             await handle(entry_of(record))
-        assert dict(spans.one("process").attributes or {}) == {"sagatrace.duplicate": True}
+        assert dict(spans.one("process").attributes or {}) == {
+            "sagatrace.message.type": "saga.paused",
+            "sagatrace.duplicate": True,
+        }
     async with database.reading() as connection:
         assert len(await store.of_order(connection, "a")) == 1
 

@@ -2,14 +2,17 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from opentelemetry.trace import StatusCode
 
 from services.contracts import Message, topics
 from services.inventory.delayed import DelayedReservations
 from services.inventory.handlers import StockHandler
 from services.inventory.stock import FailurePlan
 from services.messaging import semconv
+from services.messaging.errors import Unavailable
 from services.messaging.outbox.outbox import Outbox
 from services.messaging.storage.database import Database
 from services.messaging.storage.inbox import Inbox
@@ -17,6 +20,7 @@ from services.messaging.trace_context import span_context
 from tests.support.commands import release, reserve
 from tests.support.eventually import eventually
 from tests.support.replies import replies_in
+from tests.support.spans import attributes_of
 from tracing.testing import RecordedSpans
 
 
@@ -114,3 +118,47 @@ async def test_redelivered_work_says_so(traced: Traced) -> None:
     assert dict(redelivery.attributes or {}) == {"sagatrace.duplicate": True}
     assert redelivery.links == ()
     assert len(await traced.writers()) == 2
+
+
+async def test_the_span_of_a_refusal_says_no(traced: Traced) -> None:
+    """What rejects a reserve is an error with the reply's type, each time that it says so; what reserves is none."""
+    command = reserve(sku="sku_none")
+    await traced.process("process reserve", command)
+    await traced.process("process another attempt", reserve(sku="sku_none", attempt=2))
+    await traced.process("process redelivery", command)
+    await traced.process("process good", reserve("saga-2"))
+    for name in ("process reserve", "process another attempt"):
+        span = traced.spans.one(name)
+        assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "inventory.rejected")
+        assert attributes_of(span) == {"error.type": "rejected", "sagatrace.reply.type": "inventory.rejected"}
+    for name in ("process redelivery", "process good"):
+        assert traced.spans.one(name).status.status_code is StatusCode.UNSET
+        assert "sagatrace.reply.type" not in attributes_of(traced.spans.one(name))
+
+
+async def test_a_late_refusal_is_on_the_span_that_decided(traced: Traced) -> None:
+    """A reservation that is rejected when it is due says so on its own span, and the reserve's span is no error."""
+    plan = FailurePlan(delay_s=0.001, slow=frozenset({"sku_none"}))
+    handle = StockHandler(traced.database, Inbox(topics.INVENTORY_GROUP), Outbox(traced.database), plan)
+    with traced.spans.tracer_provider.get_tracer("test").start_as_current_span("process reserve"):
+        await handle(reserve(sku="sku_none"))
+    await eventually(traced.delayed.settle_next)
+    decided = traced.spans.one("reserve stock")
+    assert (decided.status.status_code, decided.status.description) == (StatusCode.ERROR, "inventory.rejected")
+    assert attributes_of(decided)["error.type"] == "rejected"
+    assert traced.spans.one("process reserve").status.status_code is StatusCode.UNSET
+
+
+async def test_a_refusal_that_was_rolled_back_is_not_told(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt whose transaction failed said nothing: the next one may find the stock."""
+    add = Outbox.add
+
+    async def add_and_fail(*given: Any) -> None:
+        await add(*given)
+        raise Unavailable("the database is away")
+
+    with monkeypatch.context() as patched, traced.spans.tracer_provider.get_tracer("test").start_as_current_span("p"):
+        patched.setattr(Outbox, "add", add_and_fail)
+        with pytest.raises(Unavailable):
+            await traced.handle(reserve(sku="sku_none"))
+    assert traced.spans.one("p").status.status_code is StatusCode.UNSET

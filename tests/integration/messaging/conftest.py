@@ -10,6 +10,7 @@ from sqlalchemy import MetaData
 from services.contracts.topics import PARTITIONS
 from services.messaging import Producer
 from services.messaging.outbox.outbox import Outbox
+from services.messaging.semconv import SAGATRACE_MESSAGE_TYPE
 from services.messaging.settings import ConsumerSettings, ProducerSettings
 from services.messaging.storage.database import Database
 from services.messaging.storage.tables import inbox_table, ladder_tables, outbox_table
@@ -43,7 +44,7 @@ HASTY = ProducerSettings(
 @pytest.fixture
 def spans() -> Iterator[RecordedSpans]:
     """Every span of the test, with aiokafka instrumented."""
-    with RecordedSpans() as recorded:
+    with RecordedSpans(name_attribute=SAGATRACE_MESSAGE_TYPE) as recorded:
         yield recorded
 
 

@@ -29,14 +29,22 @@ async def test_an_event_is_sent_under_its_key(
     read_topic: ReadTopic,
     spans: RecordedSpans,
 ) -> None:
-    """An event arrives as it was, with its key, where the acknowledgement says, and in the trace of its send."""
+    """An event arrives as it was, with its key, where the acknowledgement says, in the trace of a send of its name."""
     event = message("o-7")
     where = await producer.publish_event(topic, "o-7", event)
     (record,) = await read_topic(topic, 1)
     assert (record.partition, record.offset) == (where.partition, where.offset)
     assert record.key == b"o-7"
     assert parse_message(record.value) == event
-    send = spans.one(f"send {topic}")
+    send = spans.one("send saga.started")
+    known = {
+        "messaging.destination.name": topic,
+        "messaging.message.id": str(event.event_id),
+        "sagatrace.message.type": "saga.started",
+        "saga.id": event.saga_id,
+        "order.id": "o-7",
+    }
+    assert known.items() <= dict(send.attributes or {}).items()
     assert f"{send.context.span_id:016x}".encode() in dict(record.headers)["traceparent"]
 
 

@@ -32,7 +32,7 @@ async def test_everything_goes_to_a_back_end_with_token_and_tls(broker: Broker, 
         running_services(tmp_path, broker, backend.endpoint, services=[Service.OMS], variables=variables) as orders,
     ):
         orders.place(SCENARIOS[0].order)
-        wanted = {"POST /orders", "send oms.order.events", "send oms.inventory.commands"}
+        wanted = {"POST /orders", "send order.created", "send inventory.reserve"}
         await eventually(lambda: wanted <= backend.spans.keys(), timeout_s=20)
         await eventually(lambda: "sagatrace.saga.open" in backend.metrics, timeout_s=20)
         assert backend.refused == 0

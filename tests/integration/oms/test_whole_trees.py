@@ -114,7 +114,7 @@ POST /orders [SERVER]
       process payment.refunded [INTERNAL]
     send inventory.release [INTERNAL] links=1
       process inventory.released [INTERNAL]
-  saga order [INTERNAL] ERROR no_answer"""
+  saga order failed: no_answer [INTERNAL] ERROR no_answer"""
     )
     assert story.causes(spans) == {"send inventory.release": "process payment.refunded"}
 
@@ -135,7 +135,7 @@ POST /orders [SERVER]
     process payment.declined [INTERNAL]
   send inventory.release [INTERNAL] links=1
     process inventory.released [INTERNAL]
-  saga order [INTERNAL] ERROR card_declined"""
+  saga order failed [INTERNAL] ERROR card_declined"""
     )
 
 
@@ -157,8 +157,8 @@ async def test_an_operators_retry_of_a_refund(story: Story, spans: RecordedSpans
   request retry [INTERNAL]
     send payment.refund [INTERNAL]
       process payment.refunded [INTERNAL]
-  saga order [INTERNAL]
-  refund order [INTERNAL]"""
+  saga order completed [INTERNAL]
+  refund order completed [INTERNAL]"""
     )
 
 
@@ -204,7 +204,7 @@ POST /orders [SERVER]
   request cancel [INTERNAL] links=1
     send inventory.release [INTERNAL]
       process inventory.released [INTERNAL]
-  saga order [INTERNAL]"""
+  saga order canceled [INTERNAL]"""
     )
 
 
@@ -230,14 +230,14 @@ POST /orders [SERVER]
       process payment.refunded [INTERNAL]
     send inventory.release [INTERNAL] links=1
       process inventory.released [INTERNAL]
-  saga order [INTERNAL]
-  refund order [INTERNAL]"""
+  saga order completed [INTERNAL]
+  refund order completed [INTERNAL]"""
     )
     assert story.causes(spans) == {
         "send payment.charge": "process inventory.reserved",
         "send inventory.release": "process payment.refunded",
     }
-    assert (spans.one("refund order").start_time or 0) > (spans.one("saga order").end_time or 0)
+    assert (spans.one("refund order completed").start_time or 0) > (spans.one("saga order completed").end_time or 0)
 
 
 def _tree(spans: RecordedSpans, story: Story) -> str:

@@ -1,8 +1,9 @@
-"""The payment's part of an order's trace: a refund links to the charge that it undoes."""
+"""The payment's part of an order's trace: a refund links to the charge that it undoes, and a no is told."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from opentelemetry.trace import StatusCode
 
 from services.contracts import topics
 from services.messaging.outbox.outbox import Outbox
@@ -13,6 +14,7 @@ from services.payment.handlers import PaymentHandler
 from services.payment.main import simulated_gateway
 from tests.support.commands import charge, refund
 from tests.support.replies import replies_in
+from tests.support.spans import attributes_of
 from tracing.testing import RecordedSpans
 
 
@@ -55,3 +57,19 @@ async def test_a_refund_of_nothing_links_to_nothing(handle: PaymentHandler) -> N
         with spans.tracer_provider.get_tracer("test").start_as_current_span("process refund"):
             await handle(refund())
         assert spans.one("process refund").links == ()
+
+
+async def test_the_span_of_a_declined_charge_says_no(handle: PaymentHandler) -> None:
+    """A charge that is declined is an error with the reply's type, whatever the reason; its refund is none."""
+    with RecordedSpans(instrumented=False) as spans:
+        for method in ("pm_declined", "pm_unheard_of"):
+            with spans.tracer_provider.get_tracer("test").start_as_current_span(method):
+                await handle(charge(f"saga-{method}", method=method))
+        with spans.tracer_provider.get_tracer("test").start_as_current_span("process refund"):
+            await handle(refund("saga-pm_declined"))
+    for method in ("pm_declined", "pm_unheard_of"):
+        span = spans.one(method)
+        assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "payment.declined")
+        told = {"error.type": "declined", "sagatrace.reply.type": "payment.declined"}
+        assert told.items() <= attributes_of(span).items()
+    assert spans.one("process refund").status.status_code is StatusCode.UNSET

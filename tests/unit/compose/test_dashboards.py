@@ -28,7 +28,7 @@ def _ours() -> set[str]:
     names = [value for name, value in constants if name.isupper() and isinstance(value, str)]
     of_ours = ("sagatrace.consumer.", "sagatrace.saga.", "sagatrace.outbox.", "sagatrace.journal.")
     counted = {name for name in names if name.startswith(of_ours)}
-    return counted - {semconv.SAGATRACE_OUTBOX_WAIT, semconv.SAGATRACE_OUTBOX_ATTEMPT} | {
+    return counted - {semconv.SAGATRACE_OUTBOX_WAIT_MS, semconv.SAGATRACE_OUTBOX_ATTEMPT} | {
         OPERATION_DURATION,
         SENT_MESSAGES,
         CONSUMED_MESSAGES,

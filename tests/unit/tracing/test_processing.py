@@ -227,7 +227,7 @@ def test_success_leaves_the_status_unset(spans: RecordedSpans) -> None:
 
 
 def test_queue_time_is_the_time_since_the_timestamp(spans: RecordedSpans) -> None:
-    """The wait is in whole milliseconds on the span and in seconds in the metric; 0 for a time to come, and may lack."""
+    """The wait is in milliseconds on the span and in seconds in the metric; 0 for a time to come, none without one."""
     now = int(time() * 1000)
     for timestamp in (now - 120_000, now + 60_000, -1):
         with tracing.process(Record(timestamp=timestamp), group="audit"):

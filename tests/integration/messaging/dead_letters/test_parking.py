@@ -16,6 +16,7 @@ from services.messaging.dead_letters.headers import DeadLetterState, Place
 from services.messaging.dead_letters.operator import Attribution
 from services.messaging.dead_letters.redrive import SkipReason
 from services.messaging.outbox.outbox import Outbox
+from services.messaging.semconv import SAGATRACE_MESSAGE_TYPE
 from services.messaging.storage.database import Database
 from services.messaging.storage.tables import OUTBOX
 from tests.support.parking import Group, Refusing
@@ -198,10 +199,10 @@ async def test_a_dead_letter_that_comes_again_stays_one(group: Group) -> None:
     first = group.new("a", 1)
     await group.receive(first)
     group.handler.refused = set()
-    with RecordedSpans() as spans:
+    with RecordedSpans(name_attribute=SAGATRACE_MESSAGE_TYPE) as spans:
         await group.receive(first)
     assert (group.handler.handled, len(group.topic)) == ([], 1)
-    told = attributes_of(spans.one("process oms.saga.events"))
+    told = attributes_of(spans.one("process saga.started"))
     assert (told["sagatrace.duplicate"], told["order.id"], told["saga.id"]) == (True, "a", "saga-of-a")
 
 

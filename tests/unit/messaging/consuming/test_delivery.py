@@ -15,7 +15,7 @@ from tests.support.records import DeadLetterTopic, message, record
 from tests.support.spans import attributes_of
 from tracing.testing import RecordedSpans
 
-PROCESS = f"process {SAGA_EVENTS}"
+PROCESS = "process saga.started"
 UNKNOWN = b'{"event_type": "saga.paused", "saga_id": "s", "order_id": "o", "sequence": 1}'
 POISON = {
     "no text": b"\xff\xfe\x00",

@@ -15,7 +15,7 @@ from tests.support.records import DeadLetterTopic, message, record
 from tests.support.spans import attributes_of
 from tracing.testing import RecordedSpans
 
-PROCESS = f"process {SAGA_EVENTS}"
+PROCESS = "process saga.started"
 
 
 async def test_what_is_cut_short_says_so(spans: RecordedSpans) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import sagas
+from services.cli import sagas, schemas
 from services.cli.dlq import app as dlq
 from services.cli.durations import seconds
 from services.cli.errors import CannotRun
@@ -26,6 +26,7 @@ Examples:
   sagatrace run oms               run one service, on the broker of KAFKA_BOOTSTRAP_SERVERS
   sagatrace saga list             list the sagas that have not ended, longest unchanged first
   sagatrace dlq list              list what the consumer groups could not process
+  sagatrace schemas check         check that a change of the messages breaks nobody
 """
 
 _RUN = """Run one service, or all, until SIGTERM or Ctrl-C; it finishes what it has begun.
@@ -64,6 +65,8 @@ app = typer.Typer(
 
 app.add_typer(sagas.app)
 app.add_typer(dlq.app)
+app.add_typer(schemas.app)
+app.command("asyncapi", epilog="\b\nExample:\n  sagatrace asyncapi > asyncapi.json")(schemas.show_asyncapi)
 
 
 @app.callback(invoke_without_command=True)

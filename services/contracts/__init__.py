@@ -1,11 +1,10 @@
 """The wire language, the only thing that services share: events, commands, replies, topics and the codec."""
 
-from services.contracts.codec import MESSAGE_TYPES, encode, parse_message, parse_saga_event
+from services.contracts.codec import encode, parse_message, parse_saga_event
 from services.contracts.envelope import Item, Message, Money, new_id, now
-from services.contracts.errors import ContractError, Invalid, Undecodable, UnknownType
+from services.contracts.errors import ContractError, Invalid, Undecodable, UnknownType, UnknownVersion
 
 __all__ = [
-    "MESSAGE_TYPES",
     "ContractError",
     "Invalid",
     "Item",
@@ -13,6 +12,7 @@ __all__ = [
     "Money",
     "Undecodable",
     "UnknownType",
+    "UnknownVersion",
     "encode",
     "new_id",
     "now",

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from services.contracts.envelope import Identifier, Item, Message, Money, Value
+from services.contracts.envelope import V1, Identifier, Item, Message, Money, Value
 
 
 class Step(StrEnum):
@@ -43,30 +43,52 @@ class Charge(Command):
 
 
 class ReserveStock(Message):
-    """Reserve stock for an order."""
+    """Reserve stock for an order.
+
+    Example:
+        {"command_id": "0195f2c0-7b1a-7c00-8000-000000000001", "step": "reserve", "attempt": 1,
+         "items": [{"sku": "sku_ok", "quantity": 2, "unit_price": {"amount": 150, "currency": "EUR"}}]}
+    """
 
     event_type: Literal["inventory.reserve"] = "inventory.reserve"
+    schema_version: V1 = 1
     payload: Reservation
 
 
 class ReleaseStock(Message):
-    """Release what was reserved for an order, if anything was."""
+    """Release what was reserved for an order, if anything was.
+
+    Example:
+        {"command_id": "0195f2c0-7b1a-7c00-8000-000000000001", "step": "reserve", "attempt": 1}
+    """
 
     event_type: Literal["inventory.release"] = "inventory.release"
+    schema_version: V1 = 1
     payload: Command
 
 
 class ChargePayment(Message):
-    """Charge an order's payment: the pivot of the saga."""
+    """Charge an order's payment: the pivot of the saga.
+
+    Example:
+        {"command_id": "0195f2c0-7b1a-7c00-8000-000000000001", "step": "charge", "attempt": 1,
+         "total": {"amount": 300, "currency": "EUR"}, "payment_method": "pm_ok"}
+    """
 
     event_type: Literal["payment.charge"] = "payment.charge"
+    schema_version: V1 = 1
     payload: Charge
 
 
 class RefundPayment(Message):
-    """Pay back what was charged for an order, if anything was."""
+    """Pay back what was charged for an order, if anything was.
+
+    Example:
+        {"command_id": "0195f2c0-7b1a-7c00-8000-000000000001", "step": "charge", "attempt": 1}
+    """
 
     event_type: Literal["payment.refund"] = "payment.refund"
+    schema_version: V1 = 1
     payload: Command
 
 

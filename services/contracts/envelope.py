@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
@@ -34,6 +34,11 @@ Time = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_is_no_num
 """A time with a date and a zone (RFC 3339)."""
 
 
+V1 = Annotated[int, Field(ge=1, le=1)]
+V2 = Annotated[int, Field(ge=2, le=2)]
+"""The `schema_version` of a model: the one version that it reads and writes."""
+
+
 def new_id() -> UUID:
     """Return a new UUID of version 7, whose order is the order of creation (RFC 9562, section 5.7)."""
     return uuid7()
@@ -57,8 +62,8 @@ class Value(BaseModel):
 class Money(Value):
     """An amount in integer minor units (cents) of an ISO 4217 currency."""
 
-    amount: Annotated[int, Field(ge=0, le=10**15)]
-    currency: Currency
+    amount: Annotated[int, Field(ge=0, le=10**15, description="In minor units, such as cents.")]
+    currency: Annotated[Currency, Field(description="ISO 4217.")]
 
 
 class Item(Value):
@@ -73,15 +78,26 @@ class Message(Value):
     """The envelope of every message, around its typed payload.
 
     `sequence` is the saga's version when the message was written: it orders one saga's messages across topics.
+    `schema_version` is that of the message's type; a record without one has version 1.
     """
-
-    SCHEMA_VERSION: ClassVar[int] = 1
 
     event_id: UUID = Field(default_factory=new_id)
     event_type: str
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Annotated[int, Field(ge=1)] = 1
     saga_id: Identifier
     order_id: Identifier
     sequence: Annotated[int, Field(ge=0)]
     occurred_at: Time = Field(default_factory=now)
     payload: Value
+
+
+DESCRIPTIONS = {
+    "event_id": "Identifies the message: a reader that has seen it drops the repetition.",
+    "event_type": "What kind of message it is.",
+    "schema_version": "The version that the writer wrote; a reader of this one reads the earlier ones too.",
+    "saga_id": "The saga that the message belongs to.",
+    "order_id": "The order that the saga is about; the record's key.",
+    "sequence": "The saga's version when the message was written: it orders one saga's messages across topics.",
+    "occurred_at": "When it happened, with a zone (RFC 3339).",
+}
+"""What each field of the envelope says, for the schemas."""

@@ -30,6 +30,15 @@ READERS: dict[str, tuple[str, ...]] = {
 }
 """The groups that read each topic."""
 
+WRITERS: dict[str, tuple[str, ...]] = {
+    ORDER_EVENTS: ("oms",),
+    SAGA_EVENTS: ("oms",),
+    INVENTORY_COMMANDS: ("oms",),
+    PAYMENT_COMMANDS: ("oms",),
+    SAGA_REPLIES: ("inventory", "payment"),
+}
+"""The services that write each topic."""
+
 EVENT_TOPICS = frozenset({ORDER_EVENTS, SAGA_EVENTS})
 """The topics on which an unknown type is skipped and counted; on the others it is a failure."""
 
@@ -52,9 +61,14 @@ _REPLIES = frozenset(
 
 def topic_of(message: Message) -> str:
     """Return the topic that a message belongs on."""
-    if message.event_type in _REPLIES:
+    return topic_of_type(message.event_type)
+
+
+def topic_of_type(event_type: str) -> str:
+    """Return the topic that messages of a type belong on."""
+    if event_type in _REPLIES:
         return SAGA_REPLIES
-    family = message.event_type.partition(".")[0]
+    family = event_type.partition(".")[0]
     if family in _COMMANDS_OF:
         return _COMMANDS_OF[family]
     return ORDER_EVENTS if family == "order" else SAGA_EVENTS

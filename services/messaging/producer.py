@@ -39,7 +39,7 @@ from services.messaging import listener, semconv
 from services.messaging.closing import close_producer
 from services.messaging.errors import MessageTooLarge, SendFailed, Unavailable
 from services.messaging.security import KafkaSecurity
-from services.messaging.settings import ProducerSettings
+from services.messaging.settings import ContractSettings, ProducerSettings
 from services.messaging.trace_context import about
 from tracing.binding import bind_below
 
@@ -90,6 +90,7 @@ class Producer:
         self._secured = (security or KafkaSecurity.read()).client_options()
         self._client_id = client_id
         self._settings = settings or ProducerSettings.read()
+        self._held = ContractSettings.read().held()
         #: The client, once it is connected; all sends wait for the same connection.
         self._client: asyncio.Task[AIOKafkaProducer] | None = None
         self._replaced: set[asyncio.Task[None]] = set()
@@ -134,7 +135,7 @@ class Producer:
         """
         known = about(event.event_type, event.event_id, event.saga_id)
         with bind_below(**{semconv.SAGA_ID: event.saga_id, semconv.ORDER_ID: event.order_id}, **known):
-            return await self.publish(topic, key=key.encode(), value=encode(event))
+            return await self.publish(topic, key=key.encode(), value=encode(event, self._held))
 
     async def publish(
         self,

@@ -13,6 +13,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.contracts.codec import Held
+from services.contracts.versions import VERSIONS
 from services.messaging import database_url
 from services.messaging.crash_points import CrashPoint
 from services.messaging.errors import ConfigurationError
@@ -25,6 +27,9 @@ _DAY_S = 86_400.0
 JOURNAL = Path(".sagatrace/journal")
 # A name, an IPv4 address or an IPv6 address in brackets; the port may be left out.
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+# A type of message and its version.
+_PAIR = re.compile(r"(?P<type>[a-z_.]{1,64})=(?P<version>[1-9]\d{0,3})")
 
 
 class Settings(BaseSettings):
@@ -167,6 +172,44 @@ class RelaySettings(Settings):
     first_backoff: Seconds = 0.5
     longest_backoff: Seconds = 10.0
     drain: Seconds = 5.0
+
+
+class ContractSettings(Settings):
+    """Types of messages that are written at an older version, while a deploy runs programs that read no newer one.
+
+    `SAGATRACE_HELD_VERSIONS` lists them, as `order.created=1`, separated by commas.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_")
+
+    held_versions: str = ""
+
+    @field_validator("held_versions")
+    @classmethod
+    def _are_kept(cls, versions: str) -> str:
+        for event_type, version in _held(versions).items():
+            kept = VERSIONS.of_type(event_type)
+            if version not in kept:
+                wanted = f"{event_type} has the versions {', '.join(map(str, kept))}" if kept else "a type is not known"
+                raise ValueError(f"it holds what can't be written: {wanted}")
+        return versions
+
+    def held(self) -> Held:
+        """Return the version at which each of the types is held."""
+        return _held(self.held_versions)
+
+
+def _held(versions: str) -> Held:
+    """Read `type=version`, several separated by commas.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    pairs = [_PAIR.fullmatch(pair.strip()) for pair in versions.split(",") if pair.strip()]
+    held = {pair["type"]: int(pair["version"]) for pair in pairs if pair}
+    if len(held) < len(pairs):
+        raise ValueError("it is not a list of type=version, separated by commas, each type once")
+    return held
 
 
 class RetentionSettings(Settings):

@@ -14,6 +14,8 @@ from starlette.types import ASGIApp
 
 from services.contracts import Item
 from services.contracts.envelope import Identifier, Value
+from services.contracts.events import DeliveryWindow
+from services.messaging import asyncapi
 from services.messaging.readiness import Readiness
 from services.oms import problems
 from services.oms.middleware import HEALTH, with_token, without_baggage
@@ -50,6 +52,7 @@ class PlaceOrder(Value):
         tuple[Item, ...], Strict(strict=False), Field(json_schema_extra={"minItems": 1, "maxItems": MAX_LINES})
     ]
     payment_method: Identifier
+    delivery_window: Annotated[DeliveryWindow | None, Field(description="Without one, any time will do.")] = None
 
 
 class ListSagas(Value):
@@ -88,6 +91,7 @@ def create_app(
     problems.install(app)
     _add_orders(app, orders)
     _add_sagas(app, orders)
+    _add_documents(app)
     _add_health(app, readiness)
     return without_baggage(with_token(app, token) if token else app)
 
@@ -100,6 +104,7 @@ def _add_orders(app: FastAPI, orders: Orders) -> None:
             customer_id=order.customer_id,
             items=order.items,
             payment_method=order.payment_method,
+            delivery_window=order.delivery_window,
             idempotency_key=idempotency_key,
         )
         response.headers["location"] = f"/orders/{placed.order_id}"
@@ -133,6 +138,15 @@ def _add_sagas(app: FastAPI, orders: Orders) -> None:
     async def get_saga(saga_id: Annotated[Identifier, InPath(description="The saga's id")]) -> SagaHistoryView:
         """Return one saga with its whole history."""
         return await orders.saga(saga_id)
+
+
+def _add_documents(app: FastAPI) -> None:
+    document = asyncapi.COMMITTED.read_bytes()
+
+    @app.get("/asyncapi.json", include_in_schema=False)
+    async def asyncapi_document() -> Response:
+        """Return the AsyncAPI document of all topics and messages, as FastAPI does the OpenAPI document of this API."""
+        return Response(document, media_type="application/json")
 
 
 def _add_health(app: FastAPI, readiness: Readiness) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from services.contracts import Item, Message, Money, commands, events, new_id
 from services.contracts.commands import Step
 from services.contracts.envelope import Value
+from services.contracts.events import DeliveryWindow
 from services.oms.saga import COMMANDS, Effect
 
 
@@ -29,10 +30,16 @@ class Facts:
     command_id: UUID
     attempt: int
     reason: str
+    delivery_window: DeliveryWindow | None = None
 
 
 def _placed(facts: Facts) -> Value:
-    return events.OrderPlaced(customer_id=facts.customer_id, items=facts.items, total=facts.total)
+    return events.OrderPlaced(
+        customer_id=facts.customer_id,
+        items=facts.items,
+        total=facts.total,
+        delivery_window=facts.delivery_window,
+    )
 
 
 def _total(facts: Facts) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.contracts import Item, Money
+from services.contracts.events import DeliveryWindow
 from services.oms.saga import SagaState
 
 MAX_LINES = 100
@@ -45,6 +46,16 @@ def total_of(items: Sequence[Item]) -> Money:
         return Money(amount=amount, currency=currencies.pop())
     except ValueError:
         raise OrderError("items", "the order's total is too large") from None
+
+
+def check_window(window: DeliveryWindow | None) -> None:
+    """Check that a delivery window has a length.
+
+    Raises:
+        OrderError: it ends before it begins, or as it does.
+    """
+    if window is not None and window.latest <= window.earliest:
+        raise OrderError("delivery_window", "it ends after it begins")
 
 
 def status_of(state: SagaState) -> str:

@@ -12,6 +12,7 @@ from opentelemetry.trace import Link
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Item, new_id
+from services.contracts.events import DeliveryWindow
 from services.messaging import semconv
 from services.messaging.storage import Database
 from services.messaging.trace_context import bind_saga, capture, restore, span_context
@@ -39,6 +40,7 @@ class Orders:
         customer_id: str,
         items: tuple[Item, ...],
         payment_method: str,
+        delivery_window: DeliveryWindow | None = None,
         idempotency_key: str | None = None,
     ) -> Placed:
         """Accept an order and start its saga in the current trace.
@@ -48,6 +50,7 @@ class Orders:
             Problem: the idempotency key was used for another order.
         """
         total = rules.total_of(items)
+        rules.check_window(delivery_window)
         async with self._database.transaction(OmsWrite.ORDER_PLACED) as connection:
             order = Order(
                 order_id=str(new_id()),
@@ -55,6 +58,7 @@ class Orders:
                 items=items,
                 total=total,
                 payment_method=payment_method,
+                delivery_window=delivery_window,
             )
             earlier = await _earlier(connection, idempotency_key, order)
             if earlier is not None:
@@ -164,6 +168,8 @@ async def _earlier(connection: AsyncConnection, key: str | None, order: Order) -
 def _fingerprint(order: Order) -> str:
     """Return a digest of what was ordered, so that the same key with another order is noticed."""
     parts = [order.customer_id, order.payment_method, *(item.model_dump_json() for item in order.items)]
+    if order.delivery_window is not None:
+        parts.append(order.delivery_window.model_dump_json())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.contracts import Item, Money, new_id
+from services.contracts.events import DeliveryWindow
 from services.contracts.replies import REFUSALS
 from services.oms.effects import Facts
 from services.oms.saga import COMMANDS, ENDS, Effect, Input, Move, SagaState, Status, is_back, newest, status_of
@@ -40,6 +41,8 @@ class Order:
     items: tuple[Item, ...]
     total: Money
     payment_method: str
+    #: None if any time will do.
+    delivery_window: DeliveryWindow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,4 +162,5 @@ def facts_of(saga: Saga, order: Order) -> Facts:
         command_id=saga.command_id or new_id(),
         attempt=saga.attempt,
         reason=saga.reason or "none",
+        delivery_window=order.delivery_window,
     )

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Item, Money
+from services.contracts.events import DeliveryWindow
 from services.messaging.errors import Transient
 from services.messaging.storage import database_now, database_time, insert_once, rows_of_json
 from services.oms.records import LockedSaga, Order, Saga, SagaFilter
@@ -49,6 +50,8 @@ async def insert_order(connection: AsyncConnection, order: Order) -> datetime:
         "total_amount": order.total.amount,
         "currency": order.total.currency,
         "payment_method": order.payment_method,
+        "deliver_after": order.delivery_window and order.delivery_window.earliest,
+        "deliver_before": order.delivery_window and order.delivery_window.latest,
     }
     at: datetime = (await connection.execute(_KEEP_ORDER, values)).scalar_one()
     return at
@@ -302,7 +305,12 @@ def _order(row: Row[Any]) -> Order:
         items=tuple(Item.model_validate(item) for item in values["items"]),
         total=Money(amount=values["total_amount"], currency=values["currency"]),
         payment_method=values["payment_method"],
+        delivery_window=_window(values["deliver_after"], values["deliver_before"]),
     )
+
+
+def _window(earliest: datetime | None, latest: datetime | None) -> DeliveryWindow | None:
+    return DeliveryWindow(earliest=earliest, latest=latest) if earliest and latest else None
 
 
 def _saga(row: Row[Any] | None) -> Saga | None:

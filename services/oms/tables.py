@@ -33,6 +33,9 @@ orders = Table(
     Column("currency", String(3), nullable=False),
     Column("payment_method", String(64), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    #: The delivery window; null if any time will do.
+    Column("deliver_after", UtcDateTime),
+    Column("deliver_before", UtcDateTime),
 )
 
 sagas = Table(

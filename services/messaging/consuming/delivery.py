@@ -3,8 +3,8 @@
 | what happens | what is done |
 |---|---|
 | can't be read, breaks the contract, `Fatal` | to the dead letters at once |
-| unknown type on an event topic | skipped and counted: a newer peer's event is none of ours |
-| unknown type on a command or reply topic | to the dead letters at once: somebody waits for it |
+| unknown type or version on an event topic | skipped and counted: a newer peer's event is none of ours |
+| unknown type or version on a command or reply topic | to the dead letters at once: somebody waits for it |
 | `Unavailable`, `ConnectionError` | waits and tries again without limit, and the service is unready: no fault of it |
 | any other exception, the time limit | tried again with backoff inside the process span, then to the dead letters |
 | a dead letter of its key is open | behind it into the dead letters, without an attempt; a compensation passes |
@@ -31,7 +31,8 @@ from opentelemetry import metrics
 from opentelemetry.trace import Span
 
 import tracing
-from services.contracts import MESSAGE_TYPES, Invalid, Message, UnknownType, parse_saga_event
+from services.contracts import Invalid, Message, UnknownType, UnknownVersion, parse_saga_event
+from services.contracts.codec import MESSAGE_TYPES
 from services.contracts.commands import UNDOES
 from services.contracts.topics import EVENT_TOPICS
 from services.messaging import crash_points, semconv
@@ -303,7 +304,8 @@ def _about(message: Message | None, failure: Failure | None) -> dict[str, str | 
     if message is not None:
         known = about(message.event_type, message.event_id, message.saga_id)
         return known if message.event_type in MESSAGE_TYPES else _untyped(known)
-    kind = failure.error.event_type if failure is not None and isinstance(failure.error, Invalid) else None
+    error = failure.error if failure is not None else None
+    kind = error.event_type if isinstance(error, Invalid | UnknownVersion) else None
     return {} if kind is None else {semconv.SAGATRACE_MESSAGE_TYPE: kind}
 
 

@@ -7,6 +7,7 @@ row for it, and parks what follows it under the same key. `DeadLetterOperator` a
 from services.messaging.dead_letters.answers import dead_letter_answers
 from services.messaging.dead_letters.headers import (
     ORIGINAL,
+    OWN,
     DeadLetter,
     DeadLetterState,
     Place,
@@ -25,10 +26,19 @@ from services.messaging.dead_letters.redrive import (
     plan_redrive,
     send_redrive,
 )
-from services.messaging.dead_letters.topic import ConsumedRecord, DeadLetters, Failure, error_text, error_type
+from services.messaging.dead_letters.topic import (
+    SPRING,
+    ConsumedRecord,
+    DeadLetters,
+    Failure,
+    error_text,
+    error_type,
+)
 
 __all__ = [
     "ORIGINAL",
+    "OWN",
+    "SPRING",
     "Attribution",
     "Burial",
     "ConsumedRecord",

@@ -39,10 +39,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Message, encode
+from services.contracts.codec import Held
 from services.messaging import trace_context
 from services.messaging.crash_points import Write
 from services.messaging.errors import MessageTooLarge
 from services.messaging.outbox.listening import announce
+from services.messaging.settings import ContractSettings
 from services.messaging.storage import OUTBOX, Database, database_now, database_time, rows_of_json
 
 # Kafka's default `max.message.bytes` is 1,048,588: this leaves 64 KiB for the headers, of a dead letter too.
@@ -98,14 +100,18 @@ class Outbox:
         database: The service's database.
         max_bytes: The largest encoded message; a larger one could never be sent, and would block its key.
         has_relay: Whether a relay of this process already sends what is added; without one, other processes are told.
+        held: The types that are written at an older version; from the environment if not given.
     """
 
-    def __init__(self, database: Database, *, max_bytes: int = MAX_BYTES, has_relay: bool = False) -> None:
+    def __init__(
+        self, database: Database, *, max_bytes: int = MAX_BYTES, has_relay: bool = False, held: Held | None = None
+    ) -> None:
         self._database = database
         self._max_bytes = max_bytes
         #: Set after the commit of a transaction that added a row: the relay of this process need not wait for its poll.
         self.added = asyncio.Event()
         self._has_relay = has_relay
+        self._held = ContractSettings.read().held() if held is None else held
 
     def relay_started(self) -> None:
         """Stop announcing what is added to other processes: a relay of this process sends it."""
@@ -201,7 +207,7 @@ class Outbox:
         return (await connection.execute(ended)).rowcount == 1
 
     def _checked(self, message: Message) -> bytes:
-        value = encode(message)
+        value = encode(message, self._held)
         if len(value) > self._max_bytes:
             raise MessageTooLarge(f"{message.event_type} has {len(value)} bytes, the limit is {self._max_bytes}")
         return value

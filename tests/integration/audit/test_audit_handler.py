@@ -13,6 +13,7 @@ from services.audit.entry import entry_of
 from services.audit.handlers import AuditHandler
 from services.audit.tables import trail
 from services.contracts import ContractError, encode, topics
+from services.contracts.catalog import FOLDER
 from services.messaging.errors import Fatal
 from services.messaging.storage.database import Database
 from services.messaging.storage.inbox import Inbox
@@ -86,6 +87,25 @@ async def test_an_unknown_type_is_kept_too(database: Database, handle: AuditHand
     async with database.reading() as connection:
         (row,) = await store.of_order(connection, "a")
     assert (row["event_type"], row["is_known"], row["value"]) == ("saga.paused", False, value)
+
+
+async def test_an_unknown_version_is_kept_too(database: Database, handle: AuditHandler) -> None:
+    """An event of a newer version is in the trail like one of a newer type, whatever its payload."""
+    value = _unknown(event_type="saga.started", schema_version=2, payload=[7])
+    await handle(entry_of(Record(value)))
+    async with database.reading() as connection:
+        (row,) = await store.of_order(connection, "a")
+    assert (row["event_type"], row["is_known"], row["value"]) == ("saga.started", False, value)
+
+
+async def test_an_old_version_is_known_and_kept_as_it_came(database: Database, handle: AuditHandler) -> None:
+    """The trail has the bytes that an older program wrote, not what they are read as."""
+    old = (FOLDER / "order.created.v1.json").read_text()
+    value = json.dumps(json.loads(old)["examples"][0]).encode()
+    await handle(entry_of(Record(value)))
+    async with database.reading() as connection:
+        (row,) = await store.of_order(connection, "0195f2c0-7b1a-7c00-8000-00000000000c")
+    assert (row["event_type"], row["is_known"], row["value"]) == ("order.created", True, value)
 
 
 async def test_an_unknown_event_without_an_id_is_known_by_its_place(database: Database, handle: AuditHandler) -> None:

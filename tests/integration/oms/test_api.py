@@ -10,9 +10,11 @@ import pytest
 from opentelemetry import baggage, metrics
 from starlette.types import ASGIApp
 
+from services.contracts.events import DeliveryWindow, OrderPlaced
 from services.messaging import semconv
 from services.messaging.errors import Unavailable
 from services.messaging.readiness import Readiness
+from services.oms import store
 from services.oms.api import MAX_BODY_BYTES, create_app
 from tests.support.orders import OrderService
 from tests.support.spans import attributes_of
@@ -24,6 +26,7 @@ ORDER = {
     "items": [LINE],
     "payment_method": "pm_ok",
 }
+WINDOW = {"earliest": "2026-03-02T08:00:00Z", "latest": "2026-03-02T12:00:00+01:00"}
 CALLER = "0af7651916cd43dd8448eb211c80319c"
 SECRET = "4111 1111"
 
@@ -87,12 +90,40 @@ async def test_the_same_key_gets_the_first_answer(client: httpx2.AsyncClient, om
     assert other.status_code == HTTPStatus.UNPROCESSABLE_ENTITY
 
 
+async def test_a_delivery_window_is_kept_and_told(client: httpx2.AsyncClient, oms: OrderService) -> None:
+    """When to deliver is part of the order and of its event; a repeated key refuses another window."""
+    key = {"idempotency-key": "k-1"}
+    assert (await client.post("/orders", json=ORDER | {"delivery_window": WINDOW}, headers=key)).is_success
+    assert (await client.post("/orders", json=ORDER | {"delivery_window": WINDOW}, headers=key)).is_success
+    assert (await client.post("/orders", json=ORDER, headers=key)).status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    (created,) = [message for message in await oms.messages() if message.event_type == "order.created"]
+    assert isinstance(created.payload, OrderPlaced)
+    assert created.payload.delivery_window == DeliveryWindow.model_validate(WINDOW)
+    async with oms.database.reading() as connection:
+        held = await store.hold_saga(connection, created.saga_id)
+    assert held is not None
+    assert held.order.delivery_window == created.payload.delivery_window
+
+
+async def test_the_asyncapi_document_is_served(client: httpx2.AsyncClient) -> None:
+    """Beside the OpenAPI document of the API, the order service has the one of all topics."""
+    answer = await client.get("/asyncapi.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert "oms.order.events" in answer.json()["channels"]
+
+
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "a missing field": ({"customer_id": None}, "customer_id"),
     "a bad id": ({"customer_id": SECRET}, "customer_id"),
     "no lines": ({"items": []}, "items"),
     "a line of none": ({"items": [LINE | {"quantity": 0}]}, "items.0.quantity"),
     "an unknown field": ({"card": SECRET}, "card"),
+    "a window without an end": ({"delivery_window": {"earliest": WINDOW["earliest"]}}, "delivery_window.latest"),
+    "a window in numbers": ({"delivery_window": WINDOW | {"latest": 1_700_000_000}}, "delivery_window.latest"),
+    "a window that ends first": (
+        {"delivery_window": {"earliest": WINDOW["latest"], "latest": WINDOW["earliest"]}},
+        "delivery_window",
+    ),
     "two currencies": (
         {"items": [LINE, LINE | {"unit_price": {"amount": 1, "currency": "USD"}}]},
         "items",

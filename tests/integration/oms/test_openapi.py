@@ -30,6 +30,7 @@ RULES = {
     "all lines of an order have one currency",
     "the order's total is too large",
     "this Idempotency-Key was used for another order",
+    "it ends after it begins",
     # JSON Schema takes 3.0 for an integer.
     "int_type",
 }

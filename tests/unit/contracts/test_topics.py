@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.contracts import codec, topics
+from services.contracts import topics, versions
 from services.contracts.envelope import Message
 
-MESSAGES: tuple[type[Message], ...] = typing.get_args(codec._Union)
+MESSAGES: tuple[type[Message], ...] = typing.get_args(versions.Newest)
 
 EXPECTED = {
     "order.created": topics.ORDER_EVENTS,

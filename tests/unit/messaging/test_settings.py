@@ -3,7 +3,14 @@
 import pytest
 
 from services.messaging.errors import ConfigurationError
-from services.messaging.settings import ConsumerSettings, DatabaseSettings, KafkaSettings, ProducerSettings, Settings
+from services.messaging.settings import (
+    ConsumerSettings,
+    ContractSettings,
+    DatabaseSettings,
+    KafkaSettings,
+    ProducerSettings,
+    Settings,
+)
 
 SECRET = "hunter 2"
 
@@ -40,6 +47,32 @@ def test_a_wrong_value_is_told_by_its_name_alone(
         kind.read()
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_held_versions_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types are held at older versions, or at their newest, by a list; without it, none is."""
+    assert ContractSettings.read().held() == {}
+    monkeypatch.setenv("SAGATRACE_HELD_VERSIONS", " order.created=1, saga.failed=1,")
+    assert ContractSettings.read().held() == {"order.created": 1, "saga.failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("order.created=3", "order.created has the versions 1, 2"),
+        ("order.paid=1", "a type is not known"),
+        ("order.created", "not a list of type=version"),
+        ("order.created=one", "not a list of type=version"),
+        ("order.created=1,order.created=2", "each type once"),
+    ],
+)
+def test_a_version_that_can_not_be_written_stops_the_program(
+    value: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hold that would not work is told when the program starts, by the variable's name and the rule."""
+    monkeypatch.setenv("SAGATRACE_HELD_VERSIONS", value)
+    with pytest.raises(ConfigurationError, match=rf"^SAGATRACE_HELD_VERSIONS: .*{reason}"):
+        ContractSettings.read()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The outbox on a real database: what may be claimed, in which order, and by whom it may be finished."""
 
 import asyncio
+import json
 
 import pytest
 from opentelemetry import baggage
@@ -10,6 +11,7 @@ from services.contracts import parse_message
 from services.messaging.errors import MessageTooLarge
 from services.messaging.outbox.outbox import Backlog, Outbox, OutboxRow
 from services.messaging.storage.database import Database
+from tests.support.created_orders import created
 from tests.support.outboxes import event, expire_leases, fates, make_due, mark_all_sent, put, put_late
 from tracing.testing import RecordedSpans
 
@@ -54,6 +56,17 @@ async def test_a_row_reads_back_as_it_was_written(database: Database, outbox: Ou
     assert (row.topic, row.key, row.event_type) == ("events", "a", "saga.started")
     assert (row.event_id, row.saga_id, row.attempts) == (message.event_id, "saga-of-a", 1)
     assert 0 <= row.waited_s < 30
+
+
+async def test_a_held_type_is_written_at_its_older_version(database: Database) -> None:
+    """What a deploy holds back is in the outbox as the old program reads it; the row says the same about it."""
+    held = Outbox(database, held={"order.created": 1})
+    message = created("a")
+    async with database.transaction() as connection:
+        await held.add(connection, "events", message)
+    (row,) = await held.claim(1, _LEASE_S)
+    assert (json.loads(row.value)["schema_version"], row.event_id) == (1, message.event_id)
+    assert "delivery_window" not in json.loads(row.value)["payload"]
 
 
 async def test_an_expired_lease_can_be_claimed_again(database: Database, outbox: Outbox) -> None:

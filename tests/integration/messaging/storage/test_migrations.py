@@ -28,7 +28,7 @@ _NEWEST = {
     "audit": "0002",
     "inventory": "0002",
     "notification": "0002",
-    "oms": "0004",
+    "oms": "0005",
     "payment": "0002",
     "payment_gateway": "0002",
 }

@@ -17,6 +17,9 @@ from tracing.testing import RecordedSpans
 
 PROCESS = "process saga.started"
 UNKNOWN = b'{"event_type": "saga.paused", "saga_id": "s", "order_id": "o", "sequence": 1}'
+NEWER = (
+    b'{"event_type": "saga.started", "schema_version": 2, "saga_id": "s", "order_id": "o", "sequence": 1, "payload": 7}'
+)
 POISON = {
     "no text": b"\xff\xfe\x00",
     "no JSON": b"{",
@@ -111,6 +114,25 @@ async def test_an_unknown_command_or_reply_is_a_dead_letter(topic: str) -> None:
     dead_letters = DeadLetterTopic()
     await delivery(Handling(), dead_letters).deliver(record(UNKNOWN, topic=topic))
     assert dead_letters.kept[0]["sagatrace-dlq-error-type"] == b"services.contracts.errors.UnknownType"
+
+
+@pytest.mark.parametrize("topic", [SAGA_EVENTS, ORDER_EVENTS])
+async def test_an_unknown_version_of_an_event_is_skipped(topic: str) -> None:
+    """A newer version of a type is for programs that know it, as a newer type is."""
+    handling, dead_letters = Handling(), DeadLetterTopic()
+    await delivery(handling, dead_letters).deliver(record(NEWER, topic=topic))
+    assert (handling.calls, dead_letters.kept) == ([], [])
+
+
+@pytest.mark.parametrize("topic", [INVENTORY_COMMANDS, SAGA_REPLIES])
+async def test_an_unknown_version_of_a_command_or_reply_says_which_is_wanted(topic: str) -> None:
+    """Somebody waits for it, so it is a dead letter, which says what version it has and which ones are read here."""
+    dead_letters = DeadLetterTopic()
+    await delivery(Handling(), dead_letters).deliver(record(NEWER, topic=topic))
+    (kept,) = dead_letters.kept
+    assert kept["sagatrace-dlq-error-type"] == b"services.contracts.errors.UnknownVersion"
+    assert kept["sagatrace-dlq-error-message"] == b"saga.started has schema_version 2, and this program reads 1"
+    assert kept.value == NEWER
 
 
 @pytest.mark.parametrize("away", [Unavailable("the database is away"), SendFailed("no broker"), ConnectionError()])

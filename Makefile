@@ -5,7 +5,7 @@
 # checked; `uv` is taken from PATH if it is there, and otherwise from requirements.lock too.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers lint fmt chaos peers bench audit lock dist stale
+.PHONY: help setup demo test servers lint fmt chaos peers picture bench audit lock dist stale
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -59,6 +59,9 @@ chaos: $(READY) ## random kills over all services on the real parts; KILLS=1000 
 
 peers: $(READY) ## contrib's own tests, with its instrumentation and with ours; fetches them
 	@$(BIN)/python -m tests.peers
+
+picture: $(READY) ## the README's picture, from the demo's own trace.html; needs Chromium
+	@$(BIN)/python -m tests.browser.picture
 
 bench: $(READY) ## the measured claims
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tests.servers.building import NotBuilt, build, built
-from tests.servers.installed import PARTS, POSTGRES, NotInstalled, installed, postgres_version
+from tests.servers.installed import FOUND, PARTS, NotInstalled, installed, version
 from tests.servers.recipes import RECIPES, Recipe
 
 
@@ -36,8 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parser().parse_args(arguments)
     parts = {*(asked.parts or PARTS), *asked.require}
     outcomes = [_made(recipe) for recipe in RECIPES if recipe.part in parts]
-    if POSTGRES in parts:
-        outcomes.append(_postgres())
+    outcomes += [_found(part) for part in FOUND if part in parts]
     print(_table(outcomes))
     missing = [outcome.part for outcome in outcomes if outcome.part in asked.require and not outcome.is_there]
     if missing:
@@ -76,12 +75,12 @@ def _made(recipe: Recipe) -> Outcome:
     return Outcome(recipe.part, recipe.version, state, str(built(recipe)))
 
 
-def _postgres() -> Outcome:
+def _found(part: str) -> Outcome:
     try:
-        folder = installed(POSTGRES)
+        path = installed(part)
     except NotInstalled as error:
-        return Outcome(POSTGRES, "-", "missing", str(error))
-    return Outcome(POSTGRES, postgres_version(folder), "there", str(folder))
+        return Outcome(part, "-", "missing", str(error))
+    return Outcome(part, version(part, path), "there", str(path))
 
 
 def _table(outcomes: Iterable[Outcome]) -> str:

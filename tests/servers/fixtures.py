@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.servers.collector import CollectorAddress
-from tests.servers.installed import PARTS
+from tests.servers.installed import CHROMIUM, PARTS
 from tests.servers.jaeger import JaegerAddress
 from tests.servers.pool import Servers
 from tests.servers.shared import Asker, Owner, Shared, tails
@@ -172,6 +172,13 @@ def prometheus(request: pytest.FixtureRequest) -> str:
     """The URL of a Prometheus that scrapes nothing."""
     url: str = _given(request, "prometheus") or _shared(request, "prometheus")
     return url
+
+
+@pytest.fixture(scope="session")
+def chromium(request: pytest.FixtureRequest) -> Path:
+    """The program of Chromium."""
+    given = _given(request, CHROMIUM)
+    return Path(given) if given else Servers(request.config, request.config.stash[_SHARED].folder).programs(CHROMIUM)
 
 
 @pytest.fixture(scope="session")

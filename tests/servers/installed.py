@@ -1,4 +1,4 @@
-"""Find the servers on this machine: those that `make servers` built, and the system's PostgreSQL."""
+"""Find the servers on this machine: those that `make servers` built, and the system's PostgreSQL and Chromium."""
 
 import os
 import shutil
@@ -10,7 +10,11 @@ from tests.servers.building import INSTALL, built
 from tests.servers.recipes import RECIPES, Recipe
 
 POSTGRES = "postgres"
-PARTS = (*(recipe.part for recipe in RECIPES), POSTGRES)
+CHROMIUM = "chromium"
+FOUND = (POSTGRES, CHROMIUM)
+"""The parts that are found and not built."""
+
+PARTS = (*(recipe.part for recipe in RECIPES), *FOUND)
 """All parts, by their names in `SAGATRACE_REQUIRE`."""
 
 _RECIPES = {recipe.part: recipe for recipe in RECIPES}
@@ -22,6 +26,7 @@ _POSTGRES_FOLDERS = (
     "opt/homebrew/opt/postgresql*/bin",
     "usr/local/opt/postgresql*/bin",
 )
+_CHROMIUM_PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _ASK_S = 100.0
 
 
@@ -30,12 +35,33 @@ class NotInstalled(Exception):
 
 
 def installed(part: str) -> Path:
-    """Find the folder of a part's programs (of its jars, for Kafka).
+    """Find the folder of a part's programs (of its jars, for Kafka); the program itself, for Chromium.
 
     Raises:
         NotInstalled: it is not there, or was made by an older recipe, or what it runs on is missing.
     """
+    if part == CHROMIUM:
+        return chromium_program()
     return postgres_programs() if part == POSTGRES else _made(_RECIPES[part])
+
+
+def version(part: str, path: Path) -> str:
+    """Ask a part that is found for its version."""
+    if part == POSTGRES:
+        return _output(str(path / "postgres"), "--version").split(")")[1].split()[0]
+    return next(word for word in _output(str(path), "--version").split() if word[0].isdigit())
+
+
+def chromium_program() -> Path:
+    """Find Chromium, or a browser that is built from it.
+
+    Raises:
+        NotInstalled: none is on PATH.
+    """
+    program = next(filter(None, map(shutil.which, _CHROMIUM_PROGRAMS)), None)
+    if program is None:
+        raise NotInstalled("no chromium on PATH (Debian: apt-get install chromium)")
+    return Path(program)
 
 
 def postgres_programs() -> Path:
@@ -50,11 +76,6 @@ def postgres_programs() -> Path:
     raise NotInstalled(
         "no initdb under /usr/lib/postgresql, by pg_config or on PATH (Debian, Ubuntu: apt-get install postgresql)",
     )
-
-
-def postgres_version(folder: Path) -> str:
-    """Ask a PostgreSQL server program for its version."""
-    return _output(str(folder / "postgres"), "--version").split(")")[1].split()[0]
 
 
 def java() -> str:

@@ -1,4 +1,4 @@
-"""The real servers that tests need: where each is, and what happens without it.
+"""The real servers, and the browser, that tests need: where each is, and what happens without it.
 
 A server is taken from an address in the environment, otherwise from what `make servers` built. A missing one skips its
 tests, or fails them if it is required.
@@ -20,8 +20,9 @@ ADDRESS_VARIABLES = {
     "jaeger": "SAGATRACE_TEST_JAEGER",
     "collector": "SAGATRACE_TEST_COLLECTOR",
     "prometheus": "SAGATRACE_TEST_PROMETHEUS",
+    "chromium": "SAGATRACE_TEST_CHROMIUM",
 }
-"""Part -> the variable with the address of one that runs already; CONTRIBUTING.md has the form of each."""
+"""Part -> the variable with the address of one that runs, or a program's path; CONTRIBUTING.md has the form of each."""
 
 REQUIRED = pytest.StashKey[frozenset[str]]()
 """Where the session keeps what `SAGATRACE_REQUIRE` named when pytest started."""

@@ -72,7 +72,7 @@ def rows(spans: Iterable[Span]) -> list[Row]:
     if not ordered:
         return []
     start_ns = ordered[0].start_ns
-    whole_ns = max(1, max(span.end_ns for span in ordered) - start_ns)
+    whole_ns = max(1, length_ns(ordered))
     by_id = {span.span_id: span for span in ordered}
     return [
         _row(span, depth, wait(span, by_id.get(span.parent_id or "")), start_ns, whole_ns)
@@ -89,7 +89,8 @@ def _row(span: Span, depth: int, before: Wait | None, start_ns: int, whole_ns: i
 def length_ns(spans: Iterable[Span]) -> int:
     """Return the time from the first start to the last end, in nanoseconds."""
     known = list(spans)
-    return max(span.end_ns for span in known) - min(span.start_ns for span in known) if known else 0
+    ends_ns = [span.start_ns + span.duration_ns for span in known]
+    return max(ends_ns) - min(span.start_ns for span in known) if known else 0
 
 
 def duration(nanoseconds: int) -> str:

@@ -26,6 +26,7 @@ _TARGETS = {
     "bench",
     "chaos",
     "peers",
+    "picture",
     "dist",
     "lock",
 }

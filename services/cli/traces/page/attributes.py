@@ -27,6 +27,7 @@ _GROUPS = {
     "Technical": ("name", "http.", "url.", "messaging.", "server.", ""),
 }
 _PLACES = [(prefix, group) for group, prefixes in _GROUPS.items() for prefix in prefixes]
+_LARGE = 1000
 _UNITS = {"_ms": "ms", "_s": "s", "retry.delay": "s", ".size": "bytes"}
 
 
@@ -45,7 +46,14 @@ def text_of(name: str, value: AttributeValue) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return dumps(value, ensure_ascii=False)
     unit = next((f" {unit}" for ending, unit in _UNITS.items() if name.endswith(ending)), "")
-    return (f"{value:.6g}" if isinstance(value, float) else str(value)) + unit
+    return _digits(value) + unit
+
+
+def _digits(value: float) -> str:
+    """Return an integer as it is, and another number with as many digits as anybody reads."""
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.1f}" if abs(value) >= _LARGE else f"{value:.4g}"
 
 
 def _place(name: str) -> int:

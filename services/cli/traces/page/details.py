@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
 from services.cli.traces.model import Attributes, AttributeValue, Event
 from services.cli.traces.page.attributes import grouped, text_of
 from services.cli.traces.page.references import References
+from services.cli.traces.page.shown import shown
 from services.cli.traces.tree import Row, duration
 
 
@@ -18,9 +18,9 @@ def details_html(row: Row, references: References) -> str:
 
 def _parts(row: Row, references: References) -> Iterator[str]:
     span = row.span
-    yield f"<p>{escape('; '.join(_sentence(row, references)))}.</p>"
+    yield f"<p>{shown('; '.join(_sentence(row, references)))}.</p>"
     if related := list(references.of(span)):
-        lines = "".join(f"<div><dt>{escape(reason)}</dt><dd>{reference}</dd></div>" for reason, reference in related)
+        lines = "".join(f"<div><dt>{shown(reason)}</dt><dd>{reference}</dd></div>" for reason, reference in related)
         yield f'<dl class="related">{lines}</dl>'
     yield _table(_all_attributes(row), f"Attributes of {span.name}")
     for event in span.events:
@@ -47,7 +47,7 @@ def _all_attributes(row: Row) -> Attributes:
 
 
 def _event(event: Event, start_ns: int) -> str:
-    heading = f"<h3>{escape(event.name)}, {duration(max(0, event.time_ns - start_ns))} after its start</h3>"
+    heading = f"<h3>{shown(event.name)}, {duration(max(0, event.time_ns - start_ns))} after its start</h3>"
     return heading + (_table(event.attributes, f"Attributes of {event.name}") if event.attributes else "")
 
 
@@ -56,9 +56,9 @@ def _table(attributes: Attributes, label: str) -> str:
         f'<tbody><tr><th scope="rowgroup" colspan="2">{group}</th></tr>{"".join(_lines(values))}</tbody>'
         for group, values in grouped(attributes).items()
     )
-    return f'<table aria-label="{escape(label)}">{bodies}</table>'
+    return f'<table aria-label="{shown(label)}">{bodies}</table>'
 
 
 def _lines(attributes: Attributes) -> Iterator[str]:
     for name, value in attributes.items():
-        yield f'<tr><th scope="row">{escape(name)}</th><td>{escape(text_of(name, value))}</td></tr>'
+        yield f'<tr><th scope="row">{shown(name)}</th><td>{shown(text_of(name, value))}</td></tr>'

@@ -9,11 +9,11 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from html import escape
 from importlib.resources import files
 
 from services.cli.traces.page.references import References
 from services.cli.traces.page.section import TraceSection, anchor, section_html
+from services.cli.traces.page.shown import shown
 
 # Degrees on the colour wheel, for the services in the order of their names; none is near the red of an error.
 _HUES = (275, 150, 185, 215, 40, 95, 240, 310)
@@ -26,7 +26,7 @@ def page(title: str, sections: Iterable[TraceSection]) -> str:
     references = References(span for section in known for span in section.spans)
     services = sorted({span.service for section in known for span in section.spans})
     hues = {service: _HUES[number % len(_HUES)] for number, service in enumerate(services)}
-    index = "".join(f'<li><a href="#{anchor(section)}">{escape(section.title)}</a></li>' for section in known)
+    index = "".join(f'<li><a href="#{anchor(section)}">{shown(section.title)}</a></li>' for section in known)
     body = "\n".join(section_html(section, hues, references) for section in known)
     return f"""<!doctype html>
 <html lang="en">
@@ -34,13 +34,13 @@ def page(title: str, sections: Iterable[TraceSection]) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_policy(script)}">
-<title>{escape(title)}</title>
+<title>{shown(title)}</title>
 <style>
 {_asset("page.css")}</style>
 </head>
 <body>
 <header class="top">
-<h1>{escape(title)}</h1>
+<h1>{shown(title)}</h1>
 <p>Each line is a span; open it for its attributes and for the spans that it belongs with.
 <span class="keys" hidden>Keys: <kbd>↑</kbd> <kbd>↓</kbd> <kbd>Home</kbd> <kbd>End</kbd> to move,
 <kbd>←</kbd> <kbd>→</kbd> to fold, <kbd>Enter</kbd> to open.</span></p>
@@ -75,7 +75,7 @@ def _filter(sections: Sequence[TraceSection], services: Sequence[str]) -> str:
 
 
 def _options(values: Iterable[str]) -> str:
-    return '<option value="">all</option>' + "".join(f"<option>{escape(value)}</option>" for value in values)
+    return '<option value="">all</option>' + "".join(f"<option>{shown(value)}</option>" for value in values)
 
 
 def _asset(name: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from html import escape
 
 from services.cli.traces.model import Link, Span
+from services.cli.traces.page.shown import shown
 from services.messaging.semconv import COMPENSATES, LINK_RETRY_OF
 from tracing.semconv import LINK_AMBIENT, LINK_TRANSACTION, LINK_TYPE
 
@@ -61,8 +61,8 @@ class References:
         """Return the name and the service of a span, as a link; the id of one that is not on the page."""
         span = self._spans.get(span_id)
         if span is None:
-            return f"span <code>{escape(span_id)}</code>{escape(elsewhere)}, not on this page"
-        return f'<a href="#{escape(span_id)}">{escape(span.name)}</a>, {escape(span.service)}'
+            return f"span <code>{shown(span_id)}</code>{shown(elsewhere)}, not on this page"
+        return f'<a href="#{shown(span_id)}">{shown(span.name)}</a>, {shown(span.service)}'
 
 
 def _is_to_parent(link: Link, span: Span) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 
 from services.cli.traces.page.details import details_html
 from services.cli.traces.page.references import References
+from services.cli.traces.page.shown import shown
 from services.cli.traces.saga_trace import operation
 from services.cli.traces.tree import Row, duration
 
-# A longer text may be cut, and so has its whole as a title.
+# A longer service, or a longer name, may be cut, and so has its whole as a title.
+_SHORT = 12
 _LONG = 60
 
 
@@ -27,10 +28,10 @@ def row_html(row: Row, hue: int, references: References, *, is_parent: bool) -> 
     marks = (("parent", is_parent), ("error", span.is_error), ("undo", row.is_compensation))
     classes = "".join(f" {name}" for name, is_so in marks if is_so)
     style = f"--hue:{hue};--depth:{row.depth};--begin:{row.begin:.5f};--width:{row.width:.5f}"
-    about = f'data-level="{row.depth + 1}" data-service="{escape(span.service)}" data-kind="{span.kind.name.lower()}"'
-    return f"""<li id="{escape(span.span_id)}" class="row{classes}" {about} style="{style}"><details>
-<summary><span class="service"{_title(span.service, 12)}>{escape(span.service)}</span>\
-<span class="what"><i class="fold" aria-hidden="true"></i><span class="text"{_title(span.name)}>\
+    about = f'data-level="{row.depth + 1}" data-service="{shown(span.service)}" data-kind="{span.kind.name.lower()}"'
+    return f"""<li id="{shown(span.span_id)}" class="row{classes}" {about} style="{style}"><details>
+<summary><span class="service"{_title(span.service, _SHORT)}>{shown(span.service)}</span>\
+<span class="what"><i class="fold" aria-hidden="true"></i><span class="text"{_title(_plain(row))}>\
 {"".join(_text(row))}</span></span>\
 <span class="time">{duration(span.duration_ns)}</span>\
 <span class="bar" aria-hidden="true">{_wait(row)}<i class="work"></i></span></summary>
@@ -39,7 +40,12 @@ def row_html(row: Row, hue: int, references: References, *, is_parent: bool) -> 
 
 
 def _title(text: str, limit: int = _LONG) -> str:
-    return f' title="{escape(text)}"' if len(text) > limit else ""
+    whole = shown(text)
+    return f' title="{whole}"' if len(whole) > limit else ""
+
+
+def _plain(row: Row) -> str:
+    return " ".join(filter(None, (row.span.name, row.message, row.reason, *row.marks)))
 
 
 def _text(row: Row) -> Iterator[str]:
@@ -50,19 +56,19 @@ def _text(row: Row) -> Iterator[str]:
         yield '<span class="mark" role="img" aria-label="compensates">↩</span> '
     yield _name(row)
     if row.message:
-        yield f" {escape(row.message)}"
+        yield f" {shown(row.message)}"
     if row.reason:
-        yield f' <span class="why">{escape(row.reason)}</span>'
+        yield f' <span class="why">{shown(row.reason)}</span>'
     if row.marks:
-        yield f' <span class="note">{escape(", ".join(row.marks))}</span>'
+        yield f' <span class="note">{shown(", ".join(row.marks))}</span>'
 
 
 def _name(row: Row) -> str:
     """Return the name, with its verb apart if it is about a message: what was sent is read before that it was."""
     verb, space, rest = row.span.name.partition(" ")
     if not (space and operation(row.span) == verb):
-        return escape(row.span.name)
-    return f'<span class="verb">{escape(verb)}</span> {escape(rest)}'
+        return shown(row.span.name)
+    return f'<span class="verb">{shown(verb)}</span> {shown(rest)}'
 
 
 def _wait(row: Row) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from services.cli.traces.model import Span
 from services.cli.traces.page.axis import Axis
 from services.cli.traces.page.references import References
 from services.cli.traces.page.row import row_html
+from services.cli.traces.page.shown import shown
 from services.cli.traces.tree import Row, duration, length_ns, rows
 from services.cli.traces.waits import Place
 
@@ -53,11 +53,11 @@ def section_html(section: TraceSection, hues: Mapping[str, int], references: Ref
         for index, row in enumerate(drawn)
     )
     return f"""<section class="trace" aria-labelledby="{anchor(section)}" style="--step:{axis.step:.5f}">
-<header><h2 id="{anchor(section)}">{escape(section.title)}</h2>{_elsewhere(section)}</header>
+<header><h2 id="{anchor(section)}">{shown(section.title)}</h2>{_elsewhere(section)}</header>
 {"".join(_about(section))}
 <div class="axis"><p class="legend">{"".join(_legend(drawn))}</p>{axis.html()}</div>
 <p class="none" hidden>No span of this trace passes the filter.</p>
-<ul class="rows" aria-label="Spans of {escape(section.title)}">
+<ul class="rows" aria-label="Spans of {shown(section.title)}">
 {lines}
 </ul>
 </section>"""
@@ -69,18 +69,18 @@ def _is_parent(drawn: Sequence[Row], index: int) -> bool:
 
 def _about(section: TraceSection) -> Iterator[str]:
     if section.story:
-        yield f'<p class="story">{escape(section.story)}</p>\n'
+        yield f'<p class="story">{shown(section.story[0].upper() + section.story[1:])}.</p>\n'
     yield '<dl class="facts">'
     facts = {"took": duration(length_ns(section.spans)), "spans": str(len(section.spans))} | dict(section.fields)
     for name, value in facts.items():
-        yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        yield f"<div><dt>{shown(name)}</dt><dd>{shown(value)}</dd></div>"
     yield "</dl>"
 
 
 def _elsewhere(section: TraceSection) -> str:
     if section.jaeger is None:
         return ""
-    return f'<a class="elsewhere" href="{escape(section.jaeger)}" rel="noreferrer">Open in Jaeger</a>'
+    return f'<a class="elsewhere" href="{shown(section.jaeger)}" rel="noreferrer">Open in Jaeger</a>'
 
 
 def _legend(drawn: Sequence[Row]) -> Iterator[str]:

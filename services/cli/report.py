@@ -51,7 +51,7 @@ def report_on(result: ScenarioResult, recording: Recording) -> ScenarioReport:
     if placed is None or not placed.trace_id:
         return ScenarioReport(result, (), [Finding(Rule.ENTRY, "the order has no trace")])
     spans = recording.spans()
-    findings = check(spans, saga_id=placed.saga_id, trace_id=placed.trace_id)
+    findings = check(spans, saga_id=placed.saga_id, trace_id=placed.trace_id, outcome=result.outcome)
     trace = tuple(span for span in spans if span.trace_id == placed.trace_id)
     return ScenarioReport(result, SagaTrace(placed.saga_id, trace).spans, findings)
 

@@ -115,7 +115,7 @@ def _verify(saga: Saga, traces: Jaeger, deadline: float) -> Verified:
         return Verified(saga, trace_id, Verdict.OPEN)
     while True:
         spans = traces.spans(trace_id)
-        findings = check(spans, saga_id=saga.saga_id, trace_id=trace_id)
+        findings = check(spans, saga_id=saga.saga_id, trace_id=trace_id, outcome=saga.status)
         verdict = Verdict.BROKEN if findings else Verdict.WHOLE
         if not findings or time.monotonic() > deadline:
             story = tell(SagaTrace(saga.saga_id, spans), findings)

@@ -47,19 +47,20 @@ CLOCKS_NS = 1_000_000_000
 _APPLIED = {None, "applied"}
 
 
-def check(spans: Iterable[Span], *, saga_id: str, trace_id: str) -> list[Finding]:
+def check(spans: Iterable[Span], *, saga_id: str, trace_id: str, outcome: str | None = None) -> list[Finding]:
     """Check that a saga is exactly one connected trace; return no findings if it is.
 
     Args:
         spans: The recorded spans: those of the trace, and any others, which are searched for strays of the saga.
         saga_id: The saga.
         trace_id: The trace that it should be, in lower-case hex.
+        outcome: How the saga ended, if that is known: then the trace has to show it.
     """
     recorded = once(spans)
     saga = SagaTrace(saga_id, tuple(span for span in recorded if span.trace_id == trace_id))
     elsewhere = [span for span in recorded if span.trace_id != trace_id]
     findings = [finding for rule in RULES for finding in rule(saga)]
-    return findings + list(_no_strays(saga_id, elsewhere))
+    return [*findings, *_shows(saga, outcome), *_no_strays(saga_id, elsewhere)]
 
 
 def _one_entry(saga: SagaTrace) -> Iterator[Finding]:
@@ -192,6 +193,13 @@ def _life(saga: SagaTrace) -> Iterator[Finding]:
     for span in _moves(saga):
         if not any(_meet(span, life.start_ns, life.end_ns) for life in lives + refunds):
             yield Finding(Rule.LIFE, "moved the saga outside of the life that its summary shows", span)
+
+
+def _shows(saga: SagaTrace, outcome: str | None) -> Iterator[Finding]:
+    """Find that the last spans are not there: a trace without the whole refund is one of a completed order."""
+    bars = [*saga.bars(semconv.SPAN_SAGA_ORDER), *saga.bars(semconv.SPAN_REFUND_ORDER)]
+    if outcome in ENDS and outcome not in {span.text(semconv.SAGA_OUTCOME) for span in bars}:
+        yield Finding(Rule.LIFE, f"no span shows that it was {outcome}")
 
 
 def _moves(saga: SagaTrace) -> Iterator[Span]:

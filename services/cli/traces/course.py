@@ -94,12 +94,12 @@ class Course:
     @cached_property
     def life(self) -> Span | None:
         """The span that shows the saga's life as one bar; there is none before its first end."""
-        return _bar(self.saga, semconv.SPAN_SAGA_ORDER)
+        return next(iter(self.saga.bars(semconv.SPAN_SAGA_ORDER)), None)
 
     @cached_property
     def refunding(self) -> Span | None:
         """The span that shows a refund as one bar; there is none before it is done."""
-        return _bar(self.saga, semconv.SPAN_REFUND_ORDER)
+        return next(iter(self.saga.bars(semconv.SPAN_REFUND_ORDER)), None)
 
     @cached_property
     def outcome(self) -> str | None:
@@ -121,11 +121,6 @@ class Course:
             return self.life.end_ns
         lived = [move for move in self.moves if move.by is not Input.REFUND] if self.outcome else ()
         return max((span.end_ns for span in ([move.span for move in lived] or self.saga.spans)), default=0)
-
-
-def _bar(saga: SagaTrace, name: str) -> Span | None:
-    """Return the first span of a name, with or without the outcome behind it."""
-    return next((span for span in saga.spans if span.name.startswith(name) and span.text(semconv.SAGA_OUTCOME)), None)
 
 
 def _moving(saga: SagaTrace) -> Iterator[tuple[Span, Input]]:

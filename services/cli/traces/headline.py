@@ -27,8 +27,8 @@ from services.cli.traces.dead_letters import DeadLetter
 from services.cli.traces.marks import reason
 from services.oms.saga import Input
 
-REFUSALS = {Input.DECLINED: "declined", Input.REJECTED: "rejected"}
-"""The replies that say no, and how."""
+# The replies that say no, and how.
+_REFUSALS = {Input.DECLINED: "declined", Input.REJECTED: "rejected"}
 
 
 def headlines(course: Course, dead: Sequence[DeadLetter], now_ns: int | None) -> Iterator[str]:
@@ -72,7 +72,7 @@ def _cause(course: Course, turn: SagaMove, dead: Sequence[DeadLetter]) -> str:
         return f"canceled by request {after}"
     if turn.by is Input.DEAD_LETTERED:
         return _dead_command(course, turn, dead)
-    if verb := REFUSALS.get(turn.by):
+    if verb := _REFUSALS.get(turn.by):
         return f"{verb} by {participant(turn.by)}{_why(course, verb)} {after}"
     return f"{participant(turn.awaited)} did not answer: {turn.span.name} {after}"
 

@@ -10,7 +10,6 @@ from services.contracts.commands import UNDOES
 from services.messaging import semconv
 from tracing.semconv import ERROR_TYPE
 
-_COMPENSATES = "saga.compensates"
 _APPLIED = "applied"
 
 
@@ -41,7 +40,7 @@ def marks(span: Span) -> tuple[str, ...]:
 
 def _marks(span: Span) -> Iterator[str]:
     if is_compensation(span):
-        yield f"undoes {span.text(_COMPENSATES) or UNDOES[message_type(span) or '']}"
+        yield f"undoes {span.text(semconv.SAGA_COMPENSATES) or UNDOES[message_type(span) or '']}"
     if failed := retries(span):
         yield "1 retry" if failed == 1 else f"{failed} retries"
     if was_away(span):

@@ -33,18 +33,17 @@ from services.cli.traces.course import Course
 from services.cli.traces.dead_letters import DeadLetter, dead_letters
 from services.cli.traces.figures import Figures, figures
 from services.cli.traces.findings import Finding
-from services.cli.traces.headline import REFUSALS, decisive, headlines, participant
+from services.cli.traces.headline import decisive, headlines, participant
 from services.cli.traces.marks import retries, was_away
 from services.cli.traces.missing import missing
 from services.cli.traces.model import Span
-from services.cli.traces.saga_trace import SagaTrace, message_type, serves_many
+from services.cli.traces.saga_trace import SagaTrace, is_refusal, message_type, serves_many
 from services.contracts.commands import UNDOES
 from services.messaging import semconv
 from services.oms.saga import Input
 
 _MOST_MISSING = 3
 _NS_PER_MS = 1_000_000
-_REPLY_TYPE = "sagatrace.reply.type"
 _UNDONE = {
     "payment.refund": ("nothing was charged", "charge refunded"),
     "inventory.release": ("no stock was reserved", "stock released"),
@@ -107,8 +106,7 @@ def _undone(course: Course) -> Iterator[str]:
 
 def _had_effect(step: str, before_ns: int, saga: SagaTrace) -> bool:
     """Return whether a step was carried out before it was undone; one that was refused was not."""
-    done = [span for span in saga.effects_of(step) if span.start_ns < before_ns]
-    return any(span.text(_REPLY_TYPE) not in {str(reply) for reply in REFUSALS} for span in done)
+    return any(span.start_ns < before_ns and not is_refusal(span) for span in saga.effects_of(step))
 
 
 def _by_then(course: Course) -> str:

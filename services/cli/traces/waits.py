@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.cli.traces.model import Kind, Span
-from tracing.semconv import MESSAGING_OPERATION_NAME, PROCESS
+from services.messaging.semconv import SAGATRACE_OUTBOX_WAIT_MS
+from tracing.semconv import MESSAGING_OPERATION_NAME, PROCESS, QUEUE_TIME_MS
 
-_OUTBOX_WAIT_MS = "sagatrace.outbox.wait_ms"
-_QUEUE_TIME_MS = "messaging.kafka.queue.time_ms"
 _NS_PER_MS = 1_000_000
 # A hundred years: what is longer, or not a number, is no time.
 _LONGEST_MS = 36_525 * 86_400_000
@@ -46,7 +45,7 @@ def wait(span: Span, parent: Span | None) -> Wait | None:
     A process span without its time in the queue is taken to have waited since the end of its send.
     """
     place = Place.KAFKA if span.kind is Kind.CONSUMER else Place.OUTBOX
-    length_ns = _recorded_ns(span, _QUEUE_TIME_MS if place is Place.KAFKA else _OUTBOX_WAIT_MS)
+    length_ns = _recorded_ns(span, QUEUE_TIME_MS if place is Place.KAFKA else SAGATRACE_OUTBOX_WAIT_MS)
     if length_ns is None and span.text(MESSAGING_OPERATION_NAME) == PROCESS and parent is not None:
         length_ns = span.start_ns - parent.end_ns
     return Wait(place, length_ns) if length_ns is not None and length_ns > 0 else None

@@ -74,13 +74,20 @@ class _Layout:
 
     @classmethod
     def of(cls, drawn: Sequence[Row], width: int, signs: Signs) -> _Layout:
-        """Divide the width: names get what they need, but leave a fifth to the bars, which get the rest."""
+        """Divide the width: names get what they need, but leave a seventh to the bars, which get the rest."""
         indent = 2 if width > _WIDE else 1
         service = min(max(len(row.span.service) for row in drawn), _SERVICE)
         left = width - service - _DURATION - _GAPS
-        longest = max(indent * row.depth + len(_name(row, signs)) + len(_marks(row)) for row in drawn)
-        name = min(longest, max(_SHORTEST_NAME, left - max(_SHORTEST_BAR, width // 5)))
+        most = max(_SHORTEST_NAME, left - max(_SHORTEST_BAR, width // 7))
+        name = min(most, max(_need(row, indent, most, signs) for row in drawn))
         return cls(service, name, max(_SHORTEST_BAR, left - name), indent)
+
+
+def _need(row: Row, indent: int, most: int, signs: Signs) -> int:
+    """Return the room that a row's name needs, with its marks if that is not too much."""
+    bare = indent * row.depth + len(_name(row, signs))
+    whole = bare + len(_marks(row))
+    return whole if whole <= most else bare
 
 
 def _line(row: Row, layout: _Layout, colour: str, signs: Signs) -> Text:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from services.cli.traces.check import check
-from services.cli.traces.findings import Rule
+from services.cli.traces.findings import Finding, Rule
 from services.cli.traces.model import AttributeValue, Kind, Link, Span, once
 from tests.support.saga_traces import (
     MS,
@@ -27,6 +27,10 @@ Break = Callable[[list[Span]], list[Span]]
 
 def _found(spans: list[Span], saga_id: str = "saga-1") -> list[Rule]:
     return list(dict.fromkeys(finding.rule for finding in check(spans, saga_id=saga_id, trace_id=TRACE_ID)))
+
+
+def _checked(spans: list[Span], outcome: str) -> list[Finding]:
+    return check(spans, saga_id="saga-1", trace_id=TRACE_ID, outcome=outcome)
 
 
 @pytest.mark.parametrize("build", [completed, refunded, declined])
@@ -172,6 +176,18 @@ _life, _refund = _named("saga order completed"), _named("refund order completed"
 def test_each_broken_rule_is_found(break_it: Break, rule: Rule) -> None:
     """A trace that breaks a rule has a finding that names it."""
     assert rule in _found(break_it(refunded().spans))
+
+
+def test_a_trace_has_to_show_the_end_that_is_known() -> None:
+    """A refund whose last spans are still to come leaves the trace of a completed order: not that of a refunded one."""
+    spans = refunded().spans
+    assert _checked(spans, "refunded") == []
+    asked = which(spans, lambda span: span.name == "request refund")
+    early = spans[: spans.index(asked) + 1]
+    assert _checked(early, "completed") == []
+    (finding,) = _checked(early, "refunded")
+    assert (finding.rule, finding.text) == (Rule.LIFE, "no span shows that it was refunded")
+    assert _checked(spans, "running") == []
 
 
 def test_a_finding_names_the_span() -> None:

@@ -1,6 +1,7 @@
 """The orchestrator's part of an order's trace as whole trees, written by hand: what hangs on what."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import takewhile
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import Context
 from sqlalchemy import select, update
 
 from services.contracts import Message
@@ -40,12 +42,23 @@ class Story:
 
     async def answer(self, kind: str, **payload: Any) -> None:
         """Send the last command, as the relay does, and answer it inside the process span of the answer."""
-        command = await self.oms.command()
-        tracer = trace.get_tracer("test")
-        with use_context(restore(await self._written_in(command))) as context:
-            send = tracer.start_as_current_span(f"send {command.event_type}", links=links_in(context))
-            with send, tracer.start_as_current_span(f"process {kind}"):
+        async with self._sent():
+            with trace.get_tracer("test").start_as_current_span(f"process {kind}"):
                 await self.oms.answer(kind, **payload)
+
+    async def send(self) -> None:
+        """Send the last command, as the relay does."""
+        async with self._sent():
+            pass
+
+    @asynccontextmanager
+    async def _sent(self) -> AsyncIterator[None]:
+        """Send the last command, with the span of the send current."""
+        command = await self.oms.command()
+        with use_context(restore(await self._written_in(command))) as context:
+            links = links_in(context)
+            with trace.get_tracer("test").start_as_current_span(f"send {command.event_type}", links=links):
+                yield
 
     def causes(self, spans: RecordedSpans) -> dict[str, str]:
         """Return what each send links to as its cause."""
@@ -137,6 +150,20 @@ POST /orders [SERVER]
     process inventory.released [INTERNAL]
   saga order failed [INTERNAL] ERROR card_declined"""
     )
+
+
+async def test_an_open_saga_has_no_orphan(story: Story, spans: RecordedSpans) -> None:
+    """While the process span of a reply is still open, or after its process died, every span has its parent."""
+    await story.place()
+    with trace.get_tracer("test").start_as_current_span("process inventory.reserved", Context()) as process:
+        await story.oms.answer("inventory.reserved")
+        await story.send()
+        ended = {span.context.span_id: span for span in spans.finished if span.context}
+        send = spans.one("send payment.charge")
+        assert [link.context.span_id for link in send.links] == [process.get_span_context().span_id]
+        own = [span for span in ended.values() if span.name != "POST /orders"]
+        assert [span.name for span in own] == ["send payment.charge"]
+        assert all(span.parent and span.parent.span_id in ended for span in own)
 
 
 async def test_an_operators_retry_of_a_refund(story: Story, spans: RecordedSpans) -> None:

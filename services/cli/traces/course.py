@@ -108,6 +108,11 @@ class Course:
         said = last.text(semconv.SAGA_OUTCOME) if last else None
         return said or (str(ENDS[self.state]) if self.state in ENDS else None)
 
+    @property
+    def first_outcome(self) -> str | None:
+        """How the saga first ended, whatever became of a refund."""
+        return (self.life.text(semconv.SAGA_OUTCOME) if self.life else None) or (None if self.refund else self.outcome)
+
     @cached_property
     def begin_ns(self) -> int:
         """When the saga's life begins, in nanoseconds since the epoch."""

@@ -11,6 +11,7 @@ A time after "after" is counted from the saga's begin.
 | a cancel request | canceled by request after 0.3 s |
 | no answer after all attempts | payment did not answer: timeout charging after 30 s |
 | a command among the dead letters | payment.charge is a dead letter of oms-payment: Invalid payload.total |
+| the end `failed` or `canceled`, and nothing of why | failed (declined) after 1.3 s; canceled by request after 1.3 s |
 | no end: a command is awaited | waiting for payment for 12 s |
 | no end: the way back is stuck | needs attention for 2 h: payment did not answer (payment.refund) |
 
@@ -27,6 +28,8 @@ from services.cli.traces.dead_letters import DeadLetter
 from services.cli.traces.marks import reason
 from services.oms.saga import Input
 
+# The ends of a saga that turned back, and how they are told where the span that turned it was not recorded.
+_BACK = {"failed": "failed", "canceled": "canceled by request"}
 # The replies that say no, and how.
 _REFUSALS = {Input.DECLINED: "declined", Input.REJECTED: "rejected"}
 
@@ -37,7 +40,9 @@ def headlines(course: Course, dead: Sequence[DeadLetter], now_ns: int | None) ->
         yield _standing(course, dead, now_ns)
     if course.turn:
         yield _cause(course, course.turn, dead)
-    elif course.life or course.refund or course.outcome:
+    elif course.first_outcome in _BACK:
+        yield _turned(course, course.first_outcome)
+    elif course.first_outcome or course.refund:
         yield _completed(course)
 
 
@@ -77,8 +82,13 @@ def _cause(course: Course, turn: SagaMove, dead: Sequence[DeadLetter]) -> str:
     return f"{participant(turn.awaited)} did not answer: {turn.span.name} {after}"
 
 
+def _turned(course: Course, outcome: str) -> str:
+    told = _BACK[outcome]
+    return f"{told}{_why(course, outcome)} after {spoken(course.end_ns - course.begin_ns)}"
+
+
 def _why(course: Course, verb: str) -> str:
-    """Return the participant's reason in parentheses, if it says more than the verb does."""
+    """Return the reason in parentheses, if it says more than the verb does."""
     why = (reason(course.life) if course.life else "").replace("_", " ")
     return "" if why in {"", verb} else f" ({why})"
 

@@ -138,6 +138,12 @@ def retried_by_an_operator() -> TimedTrace:
     return trace
 
 
+def without_replies(trace: TimedTrace) -> TimedTrace:
+    """A trace that lacks what moved the saga, and thus why it turned back."""
+    lost = {"saga.input", "payment.declined", "request cancel"}
+    return TimedTrace([span for span in trace.spans if not any(one in span.name for one in lost)])
+
+
 TABLE: dict[str, tuple[Callable[[], TimedTrace], float | None, str]] = {
     "completed": (completed, None, "completed in 0.9 s"),
     "declined": (declined, None, "declined by payment after 0.9 s; stock released after 1.3 s"),
@@ -230,6 +236,16 @@ TABLE: dict[str, tuple[Callable[[], TimedTrace], float | None, str]] = {
         retried_by_an_operator,
         None,
         "declined by payment after 0.9 s; stock released after 60 min; inventory asked again by an operator",
+    ),
+    "failed, and nothing of why": (
+        lambda: without_replies(declined()),
+        None,
+        "failed (declined) after 1.3 s; stock released",
+    ),
+    "canceled without telemetry": (
+        lambda: without_replies(canceled()),
+        None,
+        "canceled by request after 1.1 s; charge refunded, stock released",
     ),
     "nothing": (TimedTrace, None, "nothing of the saga was recorded"),
 }

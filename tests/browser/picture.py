@@ -19,8 +19,8 @@ LIMIT_BYTES = 200_000
 """How large a picture may be."""
 
 _SECTION = "Payment declined"
-# GitHub shows a README 900 CSS pixels wide at most; the pixels of a dense screen are twice as many.
-_WIDTH = 960
+# GitHub shows a README some 900 CSS pixels wide; the pixels of a dense screen are twice as many.
+_WIDTH = 1040
 _SCALE = 2
 _QUALITY = 90
 _EDGE = 12

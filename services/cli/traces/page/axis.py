@@ -42,5 +42,5 @@ class Axis:
 
     def html(self) -> str:
         """Return the marks as elements; a screen reader reads the times of the rows instead."""
-        marks = "".join(f'<i style="--at:{at:.5f}">{text}</i>' for at, text in self.marks())
+        marks = "".join(f'<i style="--at:{at:.5f}"><span>{text}</span></i>' for at, text in self.marks())
         return f'<div class="marks" aria-hidden="true">{marks}</div>'

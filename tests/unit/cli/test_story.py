@@ -138,6 +138,20 @@ def retried_by_an_operator() -> TimedTrace:
     return trace
 
 
+def killed() -> TimedTrace:
+    """Payment is killed after it charged; its reply comes when the charge was asked for again."""
+    trace = reserved()
+    charge = trace.message("payment.charge", (0.5, 0.5, 0.6), trace.spans[0], message_id="charge-1")
+    charge = trace.change(charge, attributes={"sagatrace.interrupted": True})
+    twice = {"sagatrace.duplicate": True}
+    trace.message("payment.charge", (0.5, 20, 20), trace.spans[0], message_id="charge-1", attributes=twice)
+    trace.message("payment.charged", (20, 20, 20.1), charge, attributes={"saga.verdict": "stale"})
+    again = trace.message("payment.charge", (15, 20, 20.2), trace.asked("timeout charging", 15))
+    trace.message("payment.charged", (20.2, 20.2, 20.4), again)
+    trace.ended("completed", 20.4)
+    return trace
+
+
 def without_replies(trace: TimedTrace) -> TimedTrace:
     """A trace that lacks what moved the saga, and thus why it turned back."""
     lost = {"saga.input", "payment.declined", "request cancel"}
@@ -236,6 +250,14 @@ TABLE: dict[str, tuple[Callable[[], TimedTrace], float | None, str]] = {
         retried_by_an_operator,
         None,
         "declined by payment after 0.9 s; stock released after 60 min; inventory asked again by an operator",
+    ),
+    "killed": (
+        killed,
+        None,
+        (
+            "completed in 20 s; payment asked again (timeout charging); 5.0 s waiting in Kafka; "
+            "payment was interrupted at payment.charge; 1 duplicate absorbed; 1 late reply ignored"
+        ),
     ),
     "failed, and nothing of why": (
         lambda: without_replies(declined()),

@@ -15,6 +15,7 @@ import pytest
 
 from services.cli.traces.check import check
 from services.cli.traces.otlp import parse
+from services.contracts import MESSAGE_TYPES
 from tests.support import parts
 from tests.support.demos import SERVICES, Demo, running_demo
 from tests.support.eventually import eventually
@@ -107,6 +108,25 @@ def test_the_written_traces_pass_the_check(finished: tuple[Demo, str, str]) -> N
     for order in _report(demo)["orders"]:
         assert check(spans, saga_id=order["saga_id"], trace_id=order["trace_id"]) == []
     assert {span.service for span in spans} == SERVICES
+
+
+def test_every_name_is_one_of_few(finished: tuple[Demo, str, str]) -> None:
+    """A span is named by what happens, a message by its type; no name has a topic, an address or an id."""
+    demo, _, _ = finished
+    spans = parse(json.loads((demo.output / "traces.json").read_text()))
+    messages = {f"{operation} {kind}" for operation in ("send", "process") for kind in MESSAGE_TYPES}
+    assert {span.name for span in spans} - messages == {
+        "POST /orders",
+        "POST /orders/{order_id}/cancel",
+        "POST /orders/{order_id}/refund",
+        "request cancel",
+        "request refund",
+        "saga order completed",
+        "saga order canceled",
+        "saga order failed: declined",
+        "saga order failed: out_of_stock",
+        "refund order completed",
+    }
 
 
 def test_the_page_shows_every_trace(finished: tuple[Demo, str, str]) -> None:

@@ -77,6 +77,12 @@ def test_a_rule_names_known_metrics_and_its_section(rule: dict[str, Any]) -> Non
     assert rule["alert"] in (ROOT / "deploy/prometheus/rules.test.yml").read_text()
 
 
+def test_a_refusal_alerts_nobody() -> None:
+    """No alert and no panel counts spans by their status: a participant's no is an error there, and is in order."""
+    expressions = [rule["expr"] for rule in rules()] + [query.expression for query in panel_queries()]
+    assert not [expression for expression in expressions if "status_code" in expression]
+
+
 def test_the_runbook_has_no_section_without_an_alert() -> None:
     """Sections and alerts are the same."""
     sections = re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)

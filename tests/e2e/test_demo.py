@@ -15,7 +15,7 @@ import pytest
 
 from services.cli.traces.check import check
 from services.cli.traces.otlp import parse
-from services.contracts import MESSAGE_TYPES
+from services.contracts.codec import MESSAGE_TYPES
 from tests.support import parts
 from tests.support.demos import SERVICES, Demo, running_demo
 from tests.support.eventually import eventually

@@ -22,7 +22,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import tracing
-from services.contracts import ContractError, Invalid, parse_message
+from services.contracts import ContractError, Invalid, UnknownVersion, parse_message
 from services.contracts.topics import retry_topic
 from services.messaging import semconv
 from services.messaging.dead_letters.headers import (
@@ -158,7 +158,7 @@ def _about(dead_letter: DeadLetter) -> AbstractContextManager[object]:
     redrives = {semconv.SAGATRACE_REDRIVES: dead_letter.redrive_count + 1}
     try:
         message = parse_message(dead_letter.value)
-    except Invalid as error:
+    except (Invalid, UnknownVersion) as error:
         return tracing.bind(**redrives, **{semconv.SAGATRACE_MESSAGE_TYPE: error.event_type})
     except ContractError:
         return tracing.bind(**redrives)

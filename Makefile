@@ -5,7 +5,7 @@
 # checked; `uv` is taken from PATH if it is there, and otherwise from requirements.lock too.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers lint fmt chaos peers picture bench audit lock dist stale
+.PHONY: help setup demo test next servers lint fmt chaos peers picture bench audit lock dist stale
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -17,6 +17,10 @@ PROJECTS := pyproject.toml services/pyproject.toml
 # Tests wait more than they compute: one process more than there are cores, and each file in one of them, the slow ones of
 # tests/e2e first. A test that had to be ended ends the run. ARGS="-n 0" runs all in one process.
 DIVIDED := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# The next release of aiokafka, beside the packages of .venv and found before its own.
+NEXT := $(VENV)/next
+# What runs with it: the library, and the part of the services that knows a client's inner state (closing.py).
+AHEAD := tests/unit/tracing tests/integration/tracing tests/integration/messaging/test_silent_broker.py
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo $(BIN)/uv)
 PYTHONS := $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 # Each candidate is run: a shim on PATH may be unable to start, and Debian packs ensurepip apart from Python.
@@ -40,6 +44,10 @@ demo: $(READY) ## five order sagas, each one connected trace, on an embedded bro
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest $(DIVIDED) $(ARGS)
+
+next: $(NEXT)/.ready ## the tests of `tracing` with the next release of aiokafka
+	@PYTHONPATH=$(CURDIR)/$(NEXT) $(BIN)/python -c 'import aiokafka; print("aiokafka", aiokafka.__version__)'
+	@PYTHONPATH=$(CURDIR)/$(NEXT) $(BIN)/python -m pytest $(DIVIDED) $(AHEAD) $(ARGS)
 
 servers: $(READY) ## the real servers that tests run on, built or fetched into .sagatrace; ARGS="--require kafka,jaeger"
 	@$(BIN)/python -m tests.servers $(ARGS)
@@ -98,6 +106,13 @@ $(READY): requirements.lock $(PROJECTS) $(STALE)
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable services
 	@$(BIN)/python -m compileall -q tracing services
 	@echo "$(CURDIR)" > $@
+
+$(NEXT)/.ready: requirements-next.lock $(READY)
+	@rm -rf $(NEXT)
+	@echo "installing requirements-next.lock into $(NEXT)"
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --target $(NEXT) --no-deps \
+		--require-hashes --only-binary :all: --requirement requirements-next.lock
+	@touch $@
 
 define NEW_VENV
 for python in $(PYTHONS); do \

@@ -19,6 +19,7 @@ _TARGETS = {
     "setup",
     "demo",
     "test",
+    "next",
     "servers",
     "lint",
     "fmt",

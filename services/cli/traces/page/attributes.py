@@ -21,6 +21,9 @@ _GROUPS = {
         "messaging.kafka.offset",
         "messaging.kafka.message",
         "messaging.message",
+        # With OTEL_SEMCONV_STABILITY_OPT_IN=messaging.
+        "kafka.offset",
+        "kafka.message",
     ),
     "Error": ("error.type", "error", "exception.type", "exception.message", "exception."),
     "Wait": ("sagatrace.outbox", "messaging.kafka.queue", "retry."),

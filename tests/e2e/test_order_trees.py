@@ -208,4 +208,4 @@ async def test_an_order_whose_charge_is_a_dead_letter_and_is_redriven(system: Sy
     await system.is_tree(placed, "redriven")
     undone = "nothing was charged, stock released..."
     again = "payment.charge was re-driven after ...; ...1 retry of payment.charge; 1 late reply ignored"
-    system.tells(placed, f"payment.charge became a dead letter of oms-payment: GatewayBusy; {undone}; {again}")
+    system.tells(placed, f"payment.charge became a dead letter of oms-payment: GatewayBusy...; {undone}; {again}")

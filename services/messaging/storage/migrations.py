@@ -2,7 +2,8 @@
 
 `upgrade` runs at the start of every service. It is one transaction, so a failed migration leaves nothing behind, and
 services that start at the same time queue: on SQLite by the write lock, on PostgreSQL by an advisory lock that the
-transaction holds. On PostgreSQL it creates the service's schema first.
+transaction holds. On PostgreSQL it creates the service's schema first. Tables that a newer program has migrated stay as
+they are: a revision only adds what an older program can do without.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 
 from alembic import command, context
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -70,4 +73,11 @@ def _upgrade_to_head(connection: Connection, folder: Path) -> None:
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    if not _is_newer(connection, ScriptDirectory.from_config(config)):
+        command.upgrade(config, "head")
+
+
+def _is_newer(connection: Connection, scripts: ScriptDirectory) -> bool:
+    """Return whether a newer program has migrated the tables: this one restarts while the deploy is under way."""
+    known = {script.revision for script in scripts.walk_revisions()}
+    return not known.issuperset(MigrationContext.configure(connection).get_current_heads())

@@ -84,15 +84,30 @@ async def test_services_that_start_at_once_queue(database_url: str) -> None:
     await database.close()
 
 
-async def _store(url: str, schema: str, metadata: MetaData) -> None:
-    """Make a schema's tables and its stored revision, as an earlier version of the service left them."""
+async def test_a_program_restarts_on_tables_that_a_newer_one_has_migrated(database_url: str) -> None:
+    """While a deploy is under way an older program that is restarted works on, and changes nothing."""
+    metadata: MetaData = importlib.import_module("services.oms.tables").metadata
+    await _store(database_url, "oms", metadata, revision="9999")
+    await upgrade(database_url, "oms")
+    database = Database(database_url, schema="oms")
+    async with database.reading() as connection:
+        stored = await connection.execute(text("SELECT version_num FROM alembic_version"))
+        assert list(stored.scalars()) == ["9999"]
+        assert await connection.run_sync(_differences, metadata) == []
+    await database.close()
+
+
+async def _store(url: str, schema: str, metadata: MetaData, revision: str | None = None) -> None:
+    """Make a schema's tables and its stored revision, as another version of the service left them."""
     database = Database(url, schema=schema)
     async with database.transaction() as connection:
         if not database.is_sqlite:
             await connection.execute(text(f"CREATE SCHEMA {schema}"))
         await connection.run_sync(metadata.create_all)
         await connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
-        await connection.execute(text("INSERT INTO alembic_version VALUES (:newest)"), {"newest": _NEWEST[schema]})
+        await connection.execute(
+            text("INSERT INTO alembic_version VALUES (:newest)"), {"newest": revision or _NEWEST[schema]}
+        )
     await database.close()
 
 

@@ -90,3 +90,11 @@ def test_the_report_has_what_was_agreed(tmp_path: Path) -> None:
             },
         ],
     }
+
+
+def test_the_page_leads_to_jaeger_where_it_is_known(tmp_path: Path) -> None:
+    """With Jaeger's address each trace of `trace.html` has a link to its page there, and without it none."""
+    write(tmp_path, [_report()], Recording(), lambda trace_id: f"http://jaeger:16686/trace/{trace_id}")
+    assert f'href="http://jaeger:16686/trace/{TRACE_ID}"' in (tmp_path / "trace.html").read_text()
+    write(tmp_path, [_report()], Recording())
+    assert "Open in Jaeger" not in (tmp_path / "trace.html").read_text()

@@ -80,6 +80,12 @@ class Course:
         """The move that turned the saga back before it was completed, or ended it without success."""
         return next((move for move in self.moves if _turns(move)), None)
 
+    @property
+    def turned_ns(self) -> int:
+        """When it was turned back, from its begin: no later than its end, which that span may outlive."""
+        turned = self.turn.span.end_ns if self.turn else self.end_ns
+        return (min(turned, self.end_ns) if self.outcome else turned) - self.begin_ns
+
     @cached_property
     def refund(self) -> SagaMove | None:
         """The request to refund the completed order."""

@@ -72,7 +72,7 @@ def _unanswered(course: Course, move: SagaMove, dead: Sequence[DeadLetter]) -> s
 
 
 def _cause(course: Course, turn: SagaMove, dead: Sequence[DeadLetter]) -> str:
-    after = f"after {spoken(turn.span.end_ns - course.begin_ns)}"
+    after = f"after {spoken(course.turned_ns)}"
     if turn.by is Input.CANCEL:
         return f"canceled by request {after}"
     if turn.by is Input.DEAD_LETTERED:

@@ -113,7 +113,7 @@ def _by_then(course: Course) -> str:
     """Return when the way back was done, unless the headline says so already."""
     if not course.turn or not course.outcome:
         return ""
-    turned, ended = (spoken(ns - course.begin_ns) for ns in (course.turn.span.end_ns, course.end_ns))
+    turned, ended = spoken(course.turned_ns), spoken(course.end_ns - course.begin_ns)
     return f" after {ended}" if ended != turned else ""
 
 

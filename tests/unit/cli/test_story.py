@@ -430,6 +430,14 @@ def test_traces_of_older_services_are_told_too() -> None:
     assert "stock released" in text
 
 
+def test_a_saga_is_not_turned_back_after_its_end() -> None:
+    """The span that took the last reply may outlive the saga: what it did is told with the time of the end."""
+    trace = rejected()
+    last = next(span for span in trace.spans if span.name == "process inventory.rejected")
+    trace.change(last, end_ns=ns(0.74))
+    assert told(trace).text == "rejected by inventory (out of stock) after 0.6 s"
+
+
 def test_a_reason_of_its_own_is_told() -> None:
     """A participant's reason stands beside its no if it says more than that."""
     trace = charged("payment.declined")

@@ -1,6 +1,5 @@
 """The OpenTelemetry Collector on this machine, with a test's configuration or the shipped one."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.servers.answers import answers_ok
+from tests.servers.layers import Layer, arguments
 from tests.servers.ports import HOST
 from tests.servers.process import ServerProcess
 from tests.servers.server import Server, running
@@ -54,7 +54,7 @@ class CollectorServer(Server):
 def collector(
     programs: Path,
     folder: Path,
-    configurations: Sequence[Path | Mapping[str, Any]],
+    configurations: Sequence[Layer],
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[CollectorServer]:
     """Run the collector for the length of the block.
@@ -74,8 +74,7 @@ def collector(
     def make(ports: list[int]) -> CollectorServer:
         grpc, http, health = (f"{HOST}:{port}" for port in ports)
         layers = [_OWN_METRICS_OFF, *configurations, _addresses(grpc, http, health)]
-        files = [_file(folder / f"{number}.yaml", layer) for number, layer in enumerate(layers)]
-        command = [str(programs / "otelcol"), *(f"--config=file:{path}" for path in files)]
+        command = [str(programs / "otelcol"), *arguments(folder, layers)]
         process = ServerProcess(
             "collector",
             command,
@@ -109,11 +108,3 @@ def _addresses(grpc: str, http: str, health: str) -> dict[str, Any]:
         "extensions": {"health_check": {"endpoint": health}},
         "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": grpc}, "http": {"endpoint": http}}}},
     }
-
-
-def _file(path: Path, configuration: Path | Mapping[str, Any]) -> Path:
-    if isinstance(configuration, Path):
-        return configuration
-    # JSON is YAML.
-    path.write_text(json.dumps(configuration, indent=1))
-    return path

@@ -1,7 +1,6 @@
 """Jaeger on this machine: OTLP in, the query API out, spans in memory or in a folder (Badger)."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.servers.answers import answers_ok
+from tests.servers.layers import Layer, arguments
 from tests.servers.ports import HOST
 from tests.servers.process import ServerProcess
 from tests.servers.server import Server, running
@@ -53,13 +53,17 @@ class JaegerServer(Server):
 
 
 @contextmanager
-def jaeger(programs: Path, folder: Path, *, durable: bool = False) -> Iterator[JaegerServer]:
+def jaeger(
+    programs: Path, folder: Path, configurations: Sequence[Layer] = (), *, durable: bool = False
+) -> Iterator[JaegerServer]:
     """Run Jaeger for the length of the block.
 
     Args:
         programs: the folder that `make servers` filled.
         folder: an empty folder for its configuration, log and data.
-        durable: keep spans in the folder, where they survive a restart, and not in memory.
+        configurations: files or settings, a later one over an earlier one, map by map; the query API and the receiver
+            `otlp` get free ports. Without any, one that keeps spans in memory.
+        durable: without configurations, keep spans in the folder, where they survive a restart.
 
     Raises:
         ServerFailed: it did not start.
@@ -68,10 +72,8 @@ def jaeger(programs: Path, folder: Path, *, durable: bool = False) -> Iterator[J
 
     def make(ports: list[int]) -> JaegerServer:
         query, query_grpc, grpc, http = (f"{HOST}:{port}" for port in ports)
-        configuration = folder / "jaeger.yaml"
-        # JSON is YAML.
-        configuration.write_text(json.dumps(_configuration(query, query_grpc, grpc, http, storage), indent=1))
-        command = [str(programs / "jaeger"), "--config", str(configuration)]
+        layers = [*(configurations or [_configuration(storage)]), _addresses(query, query_grpc, grpc, http)]
+        command = [str(programs / "jaeger"), *arguments(folder, layers)]
         process = ServerProcess(
             "jaeger",
             command,
@@ -86,7 +88,7 @@ def jaeger(programs: Path, folder: Path, *, durable: bool = False) -> Iterator[J
         yield server
 
 
-def _configuration(query: str, query_grpc: str, grpc: str, http: str, storage: dict[str, Any]) -> dict[str, Any]:
+def _configuration(storage: dict[str, Any]) -> dict[str, Any]:
     return {
         "service": {
             "extensions": ["jaeger_storage", "jaeger_query"],
@@ -94,15 +96,17 @@ def _configuration(query: str, query_grpc: str, grpc: str, http: str, storage: d
             "telemetry": {"metrics": {"level": "none"}},
         },
         "extensions": {
-            "jaeger_query": {
-                "storage": {"traces": "spans"},
-                "http": {"endpoint": query},
-                "grpc": {"endpoint": query_grpc},
-            },
+            "jaeger_query": {"storage": {"traces": "spans"}},
             "jaeger_storage": {"backends": {"spans": storage}},
         },
-        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": grpc}, "http": {"endpoint": http}}}},
         "exporters": {"jaeger_storage_exporter": {"trace_storage": "spans"}},
+    }
+
+
+def _addresses(query: str, query_grpc: str, grpc: str, http: str) -> dict[str, Any]:
+    return {
+        "extensions": {"jaeger_query": {"http": {"endpoint": query}, "grpc": {"endpoint": query_grpc}}},
+        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": grpc}, "http": {"endpoint": http}}}},
     }
 
 

@@ -12,6 +12,7 @@ from tests.servers.collector import CollectorServer, collector
 from tests.servers.installed import NotInstalled, installed
 from tests.servers.jaeger import JaegerServer, jaeger
 from tests.servers.kafka import KafkaServer, kafka, kafka35
+from tests.servers.layers import Layer
 from tests.servers.postgres import PostgresServer, postgres, standby
 from tests.servers.process import ServerProcess
 from tests.servers.prometheus import PrometheusServer, prometheus
@@ -54,13 +55,13 @@ class Servers:
         """Start a streaming replica of a PostgreSQL server."""
         return self._start("postgres", lambda programs, folder: standby(programs, folder, primary))
 
-    def jaeger(self, *, durable: bool = False) -> JaegerServer:
-        """Start Jaeger, whose spans survive a restart if durable."""
-        return self._start("jaeger", lambda programs, folder: jaeger(programs, folder, durable=durable))
+    def jaeger(self, *configurations: Layer, durable: bool = False) -> JaegerServer:
+        """Start Jaeger, with these configurations; without any, its spans survive a restart if durable."""
+        return self._start("jaeger", lambda programs, folder: jaeger(programs, folder, configurations, durable=durable))
 
     def collector(
         self,
-        *configurations: Path | Mapping[str, Any],
+        *configurations: Layer,
         environment: Mapping[str, str] | None = None,
     ) -> CollectorServer:
         """Start a collector with these configurations, a later one over an earlier one."""

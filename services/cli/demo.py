@@ -20,12 +20,13 @@ from services.cli import report
 from services.cli.children import Children
 from services.cli.errors import CannotRun
 from services.cli.forwarder import Forwarder
+from services.cli.jaeger import Jaeger
 from services.cli.player import Player, ScenarioResult
 from services.cli.progress import Progress
 from services.cli.receiver import Receiver
 from services.cli.report import ScenarioReport
 from services.cli.scenarios import SCENARIOS
-from services.cli.settings import DemoSettings
+from services.cli.settings import DemoSettings, JaegerSettings
 from services.cli.stack import Stack, take_port
 from services.cli.traces.recording import Recording
 
@@ -57,8 +58,13 @@ def _run_locked(settings: DemoSettings, output: Path, port: int, logs: Path) -> 
     recording = Recording()
     with _interrupt_on_sigterm(), Progress(console) as progress:
         reports = _play(settings, port, logs, recording, progress)
-    report.write(output, reports, recording)
+    # Traces are in a Jaeger only if they were forwarded to one.
+    page = JaegerSettings.read().page if settings.otlp_endpoint else None
+    jaeger = Jaeger(page) if page else None
+    report.write(output, reports, recording, jaeger.page if jaeger else None)
     report.show(console, reports)
+    if jaeger:
+        report.show_links(console, reports, jaeger)
     for name in ("traces.json", "trace.html", "report.json", "logs"):
         console.print(f"{output / name}", soft_wrap=True)
     return all(one.passed for one in reports)

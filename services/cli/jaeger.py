@@ -13,7 +13,7 @@ from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 from services.cli.errors import CannotRun
@@ -21,6 +21,7 @@ from services.cli.traces.model import Span
 from services.cli.traces.otlp import MalformedTrace, parse
 
 _TIMEOUT_S = 10.0
+_ENTRY = "oms"
 _MAX_ERROR_BYTES = 64 * 1024
 
 
@@ -29,17 +30,19 @@ class Jaeger:
 
     Args:
         url: Its query address, `http://host:port` with the base path if it has one.
+        page: The address of its page, where people reach it under another one.
 
     Raises:
         CannotRun: it is not an HTTP URL, or has a user or a password.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, page: str | None = None) -> None:
         if "@" in url:  # not shown in the error: it may contain a password
             raise CannotRun("--jaeger takes a URL without a user and a password, such as http://localhost:16686")
         if urlsplit(url).scheme not in {"http", "https"}:
             raise CannotRun(f"--jaeger takes a URL such as http://localhost:16686, not {url!r}")
         self._url = url.rstrip("/")
+        self._page = (page or url).rstrip("/")
 
     def document(self, trace_id: str) -> dict[str, Any]:
         """Read a trace as OTLP/JSON; a document without spans if there is no such trace.
@@ -79,7 +82,12 @@ class Jaeger:
 
     def page(self, trace_id: str) -> str:
         """Return the address of a trace's page."""
-        return f"{self._url}/trace/{trace_id}"
+        return f"{self._page}/trace/{trace_id}"
+
+    def search(self, order_id: str) -> str:
+        """Return the address of the page that lists all traces of an order of the last week: it, and its requests."""
+        tags = urlencode({"tags": json.dumps({"order.id": order_id}, separators=(",", ":"))})
+        return f"{self._page}/search?service={_ENTRY}&lookback=7d&{tags}"
 
 
 def _result(body: Any) -> dict[str, Any]:  # noqa: ANN401  whatever answers, it is JSON

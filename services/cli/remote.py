@@ -17,6 +17,7 @@ from services.cli.player import Player, ScenarioResult
 from services.cli.progress import Progress
 from services.cli.report import ScenarioReport
 from services.cli.scenarios import SCENARIOS
+from services.cli.settings import JaegerSettings
 from services.cli.traces.recording import Recording
 from services.oms.settings import ApiSettings
 
@@ -34,14 +35,15 @@ def run(output: Path, api: str, jaeger: str, pages: Sequence[str] = ()) -> bool:
         output: The folder to write to; it is created if it is missing.
         api: The order API's address.
         jaeger: Jaeger's query address.
-        pages: `NAME=URL`, printed last; the links to the traces lead to the one named `Jaeger`.
+        pages: `NAME=URL`, printed last; the links to the traces lead to the one named `Jaeger`, else to
+            SAGATRACE_JAEGER_PAGE, else to `jaeger`.
 
     Raises:
         CannotRun: the API or Jaeger does not answer.
     """
-    console, traces = Console(highlight=False), Jaeger(jaeger)
+    console = Console(highlight=False)
     addresses = dict(page.split("=", 1) for page in pages if "=" in page)
-    links = Jaeger(addresses.get("Jaeger", jaeger))
+    traces = Jaeger(jaeger, addresses.get("Jaeger") or JaegerSettings.read().page)
     output.mkdir(parents=True, exist_ok=True)
     with Progress(console) as progress:
         orders = _await_api(api, progress)
@@ -49,12 +51,9 @@ def run(output: Path, api: str, jaeger: str, pages: Sequence[str] = ()) -> bool:
         progress.update("traces", "waiting for the last spans")
         reports, recording = _await_traces(results, traces)
         progress.update("traces", "checked", done=True)
-    report.write(output, reports, recording, links.page)
+    report.write(output, reports, recording, traces.page)
     report.show(console, reports)
-    for one in reports:
-        if one.result.placed:
-            page = links.page(one.result.placed.trace_id)
-            console.print(f"{one.result.scenario.name:<18} {page}", soft_wrap=True)
+    report.show_links(console, reports, traces)
     for name, address in addresses.items():
         console.print(f"{name:<18} {address}", soft_wrap=True)
     return all(one.passed for one in reports)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from services.cli.jaeger import Jaeger
 from services.cli.player import ScenarioResult
 from services.cli.traces.check import check
 from services.cli.traces.findings import Finding, Rule
@@ -75,6 +76,14 @@ def show(console: Console, reports: Sequence[ScenarioReport]) -> None:
         table.add_row(result.scenario.name, outcome, str(len(one.spans)), one_trace)
     console.print()
     console.print(table)
+
+
+def show_links(console: Console, reports: Sequence[ScenarioReport], jaeger: Jaeger) -> None:
+    """Print where Jaeger shows each order: its trace, and all traces with the order's id."""
+    for one in reports:
+        if placed := one.result.placed:
+            console.print(f"{one.result.scenario.name:<18} {jaeger.page(placed.trace_id)}", soft_wrap=True)
+            console.print(f"{'':<18} {jaeger.search(placed.order_id)}", soft_wrap=True)
 
 
 def _show_trace(console: Console, report: ScenarioReport, signs: Signs) -> None:

@@ -18,6 +18,7 @@ from services.cli.formatting import cell, document, table
 from services.cli.jaeger import Jaeger
 from services.cli.printable import is_text
 from services.cli.session import operator, session
+from services.cli.settings import JaegerSettings
 from services.cli.stores import open_store
 from services.cli.traces.check import check
 from services.cli.traces.saga_trace import SagaTrace
@@ -52,7 +53,7 @@ def show_one(saga_or_order: str, jaeger: str, *, as_json: bool) -> None:
     Raises:
         CannotRun: the orchestrator's database can't be read, or has no such saga.
     """
-    saga, pages = asyncio.run(_read_saga(saga_or_order)), Jaeger(jaeger)
+    saga, pages = asyncio.run(_read_saga(saga_or_order)), Jaeger(jaeger, JaegerSettings.read().page)
     page = pages.page(saga.trace_id) if saga.trace_id else None
     story, why_none = _story(saga, pages)
     if as_json:

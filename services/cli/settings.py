@@ -46,6 +46,17 @@ class DemoSettings(Settings):
         return {name.strip(): unquote(value.strip()) for name, _, value in pairs}
 
 
+class JaegerSettings(Settings):
+    """Where people open Jaeger's page, for the links in what the command prints: `SAGATRACE_JAEGER_PAGE`.
+
+    It is needed where the command reads Jaeger under an address of its own, as in a container.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="SAGATRACE_JAEGER_")
+
+    page: Url | None = None
+
+
 class OperatorSettings(Settings):
     """Who runs the command (`SAGATRACE_OPERATOR`), and whether its spans are exported.
 

@@ -14,6 +14,7 @@ from services.cli.dlq.reader import MessageSummary, UnreadableTopic, read_dead_l
 from services.cli.errors import CannotRun
 from services.cli.formatting import document
 from services.cli.jaeger import Jaeger
+from services.cli.settings import JaegerSettings
 from services.cli.stores import open_store
 from services.messaging.breaker import BreakerRow
 from services.messaging.dead_letters import DeadLetter, DeadLetterOperator, DeadLetterRow, newest_by_origin
@@ -69,7 +70,7 @@ def show_one(group: Group, at: tuple[int, int], jaeger: str, *, value: bool, as_
     dead_letter, summary, row, actions = asyncio.run(_read_one(group, at))
     fields = rendering.fields(dead_letter, summary, rendering.status_of(dead_letter, row))
     details = rendering.details(dead_letter, actions, value=value)
-    link = Jaeger(jaeger).page(fields["trace_id"]) if fields["trace_id"] else None
+    link = Jaeger(jaeger, JaegerSettings.read().page).page(fields["trace_id"]) if fields["trace_id"] else None
     print(document(fields | details | {"jaeger": link}) if as_json else rendering.page(fields, details, link))
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -72,6 +73,17 @@ def test_an_answer_that_is_not_jaegers_says_nothing_of_a_trace(
     """What Jaeger does not say of a trace is an error that names the option, and never a trace that is missing."""
     with answering(*NOT_JAEGER[answer]) as url, pytest.raises(CannotRun, match="--jaeger"):
         read(Jaeger(url), TRACE)
+
+
+def test_the_page_may_have_another_address() -> None:
+    """Links lead to where people open Jaeger: to a trace, and to all traces of an order."""
+    jaeger = Jaeger("http://jaeger:16686", "http://localhost:16686/")
+    assert jaeger.page(TRACE) == f"http://localhost:16686/trace/{TRACE}"
+    found = urlsplit(jaeger.search('o "1"&x'))
+    assert f"{found.scheme}://{found.netloc}{found.path}" == "http://localhost:16686/search"
+    asked = dict(parse_qsl(found.query))
+    assert json.loads(asked.pop("tags")) == {"order.id": 'o "1"&x'}
+    assert asked == {"service": "oms", "lookback": "7d"}
 
 
 def test_jaegers_own_answer_is_a_missing_trace() -> None:

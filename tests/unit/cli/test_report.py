@@ -6,9 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from services.cli.jaeger import Jaeger
 from services.cli.order_api import PlacedOrder
 from services.cli.player import ScenarioResult
-from services.cli.report import ScenarioReport, report_on, show, write
+from services.cli.report import ScenarioReport, report_on, show, show_links, write
 from services.cli.scenarios import SCENARIOS
 from services.cli.traces.findings import Finding, Rule
 from services.cli.traces.recording import Recording
@@ -35,6 +36,17 @@ def test_only_the_right_end_in_one_trace_passes() -> None:
     assert _report().passed
     assert not _report(outcome="failed").passed
     assert not _report(findings=1).passed
+
+
+def test_each_order_has_its_links() -> None:
+    """At the end each order has a link to its trace in Jaeger, and one to all traces with its id."""
+    output = io.StringIO()
+    refused = ScenarioReport(ScenarioResult(_COMPLETED, None, "refused"), (), [])
+    show_links(Console(file=output, width=20, highlight=False), [_report(), refused], Jaeger("http://jaeger:16686"))
+    assert output.getvalue().splitlines() == [
+        f"completed          http://jaeger:16686/trace/{TRACE_ID}",
+        " " * 19 + "http://jaeger:16686/search?service=oms&lookback=7d&tags=%7B%22order.id%22%3A%22order-1%22%7D",
+    ]
 
 
 def test_the_table_says_yes_or_no() -> None:

@@ -1,10 +1,8 @@
-"""A collector and a Prometheus with the shipped configurations, behind all services under a load with failures."""
+"""Collector, Jaeger and Prometheus with the shipped configurations, behind all services."""
 
 import asyncio
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
-from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -12,15 +10,12 @@ from aiokafka import AIOKafkaProducer
 from services.cli.order_api import OrderApi
 from services.cli.scenarios import Request, Scenario
 from services.contracts.topics import PAYMENT_COMMANDS
-from services.messaging.topology import create_topics
 from tests.servers.kafka import KafkaServer
 from tests.servers.pool import Servers
 from tests.support.eventually import eventually
+from tests.support.observed import Stack, observed
 from tests.support.prometheus import Prometheus
-from tests.support.running import running_services
-from tests.support.sources import ROOT
 
-_SHIPPED = ROOT / "otel-collector.yaml"
 _ORDERS = 40
 _FOUND_S = 40.0
 _LOAD = (
@@ -34,44 +29,20 @@ _ENDS = {"completed", "failed", "canceled", "refunded"}
 
 
 @pytest.fixture(scope="module")
+def stack(module_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack, with no order in it."""
+    with observed(module_servers, tmp_path_factory.mktemp("stack"), {}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def prometheus_under_load(module_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Prometheus while the services work, after a load in which handlers, sends, sagas and a message failed."""
-    pool = module_servers
-    prometheus = Prometheus(pool.prometheus(ROOT / "deploy/prometheus/prometheus.yml").url)
-    kafka = pool.kafka()
-    asyncio.run(create_topics(kafka.bootstrap))
-    data = tmp_path_factory.mktemp("collector")
-    collector = pool.collector(
-        _SHIPPED,
-        _here(prometheus.url, pool.jaeger().address.otlp_grpc, data),
-        environment={"KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap},
-    )
     # A send that fails is to be seen soon.
     variables = {"SAGATRACE_PRODUCER_SEND_TIMEOUT": "1", "SAGATRACE_PRODUCER_ATTEMPTS": "1"}
-    folder = tmp_path_factory.mktemp("services")
-    with running_services(folder, kafka.bootstrap, collector.address.otlp_http, variables=variables) as orders:
-        asyncio.run(_load(kafka, orders, prometheus))
-        yield prometheus
-
-
-def _here(prometheus: str, jaeger: str, data: Path) -> dict[str, Any]:
-    """The changes to the shipped configuration for this machine: addresses, a folder, and shorter waits."""
-    own = {"otlp": {"protocol": "http/protobuf", "endpoint": f"{prometheus}/api/v1/otlp/v1/metrics"}}
-    return {
-        "extensions": {"file_storage/queue": {"directory": str(data / "queue")}},
-        "receivers": {"kafkametrics": {"collection_interval": "1s", "metadata": {"refresh_interval": "1s"}}},
-        "connectors": {
-            "spanmetrics": {"metrics_flush_interval": "1s"},
-            "servicegraph": {"metrics_flush_interval": "1s"},
-        },
-        "exporters": {
-            "otlp_grpc/jaeger": {"endpoint": jaeger},
-            "otlp_http/prometheus": {"endpoint": f"{prometheus}/api/v1/otlp"},
-        },
-        "service": {
-            "telemetry": {"metrics": {"readers": [{"periodic": {"interval": 1000, "exporter": own}}]}},
-        },
-    }
+    with observed(module_servers, tmp_path_factory.mktemp("stack"), variables) as running:
+        asyncio.run(_load(running.kafka, running.orders, running.prometheus))
+        yield running.prometheus
 
 
 async def _load(kafka: KafkaServer, orders: OrderApi, prometheus: Prometheus) -> None:

@@ -43,7 +43,8 @@ async def test_a_rule_looks_at_something(prometheus_under_load: Prometheus, rule
 @pytest.mark.parametrize("name", sorted(documented().keys() - _NOT_CAUSED))
 async def test_a_documented_metric_is_emitted(prometheus_under_load: Prometheus, name: str) -> None:
     """What docs/metrics.md lists is there under its name, but for what this load does not cause."""
-    found = _HISTOGRAMS.get(name, f"{name}_count" if name.endswith("_duration_seconds") else name)
+    is_duration = name.endswith(("_duration_seconds", "_duration_milliseconds"))
+    found = _HISTOGRAMS.get(name, f"{name}_count" if is_duration else name)
     await eventually(lambda: prometheus_under_load.values(found), timeout_s=_SHOWN_S)
 
 

@@ -78,6 +78,12 @@ def test_the_search_reaches_back_as_far_as_traces_are_kept() -> None:
     assert (_PAGE["search"]["maxLookback"]["value"], kept) == ("7d", "168h")
 
 
+def test_jaeger_is_no_service_of_its_own_list() -> None:
+    """Jaeger records no traces of its own queries."""
+    environment = composed("docker-compose.yml")["services"]["jaeger"]["environment"]
+    assert environment == {"OTEL_TRACES_SAMPLER": "always_off"}
+
+
 def test_all_containers_are_one_host_to_jaeger() -> None:
     """Every service sends the same `ip`, and what the shell adds comes after it and wins."""
     services = composed("docker-compose.yml")["services"]

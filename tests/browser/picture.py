@@ -22,7 +22,7 @@ _SECTION = "Payment declined"
 # GitHub shows a README some 900 CSS pixels wide; the pixels of a dense screen are twice as many.
 _WIDTH = 1040
 _SCALE = 2
-_QUALITY = 90
+_QUALITY = 85
 _EDGE = 12
 
 

@@ -58,6 +58,15 @@ def test_on_paper(screen: Screen, scheme: Scheme) -> None:
     assert len(page.pdf(prefer_css_page_size=True)) > 10_000
 
 
+def test_a_picture_of_the_page_has_every_row(screen: Screen) -> None:
+    """Rows below the screen are drawn, so that a picture of a trace has no gaps; only those of hundreds are not."""
+    is_drawn = "found => found.map(one => one.checkVisibility({ contentVisibilityAuto: true }))"
+    page = screen.show(pages.five_traces())
+    assert all(page.locator(".text").evaluate_all(is_drawn))
+    page = screen.show(pages.long_trace())
+    assert not all(page.locator(".text").evaluate_all(is_drawn))
+
+
 def test_nothing_of_a_span_runs(screen: Screen) -> None:
     """Markup and control characters in every place of a span are shown as they are, and ask for nothing."""
     page = screen.show(pages.hostile())

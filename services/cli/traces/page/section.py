@@ -13,6 +13,9 @@ from services.cli.traces.page.shown import shown
 from services.cli.traces.tree import Row, duration, length_ns, rows
 from services.cli.traces.waits import Place
 
+# From how many rows on it matters to a browser which of them are on the screen.
+_MANY = 200
+
 
 @dataclass(frozen=True, slots=True)
 class TraceSection:
@@ -57,7 +60,7 @@ def section_html(section: TraceSection, hues: Mapping[str, int], references: Ref
 {"".join(_about(section))}
 <div class="axis"><p class="legend">{"".join(_legend(drawn))}</p>{axis.html()}</div>
 <p class="none" hidden>No span of this trace passes the filter.</p>
-<ul class="rows" aria-label="Spans of {shown(section.title)}">
+<ul class="rows{" many" * (len(drawn) > _MANY)}" aria-label="Spans of {shown(section.title)}">
 {lines}
 </ul>
 </section>"""

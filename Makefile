@@ -68,8 +68,8 @@ chaos: $(READY) ## random kills over all services on the real parts; KILLS=1000 
 peers: $(READY) ## contrib's own tests, with its instrumentation and with ours; fetches them
 	@$(BIN)/python -m tests.peers
 
-picture: $(READY) ## the README's picture, from the demo's own trace.html; needs Chromium
-	@$(BIN)/python -m tests.browser.picture
+picture: $(READY) ## the README's picture, from the demo's own trace.html; needs Chromium; ARGS=FOLDER of a demo
+	@$(BIN)/python -m tests.browser.picture $(ARGS)
 
 bench: $(READY) ## the measured claims
 	@$(BIN)/python -m benchmarks $(ARGS)

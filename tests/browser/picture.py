@@ -1,10 +1,14 @@
-"""`make picture`: run the demo, and write the README's pictures of its declined order, light and dark, into `docs`."""
+"""`make picture`: run the demo, and write the README's pictures of its declined order, light and dark, into `docs`.
+
+`make picture ARGS=FOLDER` draws what a demo wrote to that folder before.
+"""
 
 # ruff: noqa: T201  a command speaks on standard output
 
 import sys
 import tempfile
 from base64 import b64decode
+from collections.abc import Sequence
 from pathlib import Path
 
 from playwright.sync_api import Page
@@ -26,27 +30,33 @@ _QUALITY = 85
 _EDGE = 12
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Write both pictures, and return the exit code."""
     try:
         program = chromium_program()
     except NotInstalled as error:
         print(f"make picture: {error}", file=sys.stderr)
         return 2
+    if arguments:
+        return _write(program, Path(arguments[0]))
     with tempfile.TemporaryDirectory() as folder:
-        if not demo.run(Path(folder), None):
-            return 1
-        written = _draw(program, Path(folder))
+        return _write(program, Path(folder)) if demo.run(Path(folder), None) else 1
+
+
+def _write(program: Path, output: Path) -> int:
+    """Write the pictures of a demo's output, and return 0 if they are small enough, else 1."""
+    html = (output / "trace.html").read_text(encoding="utf-8")
+    written = _draw(program, html)
     for path in written:
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
     return 0 if all(path.stat().st_size <= LIMIT_BYTES for path in written) else 1
 
 
-def _draw(program: Path, folder: Path) -> list[Path]:
-    html = (folder / "trace.html").read_text(encoding="utf-8")
-    with chromium(program) as browser:
+def _draw(program: Path, html: str) -> list[Path]:
+    with chromium(program) as browser, tempfile.TemporaryDirectory() as folder:
+        screen = Screen(browser, Path(folder))
         for scheme, path in PICTURES.items():
-            path.write_bytes(_picture(Screen(browser, folder).show(html, width=_WIDTH, scheme=scheme)))
+            path.write_bytes(_picture(screen.show(html, width=_WIDTH, scheme=scheme)))
     return list(PICTURES.values())
 
 
@@ -63,4 +73,4 @@ def _picture(page: Page) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

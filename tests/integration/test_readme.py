@@ -71,10 +71,11 @@ def test_a_handler_runs_in_its_messages_trace(broker: Broker, topic: str) -> Non
     assert run(program, broker) == f"process {topic} o-1\n"
 
 
+PICTURES = re.findall(r'(?:src|srcset)="([^"]+)"', README.read_text(encoding="utf-8"))
 LINKS = sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text(encoding="utf-8"))))
 
 
-@pytest.mark.parametrize("link", LINKS)
+@pytest.mark.parametrize("link", [*LINKS, *PICTURES])
 def test_what_the_readme_points_to_is_there(link: str) -> None:
     """Every file and folder that the README links to exists."""
     assert (README.parent / link).exists()
@@ -83,3 +84,10 @@ def test_what_the_readme_points_to_is_there(link: str) -> None:
 def test_the_readme_is_short() -> None:
     """The README has at most 150 lines."""
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_readmes_pictures_are_light() -> None:
+    """There is one for each colour scheme, of at most 200 KB."""
+    sizes = [(README.parent / picture).stat().st_size for picture in PICTURES]
+    assert len(sizes) == 2
+    assert max(sizes) <= 200_000

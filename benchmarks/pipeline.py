@@ -30,7 +30,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 import tracing
 from benchmarks import freight, workloads
-from benchmarks.modes import Client, Instrumentation, Mode, Workload
+from benchmarks.modes import Client, Mode, Workload
 from tracing import exposure
 from tracing.journal import Journal
 from tracing.settings import TelemetrySettings
@@ -92,7 +92,7 @@ def instrument(mode: Mode) -> None:
     if mode.instrumentation == "contrib":
         AIOKafkaInstrumentor().instrument()
     elif mode.instrumentation == "ours":
-        tracing.instrument(lean_spans=mode.fast, poll_spans=mode.poll_spans)
+        tracing.instrument(lean_spans=mode.fast, poll_spans=mode.poll_spans, process_spans=mode.process_spans)
     elif mode.client == "confluent" and mode.instrumentation == "own":
         from benchmarks.peers import confluent_client
 
@@ -141,10 +141,6 @@ def _handle_traced(record: ConsumerRecord[Any, Any]) -> None:
         _handle(record)
 
 
-#: contrib offers nothing to put around a handler.
-HANDLERS: Final[dict[Instrumentation, Callable[[ConsumerRecord[Any, Any]], None]]] = {
-    "none": _handle,
-    "contrib": _handle,
-    "ours": _handle_traced,
-    "own": _handle,
-}
+def handler_of(mode: Mode) -> Callable[[ConsumerRecord[Any, Any]], None]:
+    """Return the handler of a mode: contrib offers nothing to put around one, and loops need nothing."""
+    return _handle_traced if mode.instrumentation == "ours" and mode.process_spans == "explicit" else _handle

@@ -53,7 +53,7 @@ class Worker:
         self._mode: Mode = next(mode for mode in MODES if mode.name == order.mode)
         self._pipeline = pipeline.Pipeline(order.sink, order.messages, self._mode)
         pipeline.instrument(self._mode)
-        handler = pipeline.HANDLERS[self._mode.instrumentation]
+        handler = pipeline.handler_of(self._mode)
         topic, traced = freight.topic_of(self._mode), self._mode.instrumentation == "own"
         self._site = workloads.Site(order.brokers, topic, handler, traced=traced)
         self._open = pipeline.workloads_of(self._mode.client)

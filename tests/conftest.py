@@ -50,6 +50,8 @@ def _clean_environment() -> Iterator[None]:
         environment.setenv("SAGATRACE_JOURNAL_DIR", "none")
         if OPT_IN:
             environment.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", OPT_IN)
+        # As the services do it; a test of loops asks for them.
+        environment.setenv("SAGATRACE_PROCESS_SPANS", "explicit")
         yield
 
 

@@ -5,9 +5,10 @@ tracing.configure("my-service")  # optional: sets up the SDK from the OTEL_* var
 tracing.instrument()
 
 async for record in consumer:
-    with tracing.process(record, group="my-group"):
-        await handle(record)  # whatever it sends continues the trace
+    await handle(record)  # whatever it sends continues the trace
 ```
+
+`with tracing.process(record):` around a handler also puts its error on the span.
 
 Importing the package changes nothing and loads next to nothing: each name is loaded when it is first used (PEP 562).
 `instrument()` loads all that sends and receives need. Besides the standard library that is aiokafka and OpenTelemetry's

@@ -17,7 +17,7 @@ import tracing.propagators  # noqa: F401  before contrib's package, which import
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import aiokafka
@@ -27,8 +27,9 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import TracerProvider
 
-from tracing import batches, clusters, consuming, producing, settling, telemetry
-from tracing.options import ConsumeHook, MessageKey, Options, PollSpans, ProcessParent, ProduceHook
+from tracing import batches, clusters, consuming, faststream, loop, producing, settling, telemetry
+from tracing.options import ConsumeHook, MessageKey, Options, PollSpans, ProcessParent, ProcessSpans, ProduceHook
+from tracing.settings import instrument_settings
 from tracing.telemetry import Telemetry
 
 _log: Final = logging.getLogger("tracing")
@@ -54,10 +55,20 @@ _WRAPPERS: Final[tuple[tuple[type, str, Wrapper], ...]] = (
     (aiokafka.AIOKafkaProducer, "send_offsets_to_transaction", settling.wrap_send_offsets),
     (ClusterMetadata, "update_metadata", clusters.wrap_update_metadata),
     (aiokafka.AIOKafkaConsumer, "start", clusters.wrap_start),
-    (aiokafka.AIOKafkaConsumer, "getone", consuming.wrap_getone),
-    (aiokafka.AIOKafkaConsumer, "getmany", consuming.wrap_getmany),
     (aiokafka.AIOKafkaConsumer, "commit", settling.wrap_commit),
 )
+#: What is wrapped besides, by `process_spans`.
+_RECEIVING: Final[dict[ProcessSpans, tuple[tuple[type, str, Wrapper], ...]]] = {
+    "explicit": (
+        (aiokafka.AIOKafkaConsumer, "getone", consuming.wrap_getone),
+        (aiokafka.AIOKafkaConsumer, "getmany", consuming.wrap_getmany),
+    ),
+    "loop": (
+        (aiokafka.AIOKafkaConsumer, "getone", loop.wrap_getone),
+        (aiokafka.AIOKafkaConsumer, "getmany", loop.wrap_getmany),
+        (aiokafka.AIOKafkaConsumer, "stop", loop.wrap_stop),
+    ),
+}
 
 
 class KafkaInstrumentor(AIOKafkaInstrumentor):
@@ -79,11 +90,12 @@ class KafkaInstrumentor(AIOKafkaInstrumentor):
 
         Raises:
             InvalidOption: an option has an invalid value.
+            InvalidSetting: a variable that stands for an option has one.
         """
-        active = Telemetry(Options.parse(kwargs))
+        active = Telemetry(_parse(kwargs))
         _warn_of_unknown(kwargs)
         _retire_base()
-        for owner, name, wrap in _WRAPPERS:
+        for owner, name, wrap in (*_WRAPPERS, *_RECEIVING[active.options.process_spans]):
             original = getattr(owner, name)
             wrapped = wrap(original, active)
             setattr(owner, name, wrapped)
@@ -93,11 +105,17 @@ class KafkaInstrumentor(AIOKafkaInstrumentor):
     def _uninstrument(self, **_: object) -> None:
         """Remove our wrappers; one that somebody else has wrapped since stays below and passes calls through."""
         telemetry.deactivate()
+        faststream.uninstrument()
         for (owner, name), (original, wrapped) in self._originals.items():
             if getattr(owner, name) is wrapped:
                 setattr(owner, name, original)
         self._originals.clear()
         _restore_base()
+
+
+def _parse(given: Mapping[str, object]) -> Options:
+    """Return the options; one that is not given is read from its variable, if it has one."""
+    return Options.parse(instrument_settings() | {name: value for name, value in given.items() if value is not None})
 
 
 def _warn_of_unknown(given: Iterable[str]) -> None:
@@ -146,6 +164,8 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
     poll_spans: PollSpans | None = None,
     commit_spans: bool | None = None,
     process_parent: ProcessParent | None = None,
+    process_spans: ProcessSpans | None = None,
+    process_span_limit: float | None = None,
     lean_spans: bool | None = None,
     async_produce_hook: ProduceHook | None = None,
     async_consume_hook: ConsumeHook | None = None,
@@ -178,6 +198,11 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
         commit_spans: whether a commit of offsets has a `commit` span, alone or in a transaction (the default), or not.
         process_parent: the parent of one record's process span: "message" (its sender's span, the default) or "ambient"
             (the current span, with a link to the sender).
+        process_spans: who begins the process spans: "loop" (what `getone`, `async for` and the `for` loop over a batch
+            of `getmany` hand out has one until the next step; the default) or "explicit" (`process` alone). By default
+            as the variable SAGATRACE_PROCESS_SPANS says.
+        process_span_limit: seconds after which the span of a loop ends, if nothing has ended it; 300 by default, as
+            Kafka's `max.poll.interval.ms`. By default as the variable SAGATRACE_PROCESS_SPAN_LIMIT says.
         lean_spans: whether Kafka spans are lean objects where the provider allows it (the default), or the SDK's own.
         async_produce_hook: contrib's name for `produce_hook`.
         async_consume_hook: contrib's name for `consume_hook`.
@@ -185,6 +210,7 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
 
     Raises:
         InvalidOption: an option has an invalid value.
+        InvalidSetting: a variable that stands for an option has one.
     """
     named = {
         "tracer_provider": tracer_provider,
@@ -200,6 +226,8 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
         "poll_spans": poll_spans,
         "commit_spans": commit_spans,
         "process_parent": process_parent,
+        "process_spans": process_spans,
+        "process_span_limit": process_span_limit,
         "lean_spans": lean_spans,
         "async_produce_hook": async_produce_hook,
         "async_consume_hook": async_consume_hook,
@@ -211,7 +239,7 @@ def instrument(  # noqa: PLR0913 - the options are named one by one for whoever 
     elif not options:
         _warn_of_unknown(unknown)
     else:
-        Options.parse(options)
+        _parse(options)
         open_transactions = telemetry.current().release_transactions()
         instrumentor.uninstrument()
         instrumentor.instrument(**options, **unknown)

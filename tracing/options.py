@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -22,10 +23,14 @@ ConsumeHook = Callable[[Span, Any, tuple[Any, ...], dict[str, Any]], Awaitable[N
 MessageKey = Literal["plain", "hash", "off"]
 PollSpans = bool | Literal["waited", "waited_getone"]
 ProcessParent = Literal["message", "ambient"]
+ProcessSpans = Literal["loop", "explicit"]
 
 MESSAGE_KEYS: Final = ("plain", "hash", "off")
 POLL_SPANS: Final = (True, False, "waited", "waited_getone")
 PROCESS_PARENTS: Final = ("message", "ambient")
+PROCESS_SPANS: Final = ("loop", "explicit")
+#: Seconds; Kafka's default `max.poll.interval.ms`: a consumer that has not polled for so long loses its partitions.
+PROCESS_SPAN_LIMIT_S: Final = 300.0
 
 #: The method that is called of each object that a user may pass.
 _METHODS: Final = {"tracer_provider": "get_tracer", "meter_provider": "get_meter", "propagator": "inject"}
@@ -66,6 +71,10 @@ class Options:
     commit_spans: bool = True
     #: The parent of one record's process span: its sender's span, or the current span, with a link to the sender.
     process_parent: ProcessParent = "message"
+    #: Whether a loop over a consumer or a batch begins the processing of what it hands out, or only `process` does.
+    process_spans: ProcessSpans = "loop"
+    #: Seconds after which the span of a loop ends, if nothing else has ended it.
+    process_span_limit: float = PROCESS_SPAN_LIMIT_S
     #: Whether our spans are lean objects where the provider allows it, or always the SDK's own.
     lean_spans: bool = True
     _include: re.Pattern[str] | None = field(init=False, repr=False, default=None)
@@ -74,12 +83,7 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("include_topics", "exclude_topics", "captured_headers"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))
-        for name in ("produce_hook", "consume_hook"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise InvalidOption(f"{name} must be callable, not {type(getattr(self, name)).__name__}")
-        for name, method in _METHODS.items():
-            if (value := getattr(self, name)) is not None and not callable(getattr(value, method, None)):
-                raise InvalidOption(f"{name} must be an object with a method {method}, not {value!r}")
+        self._check_objects()
         _check_switches(commit_spans=self.commit_spans, lean_spans=self.lean_spans)
         _check_name("name_attribute", self.name_attribute)
         if self.message_key not in MESSAGE_KEYS:
@@ -88,8 +92,20 @@ class Options:
             raise InvalidOption("poll_spans must be True, False, 'waited' or 'waited_getone'")
         if self.process_parent not in PROCESS_PARENTS:
             raise InvalidOption(f"process_parent must be one of {', '.join(PROCESS_PARENTS)}")
+        if self.process_spans not in PROCESS_SPANS:
+            raise InvalidOption(f"process_spans must be one of {', '.join(PROCESS_SPANS)}")
+        if not _is_positive(self.process_span_limit):
+            raise InvalidOption("process_span_limit must be a number of seconds above 0")
         object.__setattr__(self, "_include", _any_of(self.include_topics))
         object.__setattr__(self, "_exclude", _any_of(self.exclude_topics))
+
+    def _check_objects(self) -> None:
+        for name in ("produce_hook", "consume_hook"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise InvalidOption(f"{name} must be callable, not {type(getattr(self, name)).__name__}")
+        for name, method in _METHODS.items():
+            if (value := getattr(self, name)) is not None and not callable(getattr(value, method, None)):
+                raise InvalidOption(f"{name} must be an object with a method {method}, not {value!r}")
 
     @classmethod
     def parse(cls, given: Mapping[str, object]) -> Options:
@@ -143,6 +159,10 @@ def _names(option: str, value: object) -> tuple[str, ...]:
     if not all(isinstance(item, str) and item for item in value):
         raise InvalidOption(f"{option} must hold strings that are not empty")
     return tuple(value)
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _any_of(globs: Sequence[str]) -> re.Pattern[str] | None:

@@ -27,6 +27,7 @@ from opentelemetry.util.types import AttributeValue
 
 from tracing import faults, semconv
 from tracing.binding import clean, with_bound
+from tracing.delivery import AT_HAND, Together, unfinished
 from tracing.messages import Record, describe, link_attributes
 from tracing.propagation import extract_onto
 from tracing.routes import Route
@@ -57,8 +58,10 @@ class Processing:
         "_single",
         "_span",
         "_started",
+        "_taken",
         "_telemetry",
         "_token",
+        "owned",
     )
 
     def __init__(
@@ -75,24 +78,43 @@ class Processing:
         self._telemetry = current()
         self._span: Span = trace.INVALID_SPAN
         self._token: Token[Context] | None = None
-        #: Set if a span or a metric is to be ended; `_enter` sets everything that this needs.
+        #: What a loop has begun for the same record, and this goes on with.
+        self._taken: Processing | None = None
+        #: Set if a span or a metric is to be ended; `open` sets everything that this needs.
         self._route: Route | None = None
 
     def __enter__(self) -> Span:
         try:
             context = get_current()
             if not suppressed(context):
-                self._enter(context)
+                if self._telemetry.loops:
+                    self._take()
+                    context = get_current()
+                self._inner = inside = self.open(context)
+                self._token = attach(inside)
         except Exception as error:  # noqa: BLE001 - the handler runs untraced rather than not at all
             faults.report("starting a process span", error)
         return self._span
 
-    def _enter(self, context: Context) -> None:
+    def _take(self) -> None:
+        """Go on with what a loop has begun for the record; what it has begun for one of several ends."""
+        if isinstance(self._record, list):
+            for record in list(self._record):
+                if (delivery := unfinished(record)) is not None:
+                    delivery.close()
+        elif (delivery := unfinished(self._record)) is not None:
+            taken = delivery.take()
+            self._taken = taken if isinstance(taken, Processing) else None
+
+    def open(self, context: Context) -> Context:
+        """Start the span, and return the context to work in, which is not current yet."""
         # A record may be a named tuple, which is a sequence too.
         self._single = hasattr(self._record, "topic") or not isinstance(self._record, Sequence)
-        self._records: Sequence[Record] = (self._record,) if self._single else self._record  # type: ignore[assignment]
+        self._records: Sequence[Record] = (self._record,) if self._single else list(self._record)  # type: ignore[assignment, arg-type]
         self._error: str | None = None
         telemetry = self._telemetry
+        if self._taken is not None and self._group is None:
+            self._group = self._taken._group  # noqa: SLF001 - another of this class
         routes = telemetry.handlers(self._group)
         message: SpanContext | None = None
         parent = context
@@ -109,8 +131,8 @@ class Processing:
             route = routes.get(semconv.PROCESS, *sorted({record.topic for record in self._records}))
         if above is None:
             above = trace.get_current_span(parent).get_span_context()
-        self._inner = inside = self._inside(route, context, parent, above, message)
-        self._token = attach(inside)
+        inside = self._inside(route, context, parent, above, message)
+        return inside if self._single or not telemetry.loops else set_value(AT_HAND, Together(self._records), inside)
 
     def _inside(
         self, route: Route, ambient: Context, parent: Context, above: SpanContext, message: SpanContext | None
@@ -119,22 +141,30 @@ class Processing:
         telemetry = self._telemetry
         if not route.traced:
             self._span = trace.get_current_span(parent)
+            self.owned = False
             return parent
+        self.owned = True
         inside = parent
-        dropped = telemetry.spans.drops(above)
+        taken = self._taken is not None and self._taken._span.is_recording()  # noqa: SLF001 - another of this class
+        dropped = not taken and telemetry.spans.drops(above)
         self._measured = measured = telemetry.metrics.enabled
         if dropped:
             self._span = NonRecordingSpan(above)
             if not measured:
+                self.owned = False
                 return parent
         self._started = time_ns()
         if not dropped:
-            self._start(route, ambient, parent, above, message)
+            if taken:
+                self._go_on(route, ambient)
+            else:
+                self._start(route, ambient, parent, above, message)
             self._route = route
             inside = with_span(self._span, parent)
         if measured:
             self._route = route
-            self._count()
+            if self._taken is None:
+                self._count()
             inside = set_value(_PROCESSING, self, inside)
         return inside
 
@@ -148,14 +178,30 @@ class Processing:
                 attributes[semconv.QUEUE_TIME_MS] = waited // _MILLISECOND
         else:
             attributes[semconv.MESSAGING_BATCH_MESSAGE_COUNT] = len(self._records)
-        if ambient:
-            with_bound(attributes, ambient)
-        if self._attributes:
-            attributes.update({name: clean(value) for name, value in self._attributes.items() if value is not None})
+        self._add_given(attributes, ambient)
         name = route.name_of(attributes) if route.named_by is not None and self._single else route.name
         self._span = self._telemetry.spans.start(
             name, parent, SpanKind.CONSUMER, attributes, self._all_links(ambient, message), self._started, above
         )
+
+    def _add_given(self, attributes: dict[str, AttributeValue], ambient: Context) -> None:
+        if ambient:
+            with_bound(attributes, ambient)
+        if self._attributes:
+            attributes.update({name: clean(value) for name, value in self._attributes.items() if value is not None})
+
+    def _go_on(self, route: Route, ambient: Context) -> None:
+        """Add what is given to the span that a loop has started."""
+        taken: Processing = self._taken  # type: ignore[assignment]  # the caller has looked
+        self._span = span = taken._span
+        self._started = taken._started
+        attributes = route.attributes.copy()
+        self._add_given(attributes, ambient)
+        span.set_attributes(attributes)
+        if route.named_by is not None:
+            span.update_name(route.name_of(attributes))
+        for link in self._links:
+            span.add_link(link.context, link.attributes)
 
     def _all_links(self, ambient: Context, message: SpanContext | None) -> list[Link]:
         links = [Link(message)] if message is not None else []
@@ -197,6 +243,15 @@ class Processing:
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
         try:
+            self.finish(error)
+        finally:
+            if self._token is not None:
+                leave(self._token, self._inner, error)
+                self._token = None
+
+    def finish(self, error: BaseException | None) -> None:
+        """End the span, with the error of the handler if it had one."""
+        try:
             if self._route is not None:
                 # Closing a generator in which a handler runs is not a failure of the handler.
                 if error is not None and not isinstance(error, GeneratorExit):
@@ -205,10 +260,6 @@ class Processing:
                 self._end(self._route)
         except Exception as fault:  # noqa: BLE001 - the caller must see the handler's error and no other
             faults.report("ending a process span", fault)
-        finally:
-            if self._token is not None:
-                leave(self._token, self._inner, error)
-                self._token = None
 
     def _end(self, route: Route) -> None:
         ended = time_ns()

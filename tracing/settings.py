@@ -175,6 +175,25 @@ class TelemetrySettings(ExportSettings):
         )
 
 
+#: Read where `instrument()` is not told: under `opentelemetry-instrument` nobody can.
+PROCESS_SPANS: Final = ("loop", "explicit")
+
+
+def instrument_settings(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the options of `instrument()` that have a variable, as far as it is set: SAGATRACE_PROCESS_SPANS, _LIMIT.
+
+    Raises:
+        InvalidSetting: a value is not one of those that the option allows.
+    """
+    read = _Reader(os.environ if environment is None else environment)
+    found: dict[str, Any] = {}
+    if read.text("SAGATRACE_PROCESS_SPANS", ""):
+        found["process_spans"] = read.choice("SAGATRACE_PROCESS_SPANS", PROCESS_SPANS, "")
+    if read.text("SAGATRACE_PROCESS_SPAN_LIMIT", ""):
+        found["process_span_limit"] = read.positive("SAGATRACE_PROCESS_SPAN_LIMIT", 0.0)
+    return found
+
+
 class _Reader:
     """Reads variables by type. An empty one counts as unset (specification, "Empty value")."""
 

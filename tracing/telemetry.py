@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from importlib import metadata
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from aiokafka.cluster import ClusterMetadata
@@ -36,6 +36,31 @@ class OpenTransaction(Protocol):
         """End the transaction's span, with its outcome if that is known."""
 
 
+class OpenDeliveries(Protocol):
+    """The records that a consumer has handed out, and that are being processed."""
+
+    #: Whether the processing of its records begins when it hands them out.
+    hands_out: bool
+
+    def put_down(self) -> asyncio.Task[Any] | None:
+        """End what the current task has at hand, and return the task."""
+
+    def hand_out(self, record: Any, task: asyncio.Task[Any] | None) -> None:  # noqa: ANN401 - a record of any kind
+        """Begin the processing of a record in the current task."""
+
+    def step(self, record: Any) -> object | None:  # noqa: ANN401 - as above
+        """Begin the processing of the next record of a batch, which `end` ends."""
+
+    def end(self, key: object) -> None:
+        """End what a task has at hand, or what `step` has returned."""
+
+    def stop(self) -> None:
+        """End everything, because the consumer stops."""
+
+    def close(self) -> None:
+        """End everything, because tracing is switched off."""
+
+
 class Client:
     """One producer or consumer: its routes, and a producer's open transaction.
 
@@ -60,6 +85,8 @@ class Telemetry:
         "ambient_parent",
         "background",
         "captured_headers",
+        "deliveries",
+        "loops",
         "metrics",
         "names",
         "options",
@@ -83,11 +110,15 @@ class Telemetry:
         self.active = False
         #: Whether the parent of a record's process span is the current span, and not its sender's.
         self.ambient_parent = self.options.process_parent == "ambient"
+        #: Whether loops begin the processing of what they hand out.
+        self.loops = self.options.process_spans == "loop"
         #: Whether a receive that found its messages prefetched has no span.
         self.spares_getone = self.options.poll_spans in {"waited", "waited_getone"}
         self.spares_getmany = self.options.poll_spans == "waited"
         #: Hooks that wait, as tasks, held so that none is garbage-collected while it runs.
         self.background: set[asyncio.Task[None]] = set()
+        #: What each consumer has handed out, by its identity; it goes with the consumer.
+        self.deliveries: dict[int, OpenDeliveries] = {}
         self._clients: WeakKeyDictionary[object, Client] = WeakKeyDictionary()
         self._handlers: dict[str | None, Routes] = {}
 
@@ -136,6 +167,11 @@ class Telemetry:
         for producer, transaction in transactions:
             self.client(producer).transaction = transaction
 
+    def close_deliveries(self) -> None:
+        """End the processing of what loops have handed out."""
+        for deliveries in list(self.deliveries.values()):
+            deliveries.close()
+
     def handlers(self, group: str | None) -> Routes:
         """Return the routes of the handlers of a consumer group."""
         routes = self._handlers.get(group)
@@ -183,11 +219,12 @@ def activate(telemetry: Telemetry) -> None:
 def deactivate() -> None:
     """Return to the default telemetry; wrappers that are left pass calls through from now on.
 
-    The span of an open transaction ends here, because its end will not be seen.
+    The span of an open transaction, and of what a loop has handed out, ends here, because its end will not be seen.
     """
     global _active  # noqa: PLW0603 - as above
     if _active is not None:
         _active.active = False
+        _active.close_deliveries()
         for _, transaction in _active.release_transactions():
             try:
                 transaction.end(None, None)

@@ -175,7 +175,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(brokers: str, messages: int) -> None:
     logs.configure("memory")
     tracing.configure(service_name="memory")
-    tracing.instrument()
+    tracing.instrument(process_spans="explicit")
     try:
         readings = asyncio.run(Soak(brokers).run(messages))
     finally:

@@ -40,7 +40,13 @@ def instrument() -> None:
         ConfigurationError: SAGATRACE_ALL_SPANS is wrong.
     """
     wanted = TracingSettings.read().all_spans
-    tracing.instrument(name_attribute=SAGATRACE_MESSAGE_TYPE, poll_spans=wanted, commit_spans=wanted)
+    tracing.instrument(
+        name_attribute=SAGATRACE_MESSAGE_TYPE,
+        poll_spans=wanted,
+        commit_spans=wanted,
+        # consuming/delivery.py opens each of them, with its retries inside.
+        process_spans="explicit",
+    )
 
 
 def version() -> str | None:

@@ -36,6 +36,7 @@ class Receiver:
         self.address = ""
         #: Span names, in the order of their arrival.
         self.names: list[str] = []
+        self.spans: list[Any] = []
         self.sizes: list[int] = []
         self.headers: dict[str, str] = {}
         #: Over HTTP, the names by the connection that they came on, and the connections that brought metrics.
@@ -68,6 +69,7 @@ class Receiver:
         request = ExportTraceServiceRequest.FromString(body)
         spans = [span for found in request.resource_spans for scope in found.scope_spans for span in scope.spans]
         self.names += [span.name for span in spans]
+        self.spans += spans
         self.by_connection.setdefault(getattr(self.here, "connection", None), []).extend(span.name for span in spans)
         self.sizes.append(len(spans))
         return 200

@@ -16,6 +16,7 @@ _MINIMA = {
     "contrib_0": 30.0,
     "official_0": 19.0,
     "fast_100": 25.0,
+    "loop_100": 20.0,
     "fast_0": 15.0,
     "fast_100_metrics": 60.0,
     "fast_100_journal": 40.0,

@@ -130,6 +130,21 @@ def test_wrappers_look_like_what_they_wrap() -> None:
         assert inspect.iscoroutinefunction(method) == inspect.iscoroutinefunction(original)
 
 
+def test_loops_need_one_method_more() -> None:
+    """With loops `stop` is wrapped too, all look like what they wrap, and nothing is left of them."""
+    consumer = aiokafka.AIOKafkaConsumer
+    originals = {name: getattr(consumer, name) for name in ("getone", "getmany", "stop")}
+    tracing.instrument(process_spans="loop")
+    for name, original in originals.items():
+        method = getattr(consumer, name)
+        assert method is not original
+        assert inspect.signature(method) == inspect.signature(original)
+        assert inspect.iscoroutinefunction(method)
+        assert method.__wrapped__ is original
+    tracing.uninstrument()
+    assert {name: getattr(consumer, name) for name in originals} == originals
+
+
 def test_a_wrapper_on_top_of_ours_is_left_alone() -> None:
     """Uninstrumenting does not strip what somebody else put on top, and ours below passes calls through."""
     tracing.instrument()

@@ -8,7 +8,7 @@ import pytest
 
 import tracing
 from tracing import InvalidSetting
-from tracing.settings import TelemetrySettings
+from tracing.settings import TelemetrySettings, instrument_settings
 
 # Each value in a child of a process that has imported all that `configure()` needs.
 _TRY_ALL = """
@@ -208,3 +208,13 @@ def test_a_program_that_names_the_exporter_may_configure_itself() -> None:
     """`sagatrace` is OTLP for `configure()`, and one exporter if both are named."""
     for names in ("sagatrace", "otlp,sagatrace"):
         assert TelemetrySettings.from_environment({"OTEL_TRACES_EXPORTER": names}).traces_exporters == ("otlp",)
+
+
+def test_the_options_that_have_a_variable_are_read() -> None:
+    """What is not set, or empty, is left to `instrument()`; a bad value is an error that names the variable."""
+    variables = {"SAGATRACE_PROCESS_SPANS": "explicit", "SAGATRACE_PROCESS_SPAN_LIMIT": "2.5"}
+    assert instrument_settings(variables) == {"process_spans": "explicit", "process_span_limit": 2.5}
+    assert instrument_settings(dict.fromkeys(variables, "")) == {}
+    for variable, value in [("SAGATRACE_PROCESS_SPANS", "all"), ("SAGATRACE_PROCESS_SPAN_LIMIT", "0")]:
+        with pytest.raises(InvalidSetting, match=variable):
+            instrument_settings({variable: value})

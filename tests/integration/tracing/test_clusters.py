@@ -35,6 +35,19 @@ async def test_every_span_and_metric_names_the_cluster(
         assert {in_old_names(point.attributes)[NAME] for point in spans.metric_points(metric)} == {expected}
 
 
+async def test_the_spans_of_a_loop_name_the_cluster(
+    open_producer: Any, open_consumer: Any, broker: str, topic: str
+) -> None:
+    """A process span that the loop begins has the cluster of its consumer."""
+    with RecordedSpans(process_spans="loop") as spans:
+        await (await open_producer()).send_and_wait(topic, b"v")
+        consumer = await open_consumer()
+        async for _ in consumer:
+            break
+        await consumer.stop()
+        assert attributes(spans.one(f"process {topic}"))[NAME] == cluster_of(broker)
+
+
 async def test_a_client_that_had_started_before_learns_it(producer: AIOKafkaProducer, broker: str, topic: str) -> None:
     """Spans go without it until the client next asks for metadata, and keep it when the options change."""
     with RecordedSpans() as spans:

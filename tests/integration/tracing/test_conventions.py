@@ -10,6 +10,7 @@ from tests.runs.sizes import THOROUGH
 from tests.support.sources import ROOT
 
 _SAMPLE = (
+    "tests/unit/tracing/test_loop.py",
     "tests/unit/tracing/test_processing.py",
     "tests/integration/tracing/test_clusters.py",
 )

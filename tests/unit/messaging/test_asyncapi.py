@@ -28,6 +28,7 @@ def test_the_document_is_committed_as_it_is_generated() -> None:
 
 def test_the_document_is_valid() -> None:
     """It is AsyncAPI 3.0 by the specification's own schema, of the npm package @asyncapi/specs 6.11.1 (Apache-2.0)."""
+    # The package's NOTICE: Copyright 2016-2025 AsyncAPI Initiative.
     schema = json.loads((ROOT / "tests/support/asyncapi-3.0.0.json").read_text())
     assert [error.json_path for error in Draft7Validator(schema).iter_errors(DOCUMENT)] == []
     broken = {**DOCUMENT, "channels": {"a": {"adress": "a"}}}

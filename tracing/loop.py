@@ -24,6 +24,7 @@ import functools
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from opcode import opmap
+from types import CodeType
 from typing import Any, Final, SupportsIndex
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -37,6 +38,8 @@ Stop = Callable[..., Awaitable[None]]
 
 #: The instruction at the head of a `for` loop, and of a comprehension.
 _FOR: Final = opmap["FOR_ITER"]
+#: What follows an instruction. Python 3.12 stands there while a generator runs, once it has adapted a loop to one.
+_CACHE: Final = opmap["CACHE"]
 
 
 class Batch(list[Received]):
@@ -50,7 +53,7 @@ class Batch(list[Received]):
 
     def __iter__(self) -> Iterator[Received]:
         """Hand out the records, each to be processed if a `for` loop asks for it."""
-        code: object = None
+        code: CodeType | None = None
         at = -1
         is_loop = False
         for record in super().__iter__():
@@ -58,7 +61,7 @@ class Batch(list[Received]):
             frame = sys._getframe(1)  # noqa: SLF001 - there is no other way
             if frame.f_lasti != at or frame.f_code is not code:
                 code, at = frame.f_code, frame.f_lasti
-                is_loop = frame.f_code.co_code[at] == _FOR
+                is_loop = _is_loop(code.co_code, at)
             delivery = self._deliveries.step(record) if is_loop else None
             if delivery is None:
                 yield record
@@ -71,6 +74,11 @@ class Batch(list[Received]):
     def __reduce_ex__(self, _: SupportsIndex) -> tuple[type[list[Any]], tuple[list[Received]]]:
         """Copy and pickle as a list: who reads it may know nothing of tracing."""
         return list, (self[:],)
+
+
+def _is_loop(instructions: bytes, at: int) -> bool:
+    """Return whether the instruction at a place is the head of a `for` loop."""
+    return instructions[at] == _FOR or (instructions[at] == _CACHE and instructions[at - 2] == _FOR)
 
 
 def _batches(

@@ -31,10 +31,11 @@ async def test_the_demo_runs_on_kafka_postgresql_and_jaeger(
     postgres_database: str,
     jaeger: JaegerAddress,
 ) -> None:
-    """On Kafka and PostgreSQL all five sagas end as expected, and each trace passes the same check in Jaeger."""
+    """On Kafka and PostgreSQL all five sagas end as expected; each trace passes the check in Jaeger, and is linked."""
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka)
     monkeypatch.setenv("DATABASE_URL", postgres_database)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.otlp_http)
+    monkeypatch.setenv("SAGATRACE_JAEGER_PAGE", jaeger.url)
     with running_demo(tmp_path_factory.mktemp("demo")) as demo:
         out, err = demo.process.communicate(timeout=2000)
         assert (demo.process.returncode, err) == (0, ""), out
@@ -42,6 +43,7 @@ async def test_the_demo_runs_on_kafka_postgresql_and_jaeger(
         report = json.loads((demo.output / "report.json").read_text())
     assert logs == SERVICES
     for order in report["orders"]:
+        assert f"{jaeger.url}/trace/{order['trace_id']}\n" in out
         await eventually(partial(_is_whole_in_jaeger, jaeger, order), timeout_s=30)
 
 

@@ -108,16 +108,14 @@ def expected_spans(mode: Mode, workload: Workload, done: Tally) -> int:
     if mode.instrumentation == "own":
         return _spans_of_peer(mode.client, workload, done)
     if workload == "getone":
-        # The last span of a loop ends after the measurement, when the consumer stops.
-        left_open = min(done.messages, mode.process_spans == "loop")
-        return (done.messages if mode.poll_spans == _SPARED else done.messages * 2) - left_open
+        return done.messages if mode.poll_spans == _SPARED else done.messages * 2
     return done.messages + done.chunks
 
 
 def spare_polls(mode: Mode, workload: Workload, done: Tally) -> int:
     """Return how many more spans there may be: only the instrumentation knows which calls of `getone` waited."""
     spared = mode.sampled and mode.poll_spans == _SPARED and workload == "getone"
-    return done.messages + (mode.process_spans == "loop") if spared else 0
+    return done.messages if spared else 0
 
 
 def _spans_of_peer(client: Client, workload: Workload, done: Tally) -> int:

@@ -82,6 +82,7 @@ class Worker:
                 done = await run(messages)
                 self._pipeline.flush()
                 spent = process_time_ns() - started
+        self._pipeline.flush()  # the last span of a loop has ended when the consumer stopped
         self._check(workload, done, sink.received(self._order.sink) - before)
         return spent
 

@@ -38,6 +38,8 @@ PROCESS = {"faststream-telemetry": "{} process"}
 SENT = {"faststream-batch": "create {}"}
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
+#: The kind of a process span, in OTLP.
+CONSUMER = 5
 LAUNCHER = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 
 pytestmark = pytest.mark.brokers("embedded")
@@ -108,3 +110,4 @@ async def test_a_program_that_was_not_changed_keeps_one_trace(
     ]
     assert [span.name for span in lineage(receiver.spans, f"send {receipts}") if span.name in chain] == chain
     assert [receiver.names.count(span) for span in chain] == [1, 1, 1, 1]
+    assert len({span.span_id for span in receiver.spans if span.kind == CONSUMER}) == 2

@@ -22,7 +22,7 @@ _SAMPLE = (
     f"{_HERE}::test_the_mode_of_this_run_is_the_one_it_is_told",
 )
 #: What holds for spans of either kind, or has nothing to do with them.
-_APART = ("test_processor.py", "test_package.py", "test_provider.py", "test_journal.py")
+_APART = ("test_frameworks.py", "test_processor.py", "test_package.py", "test_provider.py", "test_journal.py")
 
 
 @pytest.mark.timeout(600)

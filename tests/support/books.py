@@ -10,11 +10,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from sqlalchemy import Select, select
 
+from services.audit.tables import trail
 from services.contracts.topics import PARTITIONS, READERS, dead_letter_topic
 from services.inventory.tables import movements
 from services.messaging.storage.database import Database
 from services.messaging.storage.tables import OUTBOX
-from services.oms.tables import history, sagas
+from services.notification.tables import notifications
+from services.oms.tables import history, orders, sagas
 from services.payment.gateway_tables import entries
 
 _SENDERS = ("oms", "inventory", "payment")
@@ -58,6 +60,27 @@ class Books:
         waiting = select(OUTBOX.c.id).where(OUTBOX.c.sent_at.is_(None))
         return sum([len(await self._read(service, waiting)) for service in _SENDERS])
 
+    async def unsent_orders(self) -> Counter[tuple[str, int]]:
+        """Count what the orchestrator has not sent, by type and version."""
+        waiting = select(OUTBOX.c.value).where(OUTBOX.c.sent_at.is_(None))
+        return Counter(_identity(row.value) for row in await self._read("oms", waiting))
+
+    async def notices(self) -> Counter[tuple[str, str]]:
+        """Count the notices that customers got, by order and template."""
+        sent = await self._read("notification", select(notifications))
+        return Counter((row.order_id, row.template) for row in sent)
+
+    async def audited(self) -> Counter[tuple[str, str, int, bool]]:
+        """Count what is in the trail, by order, type and version, and whether it was known."""
+        kept = await self._read("audit", select(trail))
+        return Counter((row.order_id, *_identity(row.value), row.is_known) for row in kept)
+
+    async def windows(self) -> dict[str, tuple[datetime | None, datetime | None]]:
+        """Return the delivery window of each order."""
+        return {
+            row.order_id: (row.deliver_after, row.deliver_before) for row in await self._read("oms", select(orders))
+        }
+
     async def written(self) -> list[Sent]:
         """Return what each service wanted to send."""
         return [_by_key(await self._read(service, select(OUTBOX).order_by(OUTBOX.c.id))) for service in _SENDERS]
@@ -93,6 +116,11 @@ def out_of_order(written: Sequence[Sent], arrived: Sent) -> list[tuple[str, str]
             if [one for one in arrived.get(where, []) if one in ours] != ids:
                 wrong.append(where)
     return wrong
+
+
+def _identity(value: bytes) -> tuple[str, int]:
+    fields = json.loads(value)
+    return fields["event_type"], fields["schema_version"]
 
 
 def _by_key(rows: Sequence[Any]) -> Sent:

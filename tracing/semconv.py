@@ -54,7 +54,7 @@ EXCEPTION_STACKTRACE: Final = exception_attributes.EXCEPTION_STACKTRACE
 #: The one value of the messaging system here.
 KAFKA: Final = messaging_attributes.MessagingSystemValues.KAFKA.value
 
-#: Jaeger's own name for a process's address, by which it tells hosts apart (docs/tracing.md, "The resource").
+#: Jaeger's own name for a process's address, by which it tells hosts apart (docs/tracing/configure.md, "The resource").
 JAEGER_IP: Final = "ip"
 
 # --- attributes of the convention that have another name in 1.45 ----------------------------------------------------

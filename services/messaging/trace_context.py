@@ -102,7 +102,7 @@ def mark_refusal(reply: Message) -> None:
     """Mark the current span as the one that said no, if this is its reply, once the transaction is committed.
 
     The status is ERROR, because that is what a reader of a trace looks for. Metrics count no error: the command was
-    processed as it should be, and nobody is to be alerted (docs/tracing.md, "What failed, and who said no").
+    processed as it should be, and nobody is to be alerted (docs/tracing/order.md, "What failed, and who said no").
     """
     if isinstance(reply.payload, Refusal):
         span = trace.get_current_span()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.broker import Broker
+from tests.support.broker import Broker, create_topics
 
 README = Path(__file__).parents[2] / "README.md"
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "SAGATRACE_PROCESS_SPANS": ""}
@@ -67,6 +67,7 @@ def test_what_a_loop_sends_is_in_its_messages_trace(broker: Broker, topic: str) 
     names = f'BROKERS = "{broker}"\nTRACEPARENT = b"00-{TRACE}-00f067aa0ba902b7-01"\n'
     program = f"{names}{examples()[1]}{AROUND_BILL}"
     for name in ("orders", "invoices"):
+        create_topics(broker, f"{topic}.{name}")
         program = program.replace(f'"{name}"', f'"{topic}.{name}"')
     assert TRACE in run(program, broker)
 

@@ -25,7 +25,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, attach, create_key
 from opentelemetry.trace import NonRecordingSpan
 
-from tracing.scope import restore, withdraw
+from tracing.scope import followers, restore, withdraw
 from tracing.wire import with_span
 
 AT_HAND: Final = create_key("sagatrace-at-hand")
@@ -101,7 +101,9 @@ class Delivery:
         span = trace.get_current_span(self.inside)
         if self._token is not None and not isinstance(span, NonRecordingSpan):
             # By the method of dict: a context forbids its own.
-            dict.update(self.inside, with_span(NonRecordingSpan(span.get_span_context()), self.inside))
+            faded = NonRecordingSpan(span.get_span_context())
+            for context in (self.inside, *followers(self.inside)):
+                dict.update(context, with_span(faded, context))
 
     def close(self) -> None:
         """End the span, and leave."""

@@ -87,15 +87,16 @@ def _change(inside: Context, outside: Context) -> None:
     outside = vars(outside).get(_CHANGED_INTO, outside)
     if inside is outside:
         return
-    changed = [inside, *_live(inside)]
+    changed = [inside, *followers(inside)]
     for context in changed:
         # By the methods of dict: a context forbids its own. Never empty in between, for another thread may read it.
         dict.update(context, outside)
         for key in context.keys() - outside.keys():
             dict.pop(context, key, None)
         vars(context)[_CHANGED_INTO] = outside
-    vars(outside)[_FOLLOWERS] = [ref(context) for context in (*_live(outside), *changed)]
+    vars(outside)[_FOLLOWERS] = [ref(context) for context in (*followers(outside), *changed)]
 
 
-def _live(context: Context) -> list[Context]:
+def followers(context: Context) -> list[Context]:
+    """Return what was changed into a context, as far as somebody has it."""
     return [found for each in vars(context).get(_FOLLOWERS, ()) if (found := each()) is not None]

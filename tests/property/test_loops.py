@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry import trace
 
@@ -272,6 +272,8 @@ class Run:
 
 
 @given(program=PROGRAMS)
+# A context that was changed into that of a record fades with it.
+@example(program=[Batch(1, 1, 1, [Receive(0, "plain"), Batch(1, 1, 1, [Stop(0)]), Stop(1)])])
 def test_what_is_current_is_what_the_model_says(program: list[Statement]) -> None:
     """After every step; in the end each record has one process span, and nothing was logged."""
     logged: list[logging.LogRecord] = []

@@ -11,6 +11,7 @@ from tracing import settings
 from tracing.options import Options
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LIBRARY = sorted((ROOT / "docs" / "tracing").glob("*.md"))
 OPTIONS = (ROOT / "docs" / "tracing" / "options.md").read_text(encoding="utf-8")
 
 
@@ -53,8 +54,27 @@ def test_each_variable_is_named() -> None:
     assert {name for name in variables if f"`{name}`" not in OPTIONS} == set()
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "tracing").glob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", LIBRARY, ids=lambda page: page.stem)
 def test_a_page_of_the_library_is_short_and_in_the_index(page: Path) -> None:
     """It has at most 150 lines, and docs/tracing.md leads to it."""
     assert len(page.read_text(encoding="utf-8").splitlines()) <= 150
     assert f"](tracing/{page.name})" in (ROOT / "docs" / "tracing.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", [ROOT / "docs" / "tracing.md", *LIBRARY], ids=lambda page: page.stem)
+def test_a_test_that_a_page_names_is_there(page: Path) -> None:
+    """What a page says is shown by a test is."""
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:tests/[\w/]*)?test_\w+\.py|tests/[\w/]+/)`", text):
+        assert list(ROOT.glob(name)) or list((ROOT / "tests").rglob(name)), name
+
+
+def test_each_row_of_contribs_faults_is_there() -> None:
+    """The page on moving names tests by their file and row, and each of them is in that file."""
+    folder = ROOT / "tests" / "integration" / "tracing"
+    text = (ROOT / "docs" / "tracing" / "contrib.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(context|receive|send)`, rows? ([\d, ]*\d)", text)
+    for kind, rows in named:
+        tests = (folder / f"test_contrib_{kind}.py").read_text(encoding="utf-8")
+        assert all(f"def test_row_{row}_" in tests for row in rows.split(", ")), (kind, rows)
+    assert len(named) > 15

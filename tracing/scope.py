@@ -71,7 +71,8 @@ def withdraw(token: Token[Context], inside: Context) -> None:
     """
     outside = token.old_value if isinstance(token.old_value, Context) else Context()
     current = get_current()
-    if current is not inside and (inherited := _inherited(current, inside, outside)):
+    changed = (inside, *followers(inside))
+    if all(current is not each for each in changed) and (inherited := _inherited(current, inside, outside)):
         kept = {key: value for key, value in current.items() if key not in inherited}
         attach(Context({**outside, **kept}))
     _change(inside, outside)

@@ -272,6 +272,17 @@ class Run:
 
 
 @given(program=PROGRAMS)
+# What is current may be a context that was changed into the one that is taken away.
+@example(
+    program=[
+        Batch(
+            0,
+            1,
+            1,
+            [Batch(0, 1, 1, [Receive(0, "plain"), Block("span", [Receive(0, "plain")])]), Receive(0, "plain")],
+        )
+    ]
+)
 # A context that was changed into that of a record fades with it.
 @example(program=[Batch(1, 1, 1, [Receive(0, "plain"), Batch(1, 1, 1, [Stop(0)]), Stop(1)])])
 def test_what_is_current_is_what_the_model_says(program: list[Statement]) -> None:

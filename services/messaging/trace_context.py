@@ -52,6 +52,16 @@ def capture_below(parent: Mapping[str, str]) -> dict[str, str]:
     return dict(parent) if cause is None else {**parent, CAUSED_BY: cause}
 
 
+def capture_turn(saga: Mapping[str, str]) -> dict[str, str]:
+    """Return the current span's context, for what a request or a timer makes a saga send.
+
+    A program without telemetry has no span of its own there, only the saga's: then that is the cause, too.
+    """
+    current = capture()
+    is_the_sagas = bool(current) and span_context(current) == span_context(saga)
+    return {**current, CAUSED_BY: current["traceparent"]} if is_the_sagas else current
+
+
 def restore(carrier: Mapping[str, str] | None) -> Context:
     """Return a context that holds what was captured and nothing else: no baggage, no bound attributes.
 

@@ -11,7 +11,7 @@ from services.messaging import semconv
 from services.messaging.errors import Unavailable
 from services.messaging.outbox import Outbox
 from services.messaging.storage import Database
-from services.messaging.trace_context import capture, capture_below
+from services.messaging.trace_context import capture, capture_below, capture_turn
 from services.oms import store, summary
 from services.oms.effects import Facts, message_for
 from services.oms.metrics import SagaMetrics
@@ -57,7 +57,7 @@ class Transitions:
             move = step(saga.definition, saga.state, by)
         except MissingDefinition as error:
             raise Unavailable(f"saga {saga.saga_id} can't be moved here: {error}") from error
-        context = None if by in ANSWERS else capture()
+        context = _turn_context(saga, by)
         moved = saga.moved(by, move, reason=reason, at=held.at, context=context)
         await store.write_saga(connection, moved)
         await store.add_history(
@@ -99,3 +99,10 @@ class Transitions:
         self._database.after_commit(connection, lambda: self._metrics.count_move(saga.state, moved.state))
         if moved.ended_at is not None:
             self._database.after_commit(connection, lambda: self._metrics.record_end(moved, summary.write_span(moved)))
+
+
+def _turn_context(saga: Saga, by: Input) -> dict[str, str] | None:
+    """Return the context of what a start, a request or a timer sends; None for an answer."""
+    if by in ANSWERS:
+        return None
+    return capture() if by is Input.START else capture_turn(saga.trace_context)

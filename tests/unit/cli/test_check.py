@@ -125,6 +125,11 @@ _life, _refund = _named("saga order completed"), _named("refund order completed"
         pytest.param(_with(_send("inventory.release"), links=()), Rule.STEP, id="a second step without its cause"),
         pytest.param(_with(_send("saga.refunded"), links=()), Rule.STEP, id="an event without its cause"),
         pytest.param(
+            lambda spans: changed(spans, _send("saga.refunded")(spans), links=(Link(TRACE_ID, spans[0].span_id),)),
+            Rule.STEP,
+            id="an event caused by the entry",
+        ),
+        pytest.param(
             lambda spans: changed(
                 spans,
                 _send("payment.charge")(spans),
@@ -271,6 +276,14 @@ def test_a_redriven_message_has_its_effect_and_links_to_what_failed() -> None:
     assert check(spans, saga_id="saga-1", trace_id=TRACE_ID) == []
     assert _found(changed(spans, spans[-1], links=spans[-1].links[:1])) == [Rule.RETRY]
     assert _found([*spans, replace(spans[-1], span_id="f" * 16)]) == [Rule.EFFECT]
+
+
+def test_a_command_that_an_operator_without_telemetry_asked_for_is_whole() -> None:
+    """A retry or a cancel by a program without spans of its own is caused by the entry, and that is no fault."""
+    spans = refunded().spans
+    asked = doing(spans, "send", "inventory.release")
+    entry = spans[0].span_id
+    assert _found(changed(spans, asked, parent_id=entry, links=(Link(TRACE_ID, entry),))) == []
 
 
 def test_a_redrive_without_telemetry_is_whole() -> None:

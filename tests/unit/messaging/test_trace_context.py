@@ -6,7 +6,15 @@ from opentelemetry.context import attach, detach, get_current
 from opentelemetry.trace import SpanContext
 
 import tracing
-from services.messaging.trace_context import capture, capture_below, link_compensated, restore, span_context
+from services.messaging.trace_context import (
+    capture,
+    capture_below,
+    capture_turn,
+    link_compensated,
+    restore,
+    span_context,
+)
+from tracing.binding import use_context
 from tracing.linking import links_in
 from tracing.testing import RecordedSpans
 
@@ -83,6 +91,16 @@ def test_without_a_span_nothing_is_the_cause() -> None:
     """Outside of a trace what was captured is continued as it is, and what was not is not captured either."""
     assert capture_below(_CARRIER) == _CARRIER
     assert capture_below({}) == {}
+
+
+def test_a_request_without_telemetry_is_caused_by_the_entry() -> None:
+    """What a program without spans sends names the saga's own span as its cause."""
+    with use_context(restore(_CARRIER)):
+        (link,) = links_in(restore(capture_turn(_CARRIER)))
+        with RecordedSpans(instrumented=False), trace.get_tracer("test").start_as_current_span("request retry"):
+            assert links_in(restore(capture_turn(_CARRIER))) == ()
+    assert link.context.span_id == 0xB7AD6B7169203331
+    assert capture_turn(_CARRIER) == {}
 
 
 def test_a_compensation_links_to_what_it_undoes() -> None:

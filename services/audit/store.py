@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from opentelemetry import trace
 from sqlalchemy import RowMapping, select
@@ -11,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.audit.entry import AuditEntry
 from services.audit.tables import trail
-from services.messaging.storage import database_now, insert_once
+from services.messaging.storage import database_now, insert_each_once
 
 
-async def append(connection: AsyncConnection, entry: AuditEntry) -> bool:
-    """Append an entry; return False if its record or its event is in the trail already."""
-    values: dict[str, Any] = {
+def row_of(entry: AuditEntry) -> dict[str, Any]:
+    """Return the trail's row for an entry, with the current trace."""
+    return {
         "topic": entry.topic,
         "partition": entry.partition,
         "offset": entry.offset,
@@ -31,7 +32,12 @@ async def append(connection: AsyncConnection, entry: AuditEntry) -> bool:
         "trace_id": _trace_id(),
         "recorded_at": database_now(),
     }
-    return await insert_once(connection, trail, **values)
+
+
+async def append(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> set[UUID]:
+    """Append rows, and return the ids of the events that were not in the trail, nor their records."""
+    ordered = sorted(rows, key=lambda row: (row["topic"], row["partition"], row["offset"]))
+    return await insert_each_once(connection, trail, ordered, trail.c.event_id) if ordered else set()
 
 
 async def of_order(connection: AsyncConnection, order_id: str) -> Sequence[RowMapping]:

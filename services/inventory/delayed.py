@@ -5,7 +5,7 @@ from __future__ import annotations
 from opentelemetry import trace
 
 from services.inventory import store
-from services.inventory.handlers import settle
+from services.inventory.handlers import settle, write
 from services.inventory.stock import FailurePlan
 from services.inventory.writes import InventoryWrite
 from services.messaging import semconv
@@ -46,5 +46,9 @@ class DelayedReservations:
                 bind_saga(held.saga_id, held.order_id, **{semconv.SAGA_STEP: held.step}),
                 self._tracer.start_as_current_span(semconv.SPAN_RESERVE_STOCK),
             ):
-                mark_refusal(await settle(connection, self._outbox, held, self._plan))
+                shelf = await store.hold_stock(connection, held.quantities, self._plan)
+                done = settle(self._outbox, held, shelf)
+                await write(connection, self._outbox, [done], shelf)
+                if done.reply is not None:
+                    mark_refusal(done.reply)
         return True

@@ -112,3 +112,46 @@ def refusal(state: ReservationState, reason: str | None) -> str | None:
     if state is ReservationState.RELEASED:
         return UNDONE
     return reason if state is ReservationState.REJECTED else None
+
+
+@dataclass(frozen=True)
+class Movement:
+    """A change of the stock of one SKU by a saga's step: negative for what is taken."""
+
+    saga_id: str
+    step: str
+    kind: str
+    sku: str
+    quantity: int
+
+
+class Shelf:
+    """The stock of some SKUs while their rows are locked, and how it was changed."""
+
+    def __init__(self, quantities: Mapping[str, int]) -> None:
+        self._quantities = dict(quantities)
+        self.movements: list[Movement] = []
+
+    def decide(self, quantities: Mapping[str, int]) -> Decision:
+        """Return whether the stock allows a reservation, after what has been moved so far."""
+        return decide(quantities, self._quantities)
+
+    def take(self, saga_id: str, step: str, quantities: Mapping[str, int]) -> None:
+        """Move quantities out of the stock for a step of a saga."""
+        self._move(saga_id, step, "reserve", quantities, -1)
+
+    def give_back(self, saga_id: str, step: str, quantities: Mapping[str, int]) -> None:
+        """Move quantities back into the stock."""
+        self._move(saga_id, step, "release", quantities, +1)
+
+    def _move(self, saga_id: str, step: str, kind: str, quantities: Mapping[str, int], sign: int) -> None:
+        for sku, quantity in sorted(quantities.items()):
+            self._quantities[sku] = self._quantities.get(sku, 0) + sign * quantity
+            self.movements.append(Movement(saga_id, step, kind, sku, sign * quantity))
+
+    def changes(self) -> dict[str, int]:
+        """Return by how much each SKU's stock has changed, sorted by SKU."""
+        changes: dict[str, int] = {}
+        for movement in self.movements:
+            changes[movement.sku] = changes.get(movement.sku, 0) + movement.quantity
+        return dict(sorted(changes.items()))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Row, Select, String, and_, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import BigInteger, Row, Select, String, bindparam, delete, insert, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.contracts import Message
-from services.contracts.commands import Step
-from services.inventory.stock import FailurePlan, ReservationState
+from services.contracts.commands import ReleaseStock, ReserveStock, Step
+from services.inventory.stock import FailurePlan, ReservationState, Shelf
 from services.inventory.tables import movements, reservations, stock
-from services.messaging.storage import database_now, database_time, hold_or_insert, insert_once, rows_of_json
+from services.messaging.storage import (
+    database_now,
+    database_time,
+    hold_or_insert_each,
+    insert_once,
+    rows_of_json,
+    update_each,
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +36,10 @@ class ReservationRow:
     quantities: dict[str, int]
     command_id: UUID | None
     sequence: int | None
+    due_at: datetime | None
     #: The process span of the reserve; empty before there was one.
     trace_context: dict[str, str]
+    created_at: datetime
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:
@@ -44,46 +53,53 @@ class ReservationRow:
             quantities=row.quantities,
             command_id=row.command_id,
             sequence=row.sequence,
+            due_at=row.due_at,
             trace_context=row.trace_context,
+            created_at=row.created_at,
         )
 
 
-async def hold(connection: AsyncConnection, command: Message, step: Step) -> ReservationRow:
-    """Lock a saga's reservation until the transaction ends; insert a new one if there is none.
+async def hold(
+    connection: AsyncConnection, commands: Sequence[ReserveStock | ReleaseStock]
+) -> dict[str, ReservationRow]:
+    """Lock the reservations of these commands' sagas, by saga; insert a new one where there is none.
 
     Two first commands at the same time meet at the insert: one of them waits, and then finds what the other decided.
     """
-    values = {
-        "saga_id": command.saga_id,
-        "step": step,
-        "order_id": command.order_id,
-        "state": ReservationState.NEW,
-        "quantities": {},
-        "trace_context": {},
-        "created_at": database_now(),
-        "updated_at": database_now(),
-    }
-    return ReservationRow.of(await hold_or_insert(connection, reservations, values))
+    rows = [
+        {
+            "saga_id": command.saga_id,
+            "step": command.payload.step,
+            "order_id": command.order_id,
+            "state": ReservationState.NEW,
+            "quantities": {},
+            "trace_context": {},
+            "created_at": database_now(),
+            "updated_at": database_now(),
+        }
+        for command in sorted(commands, key=lambda command: command.saga_id)
+    ]
+    return {row.saga_id: ReservationRow.of(row) for row in await hold_or_insert_each(connection, reservations, rows)}
 
 
-async def save(connection: AsyncConnection, reservation: ReservationRow, *, due_in_s: float | None = None) -> None:
-    """Write a locked reservation; it is due in `due_in_s` seconds, or never."""
-    values = {
-        "state": reservation.state,
-        "reason": reservation.reason,
-        "quantities": reservation.quantities,
-        "command_id": reservation.command_id,
-        "sequence": reservation.sequence,
-        "trace_context": reservation.trace_context,
-    }
-    save = _SAVE if due_in_s is None else _SAVE.values(due_at=database_time(due_in_s))
-    await connection.execute(save, values | _key(reservation))
-
-
-async def answer_later(connection: AsyncConnection, reservation: ReservationRow) -> None:
-    """Make a pending reservation answer another command; its due time stays."""
-    values = {"command_id": reservation.command_id, "sequence": reservation.sequence}
-    await connection.execute(_ANSWER_LATER, values | _key(reservation))
+async def save(connection: AsyncConnection, held: Sequence[ReservationRow]) -> None:
+    """Write locked reservations."""
+    rows = [
+        {
+            "of_saga": reservation.saga_id,
+            "of_step": reservation.step,
+            "state": reservation.state,
+            "reason": reservation.reason,
+            "quantities": reservation.quantities,
+            "command_id": reservation.command_id,
+            "sequence": reservation.sequence,
+            "due_at": reservation.due_at,
+            "trace_context": reservation.trace_context,
+            "updated_at": database_now(),
+        }
+        for reservation in held
+    ]
+    await update_each(connection, reservations, rows, _IS)
 
 
 async def is_any_due(connection: AsyncConnection) -> bool:
@@ -98,25 +114,26 @@ async def hold_due(connection: AsyncConnection) -> ReservationRow | None:
     return ReservationRow.of(row) if row is not None else None
 
 
-async def hold_stock(connection: AsyncConnection, skus: Mapping[str, int], plan: FailurePlan) -> dict[str, int]:
-    """Lock the stock of these SKUs, in their order, and return their quantities; a SKU's first use adds its stock."""
-    asked = {"skus": [[sku] for sku in skus]}
+async def hold_stock(connection: AsyncConnection, skus: Collection[str], plan: FailurePlan) -> Shelf:
+    """Lock the stock of these SKUs, in their order; a SKU's first use adds its stock."""
+    if not skus:
+        return Shelf({})
+    asked = {"skus": [[sku] for sku in sorted(skus)]}
     held = {row.sku: row.quantity for row in await connection.execute(_HOLD_STOCK, asked)}
-    if skus.keys() <= held.keys():
-        return held
-    for sku in skus:
+    if held.keys() >= set(skus):
+        return Shelf(held)
+    for sku in sorted(skus):
         await _seed(connection, sku, plan.first_quantity(sku))
-    return {row.sku: row.quantity for row in await connection.execute(_HOLD_STOCK, asked)}
+    return Shelf({row.sku: row.quantity for row in await connection.execute(_HOLD_STOCK, asked)})
 
 
-async def take(connection: AsyncConnection, reservation: ReservationRow) -> None:
-    """Move a reservation's quantities out of the stock."""
-    await _move(connection, reservation, "reserve", -1)
-
-
-async def give_back(connection: AsyncConnection, reservation: ReservationRow) -> None:
-    """Move a reservation's quantities back into the stock."""
-    await _move(connection, reservation, "release", +1)
+async def write_movements(connection: AsyncConnection, shelf: Shelf) -> None:
+    """Write how the locked stock was changed."""
+    if shelf.movements:
+        await connection.execute(
+            _CHANGE, [{"of_sku": sku, "change": change} for sku, change in shelf.changes().items()]
+        )
+        await connection.execute(_NOTE, [asdict(movement) for movement in shelf.movements])
 
 
 async def prune(connection: AsyncConnection, retention_s: float) -> int:
@@ -131,17 +148,6 @@ async def _seed(connection: AsyncConnection, sku: str, quantity: int) -> None:
         await connection.execute(_NOTE, {"sku": sku, "kind": "seed", "quantity": quantity})
 
 
-async def _move(connection: AsyncConnection, reservation: ReservationRow, kind: str, sign: int) -> None:
-    changes = [(sku, sign * quantity) for sku, quantity in sorted(reservation.quantities.items())]
-    effect = {"saga_id": reservation.saga_id, "step": reservation.step, "kind": kind}
-    await connection.execute(_CHANGE, [{"of_sku": sku, "change": change} for sku, change in changes])
-    await connection.execute(_NOTE, [effect | {"sku": sku, "quantity": change} for sku, change in changes])
-
-
-def _key(reservation: ReservationRow) -> dict[str, str]:
-    return {"of_saga": reservation.saga_id, "of_step": reservation.step}
-
-
 def _due() -> Select[Any]:
     # A literal, not a parameter: SQLite must see that the partial index covers the query.
     pending = reservations.c.state == literal_column(f"'{ReservationState.PENDING}'")
@@ -149,9 +155,7 @@ def _due() -> Select[Any]:
 
 
 # Built once: building a statement costs more than executing it.
-_IS = and_(reservations.c.saga_id == bindparam("of_saga"), reservations.c.step == bindparam("of_step"))
-_ANSWER_LATER = update(reservations).where(_IS).values(updated_at=database_now())
-_SAVE = _ANSWER_LATER.values(due_at=None)
+_IS = {"of_saga": reservations.c.saga_id, "of_step": reservations.c.step}
 _HOLD_STOCK = (
     select(stock).where(stock.c.sku.in_(select(*rows_of_json("skus", String)))).order_by(stock.c.sku).with_for_update()
 )

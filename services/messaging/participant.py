@@ -22,9 +22,12 @@ from services.messaging.part import Part
 from services.messaging.producer import Producer
 from services.messaging.readiness import Readiness
 from services.messaging.runtime import run_service
-from services.messaging.settings import DatabaseSettings, KafkaSettings, RetentionSettings
+from services.messaging.settings import ConsumerSettings, DatabaseSettings, KafkaSettings, RetentionSettings
 from services.messaging.storage import Database, Inbox, Prune, pruning_loop, upgrade
 from services.messaging.topic_differences import log_differences
+
+# How many keys of a partition a service handles at the same time, if the environment does not say.
+_CONCURRENCY = 64
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,7 @@ class Resources:
             ledger=DeadLetterLedger(self.database, group, answer),
             trips=BreakerRow(self.database, group),
             decode=decode,
+            settings=_many_at_once(ConsumerSettings.read()),
         )
 
     def parts(self, work: Work) -> Sequence[Part]:
@@ -145,3 +149,13 @@ class Resources:
             return []
         relay = Relay(self.database, self.outbox, self.producer, on_sent=on_sent, readiness=self.readiness)
         return [backlog_gauges(self.database, self.outbox), relay]
+
+
+def _many_at_once(settings: ConsumerSettings) -> ConsumerSettings:
+    """Return settings by which many keys of a partition are handled at the same time, unless the environment says.
+
+    The handlers of the services share a transaction then: the more wait, the less each costs.
+    """
+    if "max_concurrency" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"max_concurrency": _CONCURRENCY})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Protocol
 
 from sqlalchemy import insert
@@ -15,22 +17,16 @@ from services.notification.tables import notifications
 class Sender(Protocol):
     """Sends notices."""
 
-    async def send(self, connection: AsyncConnection, notice: Notice) -> None:
-        """Send a notice in the caller's transaction: a sender with a queue puts it there."""
+    async def send(self, connection: AsyncConnection, notices: Sequence[Notice]) -> None:
+        """Send notices in the caller's transaction: a sender with a queue puts them there."""
 
 
 class RecordingSender:
     """Sends nothing, and records each notice as sent, once."""
 
-    async def send(self, connection: AsyncConnection, notice: Notice) -> None:
-        """Record a notice."""
-        values = {
-            "event_id": notice.event_id,
-            "order_id": notice.order_id,
-            "saga_id": notice.saga_id,
-            "template": notice.template,
-        }
-        await connection.execute(_RECORD, values)
+    async def send(self, connection: AsyncConnection, notices: Sequence[Notice]) -> None:
+        """Record notices."""
+        await connection.execute(_RECORD, [asdict(notice) for notice in notices])
 
 
 _RECORD = insert(notifications).values(sent_at=database_now())

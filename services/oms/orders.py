@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from http import HTTPStatus
 
 from opentelemetry import trace
 from opentelemetry.trace import Link
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Item, new_id
 from services.contracts.events import DeliveryWindow
 from services.messaging import semconv
 from services.messaging.storage import Database
-from services.messaging.trace_context import bind_saga, capture, restore, span_context
+from services.messaging.trace_context import bind_saga, restore, span_context
 from services.oms import order as rules
 from services.oms import store
-from services.oms.problems import Conflict, NotFound, Problem
-from services.oms.records import Order, Saga, SagaFilter, new_saga
+from services.oms.placing import Placing
+from services.oms.problems import Conflict, NotFound
+from services.oms.records import Order, Saga, SagaFilter
 from services.oms.saga import IllegalMove, Input, step
 from services.oms.transitions import Transitions
 from services.oms.views import HistoryEntry, OrderView, Placed, SagaHistoryView, SagaView
@@ -33,6 +31,7 @@ class Orders:
     def __init__(self, database: Database, transitions: Transitions) -> None:
         self._database = database
         self._transitions = transitions
+        self._placing = Placing(database, transitions)
 
     async def place(
         self,
@@ -51,23 +50,17 @@ class Orders:
         """
         total = rules.total_of(items)
         rules.check_window(delivery_window)
-        async with self._database.transaction(OmsWrite.ORDER_PLACED) as connection:
-            order = Order(
-                order_id=str(new_id()),
-                customer_id=customer_id,
-                items=items,
-                total=total,
-                payment_method=payment_method,
-                delivery_window=delivery_window,
-            )
-            earlier = await _earlier(connection, idempotency_key, order)
-            if earlier is not None:
-                with _bind_ids(earlier):
-                    return _placed(earlier)
-            held = new_saga(order, capture(), await store.insert_order(connection, order))
-            with _bind_ids(held.saga):
-                await self._transitions.move(connection, held, Input.START)
-        return _placed(held.saga)
+        order = Order(
+            order_id=str(new_id()),
+            customer_id=customer_id,
+            items=items,
+            total=total,
+            payment_method=payment_method,
+            delivery_window=delivery_window,
+        )
+        saga = await self._placing.place(order, idempotency_key)
+        with _bind_ids(saga):
+            return _placed(saga)
 
     async def cancel(self, order_id: str, *, actor: str | None = None) -> Placed:
         """Cancel an order before it is paid; `actor` is the operator who asked, if any.
@@ -149,28 +142,6 @@ class Orders:
                 with _in_saga_trace(saga, request):
                     await self._transitions.move(connection, held, request, actor=actor)
         return _placed(saga)
-
-
-async def _earlier(connection: AsyncConnection, key: str | None, order: Order) -> Saga | None:
-    """Return the saga of the order that already has this idempotency key; claim the key if it is free."""
-    if key is None:
-        return None
-    fingerprint = _fingerprint(order)
-    taken = await store.claim_key(connection, key, fingerprint, order.order_id)
-    if taken is None:
-        return None
-    if taken[0] != fingerprint:
-        detail = "this Idempotency-Key was used for another order"
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, field="Idempotency-Key")
-    return await store.read_saga_of(connection, taken[1])
-
-
-def _fingerprint(order: Order) -> str:
-    """Return a digest of what was ordered, so that the same key with another order is noticed."""
-    parts = [order.customer_id, order.payment_method, *(item.model_dump_json() for item in order.items)]
-    if order.delivery_window is not None:
-        parts.append(order.delivery_window.model_dump_json())
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _check(saga: Saga, request: Input) -> None:

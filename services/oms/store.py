@@ -9,7 +9,6 @@ from typing import Any
 
 from opentelemetry import trace
 from sqlalchemy import (
-    Column,
     Executable,
     Float,
     Row,
@@ -28,7 +27,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.contracts import Item, Money
 from services.contracts.events import DeliveryWindow
 from services.messaging.errors import Transient
-from services.messaging.storage import database_now, database_time, insert_once, rows_of_json
+from services.messaging.storage import (
+    database_now,
+    database_time,
+    insert_each_once,
+    insert_once,
+    rows_of_json,
+    update_each,
+)
 from services.oms.records import LockedSaga, Order, Saga, SagaFilter
 from services.oms.saga import DEFINITIONS, ENDS, Input, SagaState, Status
 from services.oms.tables import history, idempotency_keys, orders, reply_progress, sagas
@@ -37,50 +43,66 @@ from services.oms.tables import history, idempotency_keys, orders, reply_progres
 _IS_OPEN = sagas.c.status.in_([Status.RUNNING, Status.COMPENSATING, Status.NEEDS_ATTENTION])
 
 
+HistoryRow = dict[str, Any]
+"""The columns of an entry that is to be written."""
+
+
 class ConcurrentUpdate(Transient):
     """Another transaction has moved this saga since its row was read."""
 
 
-async def insert_order(connection: AsyncConnection, order: Order) -> datetime:
-    """Insert a new order, and return the time by the database's clock."""
-    values = {
-        "order_id": order.order_id,
-        "customer_id": order.customer_id,
-        "items": [item.model_dump(mode="json") for item in order.items],
-        "total_amount": order.total.amount,
-        "currency": order.total.currency,
-        "payment_method": order.payment_method,
-        "deliver_after": order.delivery_window and order.delivery_window.earliest,
-        "deliver_before": order.delivery_window and order.delivery_window.latest,
-    }
-    at: datetime = (await connection.execute(_KEEP_ORDER, values)).scalar_one()
+async def insert_orders(connection: AsyncConnection, new: Sequence[Order]) -> datetime:
+    """Insert new orders, and return the time by the database's clock."""
+    rows = [
+        {
+            "order_id": order.order_id,
+            "customer_id": order.customer_id,
+            "items": [item.model_dump(mode="json") for item in order.items],
+            "total_amount": order.total.amount,
+            "currency": order.total.currency,
+            "payment_method": order.payment_method,
+            "deliver_after": order.delivery_window and order.delivery_window.earliest,
+            "deliver_before": order.delivery_window and order.delivery_window.latest,
+            "created_at": database_now(),
+        }
+        for order in new
+    ]
+    at: datetime = max(await insert_each_once(connection, orders, rows, orders.c.created_at))
     return at
 
 
-async def write_saga(connection: AsyncConnection, saga: Saga) -> None:
-    """Update a moved saga's row from the version before; insert the first version.
+async def insert_sagas(connection: AsyncConnection, new: Sequence[Saga]) -> None:
+    """Insert the rows of sagas that have begun."""
+    if new:
+        await connection.execute(_INSERT_SAGA, [_columns(saga) for saga in new])
+
+
+async def write_sagas(connection: AsyncConnection, moved: Sequence[Saga]) -> None:
+    """Update the rows of moved sagas, each from the version before.
 
     Raises:
-        ConcurrentUpdate: the row no longer has the version before.
+        ConcurrentUpdate: a row no longer has the version before.
     """
-    if saga.version == 1:
-        await connection.execute(_INSERT_SAGA, _columns(saga))
-        return
-    before = {"of_saga": saga.saga_id, "before": saga.version - 1}
-    result = await connection.execute(_UPDATE_SAGA, _columns(saga) | before)
-    if result.rowcount != 1:
-        message = f"saga {saga.saga_id} was moved by another transaction"
-        raise ConcurrentUpdate(message)
+    rows = [_columns(saga) | {"of_saga": saga.saga_id, "before": saga.version - 1} for saga in moved]
+    if await update_each(connection, sagas, rows, {"of_saga": sagas.c.saga_id, "before": sagas.c.version}) != len(rows):
+        message = f"saga {moved[0].saga_id} was moved by another transaction"
+        raise ConcurrentUpdate(message if len(rows) == 1 else f"{message}, or another one of {len(rows)}")
+
+
+async def hold_sagas(connection: AsyncConnection, saga_ids: Collection[str]) -> dict[str, LockedSaga]:
+    """Read the rows of sagas with their orders, by saga, and lock them in their order until the transaction ends."""
+    found = await connection.execute(_HOLD_SAGAS, {"names": [[saga_id] for saga_id in saga_ids]})
+    return {held.saga.saga_id: held for row in found if (held := _held(row))}
 
 
 async def hold_saga(connection: AsyncConnection, saga_id: str) -> LockedSaga | None:
     """Read a saga's row with its order, and lock it until the transaction ends."""
-    return await _hold(connection, _HOLD_SAGA, saga_id)
+    return (await hold_sagas(connection, [saga_id])).get(saga_id)
 
 
 async def hold_saga_of(connection: AsyncConnection, order_id: str) -> LockedSaga | None:
     """Read the row of an order's saga with the order, and lock it until the transaction ends."""
-    return await _hold(connection, _HOLD_SAGA_OF, order_id)
+    return _held((await connection.execute(_HOLD_SAGA_OF, {"name": order_id})).one_or_none())
 
 
 async def read_saga(connection: AsyncConnection, saga_id: str) -> Saga | None:
@@ -160,18 +182,12 @@ async def sagas_started_within(connection: AsyncConnection, seconds: float) -> l
     return [saga for row in await connection.execute(query) if (saga := _saga(row))]
 
 
-async def add_history(  # noqa: PLR0913  one parameter per column
-    connection: AsyncConnection,
-    saga: Saga,
-    *,
-    moved_by: Input,
-    verdict: str,
-    state_from: SagaState,
-    actor: str | None = None,
-) -> None:
-    """Append to a saga's history, with the current span."""
+def history_of(
+    saga: Saga, *, moved_by: Input, verdict: str, state_from: SagaState, actor: str | None = None
+) -> HistoryRow:
+    """Return an entry for a saga's history, with the current span."""
     span = trace.get_current_span().get_span_context()
-    values = {
+    return {
         "saga_id": saga.saga_id,
         "sequence": saga.version,
         "input": moved_by,
@@ -183,7 +199,12 @@ async def add_history(  # noqa: PLR0913  one parameter per column
         "trace_id": trace.format_trace_id(span.trace_id) if span.is_valid else None,
         "span_id": trace.format_span_id(span.span_id) if span.is_valid else None,
     }
-    await connection.execute(_ADD_HISTORY, values)
+
+
+async def add_history(connection: AsyncConnection, entries: Sequence[HistoryRow]) -> None:
+    """Append to the history of sagas, in the order given."""
+    if entries:
+        await connection.execute(_ADD_HISTORY, entries)
 
 
 async def read_history(connection: AsyncConnection, saga_id: str) -> Sequence[Mapping[str, Any]]:
@@ -265,18 +286,16 @@ def _columns(saga: Saga) -> dict[str, Any]:
     return asdict(saga) | {"status": saga.status}
 
 
-def _holding(column: Column[Any]) -> Executable:
-    query = select(sagas, orders, database_now().label("now")).join_from(sagas, orders)
-    return query.where(column == bindparam("name")).with_for_update(of=sagas)
+_ROWS = select(sagas, orders, database_now().label("now")).join_from(sagas, orders)
 
 
 # Built once: building a statement costs more than executing it.
-_KEEP_ORDER = insert(orders).values(created_at=database_now()).returning(orders.c.created_at)
 _INSERT_SAGA = insert(sagas)
-_UPDATE_SAGA = update(sagas).where(sagas.c.saga_id == bindparam("of_saga"), sagas.c.version == bindparam("before"))
-_HOLD_SAGA, _HOLD_SAGA_OF = _holding(sagas.c.saga_id), _holding(sagas.c.order_id)
+_HOLD_SAGA_OF = _ROWS.where(sagas.c.order_id == bindparam("name")).with_for_update(of=sagas)
+_NAMED = sagas.c.saga_id.in_(select(*rows_of_json("names", String)))
+_HOLD_SAGAS = _ROWS.where(_NAMED).order_by(sagas.c.saga_id).with_for_update(of=sagas)
 _ADD_HISTORY = insert(history).values(at=database_now())
-_READ_SAGAS = select(sagas).where(sagas.c.saga_id.in_(select(*rows_of_json("names", String))))
+_READ_SAGAS = select(sagas).where(_NAMED)
 
 
 def _start_deadlines() -> Executable:
@@ -288,8 +307,7 @@ def _start_deadlines() -> Executable:
 _START_DEADLINES = _start_deadlines()
 
 
-async def _hold(connection: AsyncConnection, statement: Executable, name: str) -> LockedSaga | None:
-    row = (await connection.execute(statement, {"name": name})).one_or_none()
+def _held(row: Row[Any] | None) -> LockedSaga | None:
     saga = _saga(row)
     if row is None or saga is None:
         return None

@@ -16,19 +16,28 @@ chance:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import String, bindparam, delete, insert, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Money
 from services.messaging.errors import Transient
 from services.messaging.loop import Loop
 from services.messaging.settings import RetentionSettings
-from services.messaging.storage import Database, database_now, database_time, hold_or_insert, pruning_loop
+from services.messaging.storage import (
+    Database,
+    GroupCommit,
+    Member,
+    database_now,
+    database_time,
+    hold_or_insert_each,
+    pruning_loop,
+    rows_of_json,
+)
 from services.payment.charge import UNDONE
 from services.payment.gateway_tables import entries, keys
 from services.payment.writes import PaymentWrite
@@ -79,8 +88,20 @@ class GatewayPlan:
     flaky_failures: int = 2
 
 
+@dataclass
+class _Call:
+    """A call for one key, and what the ledger said."""
+
+    key: str
+    amount: Money | None = None
+    method: str = ""
+    state: KeyState = KeyState.NEW
+    reason: str | None = None
+    is_first: bool = False
+
+
 class SimulatedGateway:
-    """A gateway with a ledger of its own.
+    """A gateway with a ledger of its own, whose calls share transactions when they come side by side.
 
     Args:
         database: The gateway's database, which is not the payment service's.
@@ -98,63 +119,82 @@ class SimulatedGateway:
         self._database = database
         self._plan = plan
         self._wait = wait
+        self._charges = GroupCommit(self._charge_all, key=lambda call: call.key)
+        self._refunds = GroupCommit(self._refund_all, key=lambda call: call.key)
 
     async def charge(self, key: str, amount: Money, method: str) -> GatewayAnswer:
         """Charge once for a key, by the method's plan."""
-        async with self._database.transaction(PaymentWrite.GATEWAY_CHARGE) as connection:
-            state, reason, tries = await self._hold(connection, key)
-            busy = method == "pm_flaky" and tries <= self._plan.flaky_failures
-            is_first = state is KeyState.NEW and not busy
-            if is_first:
-                state, reason = await self._decide(connection, key, amount, method)
-        if state is KeyState.NEW:
+        call = _Call(key, amount, method)
+        await self._charges.add(call)
+        if call.state is KeyState.NEW:
             raise GatewayBusy("the payment gateway is busy: the same key may be tried again")
-        if is_first and method == "pm_slow":
+        if call.is_first and method == "pm_slow":
             await self._wait(self._plan.slow_s)
-        return GatewayAnswer(UNDONE if state is KeyState.REFUNDED else reason)
+        return GatewayAnswer(UNDONE if call.state is KeyState.REFUNDED else call.reason)
 
     async def refund(self, key: str) -> None:
         """Pay back a key's charge once; a key that was never charged is refused from now on."""
-        async with self._database.transaction(PaymentWrite.GATEWAY_REFUND) as connection:
-            state, _, _ = await self._hold(connection, key)
-            if state is KeyState.CHARGED:
-                await self._pay_back(connection, key)
-            if state in {KeyState.NEW, KeyState.CHARGED}:
-                await self._keep(connection, key, KeyState.REFUNDED, None)
+        await self._refunds.add(_Call(key))
 
     def pruning(self, retention: RetentionSettings) -> Loop:
         """Return the loop that deletes keys no command can reach any more; a charge can be refunded at any time."""
         return pruning_loop(self._database, retention.interval, (_prune, retention.tombstones))
 
-    async def _hold(self, connection: AsyncConnection, key: str) -> tuple[KeyState, str | None, int]:
-        """Lock a key, inserted if need be, and count the try."""
-        values = {"state": KeyState.NEW, "tries": 1, "created_at": database_now(), "updated_at": database_now()}
-        row = await hold_or_insert(connection, keys, {"key": key, **values}, counting="tries")
-        return KeyState(row.state), row.reason, row.tries
+    async def _charge_all(self, members: Sequence[Member[_Call]]) -> None:
+        calls = [member.item for member in members]
+        async with self._database.transaction(PaymentWrite.GATEWAY_CHARGE) as connection:
+            tries = await _hold(connection, calls)
+            new = [call for call in calls if call.state is KeyState.NEW and not self._is_busy(call, tries[call.key])]
+            for call in new:
+                call.is_first = True
+                call.reason = _DECLINES.get(call.method, "unknown_method")
+                call.state = KeyState.CHARGED if call.reason is None else KeyState.DECLINED
+            charged = [call for call in new if call.state is KeyState.CHARGED]
+            await _enter(connection, [_entry(call.key, "charge", call.amount) for call in charged if call.amount])
+            await _keep(connection, new)
 
-    async def _decide(
-        self, connection: AsyncConnection, key: str, amount: Money, method: str
-    ) -> tuple[KeyState, str | None]:
-        reason = _DECLINES.get(method, "unknown_method")
-        state = KeyState.CHARGED if reason is None else KeyState.DECLINED
-        if state is KeyState.CHARGED:
-            await self._enter(connection, key, "charge", amount.amount, amount.currency)
-        await self._keep(connection, key, state, reason)
-        return state, reason
+    async def _refund_all(self, members: Sequence[Member[_Call]]) -> None:
+        calls = [member.item for member in members]
+        async with self._database.transaction(PaymentWrite.GATEWAY_REFUND) as connection:
+            await _hold(connection, calls)
+            charged = [call.key for call in calls if call.state is KeyState.CHARGED]
+            undone = [call for call in calls if call.state in {KeyState.NEW, KeyState.CHARGED}]
+            for call in undone:
+                call.state = KeyState.REFUNDED
+            if charged:
+                paid = await connection.execute(_CHARGED, {"names": [[key] for key in charged]})
+                back = [_entry(row.key, "refund", Money(amount=row.amount, currency=row.currency)) for row in paid]
+                await _enter(connection, [entry | {"amount": -entry["amount"]} for entry in back])
+            await _keep(connection, undone)
 
-    async def _pay_back(self, connection: AsyncConnection, key: str) -> None:
-        charged = select(entries).where(entries.c.key == key, entries.c.kind == "charge")
-        entry = (await connection.execute(charged)).one()
-        await self._enter(connection, key, "refund", -entry.amount, entry.currency)
+    def _is_busy(self, call: _Call, tries: int) -> bool:
+        return call.method == "pm_flaky" and tries <= self._plan.flaky_failures
 
-    @staticmethod
-    async def _enter(connection: AsyncConnection, key: str, kind: str, amount: int, currency: str) -> None:
-        values = {"key": key, "kind": kind, "amount": amount, "currency": currency}
-        await connection.execute(_ENTER, values)
 
-    @staticmethod
-    async def _keep(connection: AsyncConnection, key: str, state: KeyState, reason: str | None) -> None:
-        await connection.execute(_KEEP, {"of_key": key, "state": state, "reason": reason})
+async def _hold(connection: AsyncConnection, calls: Sequence[_Call]) -> dict[str, int]:
+    """Lock the calls' keys, inserted if need be, write their state into the calls, and count the tries by key."""
+    values = {"state": KeyState.NEW, "tries": 1, "created_at": database_now(), "updated_at": database_now()}
+    rows = [values | {"key": key} for key in sorted(call.key for call in calls)]
+    held = {row.key: row for row in await hold_or_insert_each(connection, keys, rows, counting="tries")}
+    for call in calls:
+        row = held[call.key]
+        call.state, call.reason, call.is_first = KeyState(row.state), row.reason, False
+    return {key: row.tries for key, row in held.items()}
+
+
+def _entry(key: str, kind: str, amount: Money) -> dict[str, Any]:
+    return {"key": key, "kind": kind, "amount": amount.amount, "currency": amount.currency}
+
+
+async def _enter(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        await connection.execute(_ENTER, rows)
+
+
+async def _keep(connection: AsyncConnection, calls: Sequence[_Call]) -> None:
+    if calls:
+        rows = [{"of_key": call.key, "state": call.state, "reason": call.reason} for call in calls]
+        await connection.execute(_KEEP, rows)
 
 
 async def _prune(connection: AsyncConnection, retention_s: float) -> int:
@@ -165,4 +205,5 @@ async def _prune(connection: AsyncConnection, retention_s: float) -> int:
 
 # Built once: building a statement costs more than executing it.
 _ENTER = insert(entries).values(at=database_now())
+_CHARGED = select(entries).where(entries.c.kind == "charge", entries.c.key.in_(select(*rows_of_json("names", String))))
 _KEEP = update(keys).where(keys.c.key == bindparam("of_key")).values(updated_at=database_now())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from sqlalchemy import Row, and_, bindparam, delete, select, update
+from sqlalchemy import Row, String, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.contracts import Message, Money
-from services.contracts.commands import Step
-from services.messaging.storage import database_now, database_time, hold_or_insert
+from services.contracts import Money
+from services.contracts.commands import ChargePayment, RefundPayment, Step
+from services.messaging.storage import database_now, database_time, hold_or_insert_each, rows_of_json, update_each
 from services.payment.charge import ChargeState
 from services.payment.tables import charges
 
@@ -42,36 +43,45 @@ class ChargeRow:
         )
 
 
-async def state_of(connection: AsyncConnection, saga_id: str, step: Step) -> ChargeState:
-    """Return where a charge stands, without a lock."""
-    state = await connection.scalar(_STATE, {"of_saga": saga_id, "of_step": step})
-    return ChargeState.NEW if state is None else ChargeState(state)
+async def states_of(connection: AsyncConnection, saga_ids: Sequence[str]) -> dict[tuple[str, str], ChargeState]:
+    """Return where the charges of sagas stand, by saga and step, without a lock; a new charge is left out."""
+    rows = await connection.execute(_STATES, {"names": [[saga_id] for saga_id in saga_ids]})
+    return {(row.saga_id, row.step): ChargeState(row.state) for row in rows}
 
 
-async def hold(connection: AsyncConnection, command: Message, step: Step) -> ChargeRow:
-    """Lock a saga's charge until the transaction ends; insert a new one if there is none."""
-    values = {
-        "saga_id": command.saga_id,
-        "step": step,
-        "order_id": command.order_id,
-        "state": ChargeState.NEW,
-        "trace_context": {},
-        "created_at": database_now(),
-        "updated_at": database_now(),
-    }
-    return ChargeRow.of(await hold_or_insert(connection, charges, values))
+async def hold(connection: AsyncConnection, commands: Sequence[ChargePayment | RefundPayment]) -> dict[str, ChargeRow]:
+    """Lock the charges of these commands' sagas, by saga, until the transaction ends; insert new ones if need be."""
+    rows = [
+        {
+            "saga_id": command.saga_id,
+            "step": command.payload.step,
+            "order_id": command.order_id,
+            "state": ChargeState.NEW,
+            "trace_context": {},
+            "created_at": database_now(),
+            "updated_at": database_now(),
+        }
+        for command in sorted(commands, key=lambda command: command.saga_id)
+    ]
+    return {row.saga_id: ChargeRow.of(row) for row in await hold_or_insert_each(connection, charges, rows)}
 
 
-async def save(connection: AsyncConnection, charge: ChargeRow) -> None:
-    """Write a locked charge."""
-    values = {
-        "state": charge.state,
-        "reason": charge.reason,
-        "amount": charge.amount and charge.amount.amount,
-        "currency": charge.amount and charge.amount.currency,
-        "trace_context": charge.trace_context,
-    }
-    await connection.execute(_SAVE, values | {"of_saga": charge.saga_id, "of_step": charge.step})
+async def save(connection: AsyncConnection, held: Sequence[ChargeRow]) -> None:
+    """Write locked charges."""
+    rows = [
+        {
+            "of_saga": charge.saga_id,
+            "of_step": charge.step,
+            "state": charge.state,
+            "reason": charge.reason,
+            "amount": charge.amount and charge.amount.amount,
+            "currency": charge.amount and charge.amount.currency,
+            "trace_context": charge.trace_context,
+            "updated_at": database_now(),
+        }
+        for charge in held
+    ]
+    await update_each(connection, charges, rows, _IS)
 
 
 async def prune(connection: AsyncConnection, retention_s: float) -> int:
@@ -82,6 +92,7 @@ async def prune(connection: AsyncConnection, retention_s: float) -> int:
 
 
 # Built once: building a statement costs more than executing it.
-_IS = and_(charges.c.saga_id == bindparam("of_saga"), charges.c.step == bindparam("of_step"))
-_STATE = select(charges.c.state).where(_IS)
-_SAVE = update(charges).where(_IS).values(updated_at=database_now())
+_IS = {"of_saga": charges.c.saga_id, "of_step": charges.c.step}
+_STATES = select(charges.c.saga_id, charges.c.step, charges.c.state).where(
+    charges.c.saga_id.in_(select(*rows_of_json("names", String)))
+)

@@ -1,5 +1,6 @@
 """What a message costs its database in statements and commits; docs/scaling.md has the same table."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -115,6 +116,28 @@ async def test_an_event_at_its_readers(opened: Open) -> None:
     with counting(notification) as found:
         await letters(entry)
     assert len(found.texts) <= 2
+
+
+@pytest.mark.parametrize("waiting", [1, 8, 64])
+async def test_what_waits_side_by_side_shares_its_statements(opened: Open, oms: OrderService, waiting: int) -> None:
+    """However many messages wait, their statements and their commit are those of one, at every service."""
+    inventory, audit, notification = await opened("inventory"), await opened("audit"), await opened("notification")
+    if inventory.is_sqlite:
+        pytest.skip("SQLite inserts rows one by one: it has no round trips")
+    stock = StockHandler(inventory, Inbox(topics.INVENTORY_GROUP), _outbox(inventory), FailurePlan())
+    await stock(reserve("first"))
+    trail = AuditHandler(audit, Inbox(topics.AUDIT_GROUP))
+    notices = NotificationHandler(notification, Inbox(topics.NOTIFICATION_GROUP), RecordingSender())
+    entries = [entry_of(record(topic=topics.ORDER_EVENTS, offset=offset)) for offset in range(waiting)]
+    with counting(inventory) as reserved, counting(audit) as audited, counting(notification) as notified:
+        await asyncio.gather(*(stock(reserve(f"saga-{number}")) for number in range(waiting)))
+        await asyncio.gather(*(trail(entry) for entry in entries))
+        await asyncio.gather(*(notices(entry) for entry in entries))
+    assert (reserved.counted, audited.counted) == ((7, 1), (2, 1))
+    assert len(notified.texts) <= 2
+    with counting(oms.database) as placed:
+        await asyncio.gather(*(oms.place() for _ in range(waiting)))
+    assert placed.counted == (4, 1)
 
 
 async def test_what_the_relay_asks_does_not_grow_with_its_rows(oms: OrderService) -> None:

@@ -52,6 +52,10 @@ MAX_BYTES = 1_048_588 - 65_536
 _ERROR_LENGTH = 200
 
 
+NewRow = dict[str, Any]
+"""The columns of a message that is to be written."""
+
+
 @dataclass(frozen=True)
 class OutboxRow:
     """A claimed message: what to send, and the lease under which it may be sent."""
@@ -127,25 +131,20 @@ class Outbox:
         Raises:
             MessageTooLarge: the encoded message is larger than `max_bytes`.
         """
-        await self.add_all(connection, [(topic, message)])
+        await self.insert(connection, [self.row_of(topic, message)])
 
-    async def add_all(
-        self,
-        connection: AsyncConnection,
-        messages: Sequence[tuple[str, Message]],
-        *,
-        context: dict[str, str] | None = None,
-    ) -> None:
-        """Write messages, each with its topic, as `add` does, in one statement and in their order.
-
-        They are sent in `context`, a captured one, if it is given.
+    def row_of(self, topic: str, message: Message, context: dict[str, str] | None = None) -> NewRow:
+        """Return the row of a message for `insert`, to be sent in a captured context, or the current one.
 
         Raises:
-            MessageTooLarge: as `add`; nothing is written.
+            MessageTooLarge: as `add`.
         """
-        if messages:
-            kept = trace_context.capture() if context is None else context
-            rows = [_row(topic, message, self._checked(message), kept) for topic, message in messages]
+        kept = trace_context.capture() if context is None else context
+        return _row(topic, message, self._checked(message), kept)
+
+    async def insert(self, connection: AsyncConnection, rows: Sequence[NewRow]) -> None:
+        """Write rows in one statement and in their order, in the caller's transaction."""
+        if rows:
             await connection.execute(_INSERT, rows)
             if not self._has_relay:
                 await announce(connection)
@@ -216,7 +215,7 @@ class Outbox:
 _UNLEASED: dict[str, Any] = {"lease_token": None, "leased_until": None}
 
 
-def _row(topic: str, message: Message, value: bytes, context: dict[str, str]) -> dict[str, Any]:
+def _row(topic: str, message: Message, value: bytes, context: dict[str, str]) -> NewRow:
     return {
         "event_id": message.event_id,
         "topic": topic,

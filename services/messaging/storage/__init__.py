@@ -2,8 +2,9 @@
 
 from services.messaging.storage.clock import UtcDateTime, database_now, database_time
 from services.messaging.storage.database import Database
-from services.messaging.storage.inbox import Inbox
-from services.messaging.storage.inserts import hold_or_insert, insert_once
+from services.messaging.storage.group_commit import GroupCommit, Member
+from services.messaging.storage.inbox import Inbox, mark_duplicate
+from services.messaging.storage.inserts import hold_or_insert_each, insert_each_once, insert_once
 from services.messaging.storage.json_rows import rows_of_json
 from services.messaging.storage.migrations import run_environment, upgrade
 from services.messaging.storage.pruning import Prune, pruning_loop
@@ -25,6 +26,7 @@ from services.messaging.storage.tables import (
     ladder_tables,
     outbox_table,
 )
+from services.messaging.storage.updates import update_each
 
 __all__ = [
     "BREAKERS",
@@ -33,7 +35,9 @@ __all__ = [
     "OUTBOX",
     "Database",
     "Document",
+    "GroupCommit",
     "Inbox",
+    "Member",
     "Prune",
     "RowId",
     "UtcDateTime",
@@ -43,14 +47,17 @@ __all__ = [
     "create_outbox_1",
     "database_now",
     "database_time",
-    "hold_or_insert",
+    "hold_or_insert_each",
     "inbox_table",
+    "insert_each_once",
     "insert_once",
     "ladder_tables",
+    "mark_duplicate",
     "outbox_table",
     "pruning_loop",
     "rows_of_json",
     "run_environment",
     "sqlstate",
+    "update_each",
     "upgrade",
 ]

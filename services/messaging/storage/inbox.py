@@ -1,11 +1,13 @@
 """The inbox: the messages that a consumer group has processed, so that each has its effect once.
 
-The row is inserted in the transaction of the effect. A rollback removes it, so a redelivery is processed; a second
+The rows are inserted in the transaction of the effects. A rollback removes them, so a redelivery is processed; a second
 delivery that runs at the same time waits for the first one's commit and then finds the row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from opentelemetry import trace
@@ -14,9 +16,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.messaging import semconv
 from services.messaging.storage.clock import database_now, database_time
-from services.messaging.storage.inserts import insert_once
+from services.messaging.storage.group_commit import Member
+from services.messaging.storage.inserts import insert_each_once
 from services.messaging.storage.tables import INBOX
 from tracing.exposure import expose
+
+
+class Identified(Protocol):
+    """A message, as far as the inbox needs one."""
+
+    @property
+    def event_id(self) -> UUID:
+        """The message's id, the same at each delivery."""
+
+
+M = TypeVar("M", bound=Identified)
 
 
 class Inbox:
@@ -30,13 +44,20 @@ class Inbox:
 
         Then the current span is marked as that of a duplicate, and the caller has nothing more to do.
         """
-        values = {"consumer_group": self.group, "event_id": event_id, "processed_at": database_now()}
-        first = await insert_once(connection, INBOX, **values)
-        if first:
-            # The commit says that the message has had its effect, so the span of that effect must not be lost.
-            expose()
-        else:
-            trace.get_current_span().set_attribute(semconv.SAGATRACE_DUPLICATE, value=True)
+        is_new = bool(await self._insert(connection, [event_id]))
+        _mark(is_new=is_new)
+        return is_new
+
+    async def first_deliveries(self, connection: AsyncConnection, members: Sequence[Member[M]]) -> list[Member[M]]:
+        """Record the messages of a batch as `first_delivery` does each, and return those that were new."""
+        new = await self._insert(connection, sorted({member.item.event_id for member in members}))
+        first = []
+        for member in members:
+            is_new = member.item.event_id in new
+            member.run(_mark, is_new=is_new)
+            if is_new:
+                new.remove(member.item.event_id)
+                first.append(member)
         return first
 
     async def prune(self, connection: AsyncConnection, retention_s: float) -> int:
@@ -46,3 +67,21 @@ class Inbox:
         """
         old = (INBOX.c.consumer_group == self.group) & (INBOX.c.processed_at < database_time(-retention_s))
         return (await connection.execute(delete(INBOX).where(old))).rowcount
+
+    async def _insert(self, connection: AsyncConnection, event_ids: Sequence[UUID]) -> set[UUID]:
+        ours = {"consumer_group": self.group, "processed_at": database_now()}
+        rows = [ours | {"event_id": event_id} for event_id in event_ids]
+        return await insert_each_once(connection, INBOX, rows, INBOX.c.event_id)
+
+
+def mark_duplicate() -> None:
+    """Mark the current span as that of a message that has had its effect before."""
+    trace.get_current_span().set_attribute(semconv.SAGATRACE_DUPLICATE, value=True)
+
+
+def _mark(*, is_new: bool) -> None:
+    if is_new:
+        # The commit says that the message has had its effect, so the span of that effect must not be lost.
+        expose()
+    else:
+        mark_duplicate()

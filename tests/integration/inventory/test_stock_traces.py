@@ -151,14 +151,14 @@ async def test_a_late_refusal_is_on_the_span_that_decided(traced: Traced) -> Non
 
 async def test_a_refusal_that_was_rolled_back_is_not_told(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
     """An attempt whose transaction failed said nothing: the next one may find the stock."""
-    add = Outbox.add
+    insert = Outbox.insert
 
-    async def add_and_fail(*given: Any) -> None:
-        await add(*given)
+    async def insert_and_fail(*given: Any) -> None:
+        await insert(*given)
         raise Unavailable("the database is away")
 
     with monkeypatch.context() as patched, traced.spans.tracer_provider.get_tracer("test").start_as_current_span("p"):
-        patched.setattr(Outbox, "add", add_and_fail)
+        patched.setattr(Outbox, "insert", insert_and_fail)
         with pytest.raises(Unavailable):
             await traced.handle(reserve(sku="sku_none"))
     assert traced.spans.one("p").status.status_code is StatusCode.UNSET

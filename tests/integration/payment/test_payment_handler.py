@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from services.contracts import Money, topics
-from services.contracts.commands import ChargePayment, RefundPayment, Step
+from services.contracts.commands import ChargePayment, RefundPayment
 from services.messaging.errors import Fatal, MessageTooLarge
 from services.messaging.outbox.outbox import Outbox
 from services.messaging.storage.database import Database
@@ -237,10 +237,10 @@ async def test_a_held_charge_is_seen_as_its_holder_leaves_it(payment: Payment) -
 
     async def state_when_held() -> ChargeState:
         async with payment.database.transaction() as connection:
-            return (await store.hold(connection, command, Step.CHARGE)).state
+            return (await store.hold(connection, [command]))[command.saga_id].state
 
     async with payment.database.transaction() as connection:
-        held = await store.hold(connection, command, Step.CHARGE)
+        held = (await store.hold(connection, [command]))[command.saga_id]
         second = asyncio.create_task(state_when_held())
 
         async def waits_or_is_done() -> bool:
@@ -249,7 +249,7 @@ async def test_a_held_charge_is_seen_as_its_holder_leaves_it(payment: Payment) -
                 return second.done() or bool(await observer.scalar(waiting))
 
         await eventually(waits_or_is_done)
-        await store.save(connection, replace(held, state=ChargeState.REFUNDED))
+        await store.save(connection, [replace(held, state=ChargeState.REFUNDED)])
     assert await second is ChargeState.REFUNDED
 
 

@@ -121,7 +121,8 @@ class ConsumerSettings(Settings):
     `max_concurrency` is how many records of one partition may be handled at the same time; records of one key never
     are. The services take 64 if it is not set. `retries` is the number of further attempts at a record whose handler
     failed. `drain` is how long a stop or a rebalance waits for handlers that have begun. A broker that is silent for
-    longer than `session_timeout` makes the consumer unready. A record that fails again after `max_redrives` re-drives is parked; 0 means no limit.
+    longer than `session_timeout` makes the consumer unready. A record that fails again after `max_redrives` re-drives
+    is parked; 0 means no limit.
     `isolation_level` is Kafka's: a record of a transaction is read once the transaction is committed, or at once.
 
     The breaker opens after `breaker_in_a_row` dead letters in a row, or once `breaker_ratio` of the last

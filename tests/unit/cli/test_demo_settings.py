@@ -38,6 +38,7 @@ def test_what_can_not_be_forwarded_to_is_refused(monkeypatch: pytest.MonkeyPatch
 
 def test_services_get_what_the_demo_decides_and_the_rest_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shell's own telemetry settings do not reach the services; its other variables do."""
+    monkeypatch.delenv("SAGATRACE_PROCESS_SPANS", raising=False)  # of the test session
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://elsewhere:4318/v1/traces")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=laptop")

@@ -20,13 +20,13 @@ from tests.support.sources import ROOT
 
 PICTURES: dict[Scheme, Path] = {"light": ROOT / "docs/trace-light.webp", "dark": ROOT / "docs/trace-dark.webp"}
 LIMIT_BYTES = 200_000
-"""How large a picture may be."""
+"""How large both pictures together may be."""
 
 _SECTION = "Payment declined"
-# GitHub shows a README some 900 CSS pixels wide; the pixels of a dense screen are twice as many.
+# GitHub shows a README some 900 CSS pixels wide; a dense screen has more pixels.
 _WIDTH = 1040
-_SCALE = 2
-_QUALITY = 85
+_SCALE = 1.5
+_QUALITY = 80
 _EDGE = 12
 
 
@@ -49,7 +49,7 @@ def _write(program: Path, output: Path) -> int:
     written = _draw(program, html)
     for path in written:
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
-    return 0 if all(path.stat().st_size <= LIMIT_BYTES for path in written) else 1
+    return 0 if sum(path.stat().st_size for path in written) <= LIMIT_BYTES else 1
 
 
 def _draw(program: Path, html: str) -> list[Path]:

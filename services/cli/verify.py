@@ -18,6 +18,7 @@ from opentelemetry.trace import format_trace_id
 
 from services.cli.errors import CannotRun
 from services.cli.jaeger import Jaeger
+from services.cli.printable import printable
 from services.cli.traces.check import check
 from services.cli.traces.findings import Finding
 from services.cli.traces.saga_trace import SagaTrace
@@ -130,8 +131,8 @@ def _lines(verified: Sequence[Verified]) -> list[str]:
             f"{one.saga.saga_id}  {one.saga.status:<15}  {one.verdict:<12}  {one.spans:>4} spans  {one.trace_id}"
         )
         if one.story and (one.findings or len(verified) == 1):
-            lines.append(f"    {one.story.text}")
-        lines += [f"    {finding}" for finding in one.findings[:_MAX_FINDINGS]]
+            lines.append(f"    {printable(one.story.text)}")
+        lines += [f"    {printable(str(finding))}" for finding in one.findings[:_MAX_FINDINGS]]
         if len(one.findings) > _MAX_FINDINGS:
             lines.append(f"    and {len(one.findings) - _MAX_FINDINGS} more findings")
     counted = ", ".join(f"{count} {verdict}" for verdict, count in _count(verified).items())

@@ -10,7 +10,7 @@ Each rule is a function from the saga's trace to its findings, and `RULES` lists
   there may also be failed attempts and duplicates; a message among the group's dead letters has no effect yet;
 - what the orchestrator sends is a step: a child of the entry, or of a request or a timeout below it, with a link to the
   reply that caused it; only the first steps, and the command that a request or a timeout sends, have no such link.
-  A cause that was not recorded, because its process was killed, is no fault: it is nobody's parent;
+  A cause that was not recorded is a step that may be missing as a whole;
 - a step is one line: no span is deeper than the entry, a request or timeout, and a step's two messages make it;
 - a process span of a re-driven message links to one that failed;
 - a compensating span links to its participant's span of the step it undoes, if that step was ever processed;

@@ -104,5 +104,7 @@ def _completed(course: Course) -> str:
     said = f"completed in {spoken(course.end_ns - course.begin_ns)}"
     if course.refund is None:
         return said
-    later = spoken(course.refund.span.start_ns - course.end_ns)
-    return f"{said}, {'refunded' if course.outcome else 'refund requested'} {later} later"
+    if course.outcome:
+        last = course.refunding or course.refund.span
+        return f"{said}, refunded {spoken(last.end_ns - course.end_ns)} later"
+    return f"{said}, refund requested {spoken(course.refund.span.start_ns - course.end_ns)} later"

@@ -54,12 +54,14 @@ def _sent_by_the_orchestrator(saga: SagaTrace) -> Iterator[tuple[Span, str]]:
 
 
 def _wrong_causes(saga: SagaTrace, send: Span) -> Iterator[Finding]:
-    """Find links to what is no reply; a cause that was not recorded is no fault, because it is nobody's parent.
+    """Find links to what is no reply, or was not recorded: without the cause, a whole step may be missing.
 
     The entry is the cause of a command that an operator without telemetry asked for.
     """
     for link in send.links:
         cause = saga.by_id.get(link.span_id)
+        if cause is None:
+            yield Finding(Rule.STEP, f"is linked to a cause that was not recorded ({link.span_id})", send)
         is_asked = cause in saga.entries and send.text(MESSAGING_DESTINATION_NAME) in COMMAND_TOPICS
         if cause is not None and not is_asked and (operation(cause), group(cause)) != (PROCESS, ORCHESTRATOR_GROUP):
             yield Finding(Rule.STEP, "is linked to a cause that is no reply", send)

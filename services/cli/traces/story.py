@@ -104,8 +104,14 @@ def _undone(course: Course) -> Iterator[str]:
         yield ", ".join(words) + _by_then(course)
 
 
+_DONE = {"inventory.reserve": "inventory.reserved", "payment.charge": "payment.charged"}
+"""The reply that says that a step was carried out."""
+
+
 def _had_effect(step: str, before_ns: int, saga: SagaTrace) -> bool:
-    """Return whether a step was carried out before it was undone; one that was refused was not."""
+    """Return whether a step was carried out before it was undone, by its span or its reply; a refused one was not."""
+    if _DONE[step] in saga.sent_types():
+        return True
     return any(span.start_ns < before_ns and not is_refusal(span) for span in saga.effects_of(step))
 
 

@@ -207,11 +207,16 @@ def test_a_finding_names_the_span() -> None:
     assert "e" * 16 in line
 
 
-def test_a_cause_that_died_with_its_process_is_no_fault() -> None:
-    """A link to a span that was never exported does not break a trace: nothing hangs below it."""
-    spans = completed().spans
-    lost = Link(TRACE_ID, "e" * 16, {"link.type": "caused_by"})
-    assert _found(changed(spans, doing(spans, "send", "payment.charge"), links=(lost,))) == []
+@pytest.mark.parametrize("command", ["payment.charge", "inventory.release", "payment.refund"])
+def test_a_step_that_is_missing_as_a_whole_is_found(command: str) -> None:
+    """Without a command and all below it nothing is an orphan; what the step caused says that it was there."""
+    spans = refunded().spans
+    parents = {span.span_id: span.parent_id for span in spans}
+    missing = {doing(spans, "send", command).span_id}
+    while more := {one for one, parent in parents.items() if parent in missing} - missing:
+        missing |= more
+    found = _found([span for span in spans if span.span_id not in missing])
+    assert Rule.STEP in found
 
 
 def test_what_a_participant_writes_inside_a_step_makes_it_no_deeper() -> None:

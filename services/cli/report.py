@@ -13,6 +13,7 @@ from rich.text import Text
 
 from services.cli.jaeger import Jaeger
 from services.cli.player import ScenarioResult
+from services.cli.printable import printable
 from services.cli.traces.check import check
 from services.cli.traces.findings import Finding, Rule
 from services.cli.traces.model import Span
@@ -93,7 +94,8 @@ def _show_trace(console: Console, report: ScenarioReport, signs: Signs) -> None:
     heading = Text.assemble((report.result.scenario.name, "bold"), f": {report.result.outcome}, {ids}")
     console.print(heading, soft_wrap=True)
     story = report.story
-    console.print(Text.assemble((story.headline, "bold"), *(f"; {clause}" for clause in story.clauses)), soft_wrap=True)
+    told = [printable(text) for text in (story.headline, *story.clauses)]
+    console.print(Text.assemble((told[0], "bold"), *(f"; {clause}" for clause in told[1:])), soft_wrap=True)
     width = console.width if console.is_terminal else _PLAIN_WIDTH
     for line in waterfall(report.spans, width=width, signs=signs):
         console.print(line, soft_wrap=True)

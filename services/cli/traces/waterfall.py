@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.text import Text
 
+from services.cli.printable import printable
 from services.cli.traces.model import Span
 from services.cli.traces.tree import Row, duration, rows
 
@@ -45,13 +46,23 @@ def waterfall(spans: Iterable[Span], *, width: int, signs: Signs = UNICODE) -> l
         width: The terminal's columns; no line is longer.
         signs: The characters to draw with; `ASCII` for a terminal without Unicode.
     """
-    drawn = rows(spans)
+    drawn = rows(_safe(span) for span in spans)
     if not drawn:
         return []
     services = sorted({row.span.service for row in drawn})
     colours = {service: _COLOURS[number % len(_COLOURS)] for number, service in enumerate(services)}
     layout = _Layout.of(drawn, width, signs)
     return [_line(row, layout, colours[row.span.service], signs) for row in drawn]
+
+
+def _safe(span: Span) -> Span:
+    """Return a span that is safe to print: a trace that Jaeger has may hold anything."""
+    texts = {name: value for name, value in span.attributes.items() if isinstance(value, str)}
+    if all(map(str.isprintable, (span.service, span.name, span.status, *texts.values()))):
+        return span
+    attributes = {**span.attributes, **{name: printable(value) for name, value in texts.items()}}
+    service, name, status = map(printable, (span.service, span.name, span.status))
+    return replace(span, service=service, name=name, status=status, attributes=attributes)
 
 
 def legend(signs: Signs = UNICODE) -> Text:

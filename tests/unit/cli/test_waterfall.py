@@ -43,6 +43,16 @@ def test_orphans_and_cycles_are_drawn_too() -> None:
     assert len(rows(broken)) == len(broken)
 
 
+@pytest.mark.parametrize("field", ["name", "service", "status"])
+def test_nothing_in_a_span_reaches_the_terminal_as_a_control_character(field: str) -> None:
+    """A name that would rename the window is shown as its escapes."""
+    spans = declined().spans
+    hostile: dict[str, Any] = {field: "x\x1b]0;title\x07\n", "is_error": True}
+    drawn = "".join(line.plain for line in waterfall(changed(spans, spans[-1], **hostile), width=200))
+    assert "\\x1b]0" in drawn
+    assert not {"\x1b", "\x07", "\n"}.intersection(drawn)
+
+
 @pytest.mark.parametrize("width", [60, 80, 130, 250])
 def test_lines_fit_the_width(width: int) -> None:
     """No line is longer than the terminal is wide."""

@@ -19,9 +19,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
-from sqlalchemy import String, bindparam, delete, insert, literal_column, select, update
+from sqlalchemy import String, delete, insert, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.contracts import Money
@@ -37,6 +37,7 @@ from services.messaging.storage import (
     hold_or_insert_each,
     pruning_loop,
     rows_of_json,
+    update_each,
 )
 from services.payment.charge import UNDONE
 from services.payment.gateway_tables import entries, keys
@@ -150,7 +151,8 @@ class SimulatedGateway:
                 call.reason = _DECLINES.get(call.method, "unknown_method")
                 call.state = KeyState.CHARGED if call.reason is None else KeyState.DECLINED
             charged = [call for call in new if call.state is KeyState.CHARGED]
-            await _enter(connection, [_entry(call.key, "charge", call.amount) for call in charged if call.amount])
+            amounts = [(call.key, call.amount) for call in charged if call.amount]
+            await _enter(connection, "charge", [(key, money.amount, money.currency) for key, money in amounts])
             await _keep(connection, new)
 
     async def _refund_all(self, members: Sequence[Member[_Call]]) -> None:
@@ -163,8 +165,7 @@ class SimulatedGateway:
                 call.state = KeyState.REFUNDED
             if charged:
                 paid = await connection.execute(_CHARGED, {"names": [[key] for key in charged]})
-                back = [_entry(row.key, "refund", Money(amount=row.amount, currency=row.currency)) for row in paid]
-                await _enter(connection, [entry | {"amount": -entry["amount"]} for entry in back])
+                await _enter(connection, "refund", [(row.key, -row.amount, row.currency) for row in paid])
             await _keep(connection, undone)
 
     def _is_busy(self, call: _Call, tries: int) -> bool:
@@ -182,19 +183,18 @@ async def _hold(connection: AsyncConnection, calls: Sequence[_Call]) -> dict[str
     return {key: row.tries for key, row in held.items()}
 
 
-def _entry(key: str, kind: str, amount: Money) -> dict[str, Any]:
-    return {"key": key, "kind": kind, "amount": amount.amount, "currency": amount.currency}
-
-
-async def _enter(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+async def _enter(connection: AsyncConnection, kind: str, amounts: Sequence[tuple[str, int, str]]) -> None:
+    """Enter amounts into the ledger, each with its key and currency."""
+    rows = [{"key": key, "kind": kind, "amount": amount, "currency": currency} for key, amount, currency in amounts]
     if rows:
         await connection.execute(_ENTER, rows)
 
 
 async def _keep(connection: AsyncConnection, calls: Sequence[_Call]) -> None:
-    if calls:
-        rows = [{"of_key": call.key, "state": call.state, "reason": call.reason} for call in calls]
-        await connection.execute(_KEEP, rows)
+    rows = [
+        {"of_key": call.key, "state": call.state, "reason": call.reason, "updated_at": database_now()} for call in calls
+    ]
+    await update_each(connection, keys, rows, {"of_key": keys.c.key})
 
 
 async def _prune(connection: AsyncConnection, retention_s: float) -> int:
@@ -206,4 +206,3 @@ async def _prune(connection: AsyncConnection, retention_s: float) -> int:
 # Built once: building a statement costs more than executing it.
 _ENTER = insert(entries).values(at=database_now())
 _CHARGED = select(entries).where(entries.c.kind == "charge", entries.c.key.in_(select(*rows_of_json("names", String))))
-_KEEP = update(keys).where(keys.c.key == bindparam("of_key")).values(updated_at=database_now())

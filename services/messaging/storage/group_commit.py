@@ -15,9 +15,9 @@ An item is decided in the context of its caller (`Member.run`): its span is curr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextvars import Context, copy_context
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from services.messaging.errors import is_away
 
@@ -50,7 +50,7 @@ class Member(Generic[T]):
             raise
 
     def end(self, error: BaseException | None) -> None:
-        """Give the caller its outcome, unless it has stopped waiting."""
+        """End the caller's wait, unless it has stopped waiting: with an error, or without."""
         if self.outcome.done():
             return
         if error is None:
@@ -60,7 +60,7 @@ class Member(Generic[T]):
             self.outcome.exception()  # retrieved, should the caller be cancelled in this very turn
 
 
-Apply = Callable[[Sequence[Member[T]]], Awaitable[None]]
+Apply = Callable[[Sequence[Member[T]]], Coroutine[Any, Any, None]]
 
 
 class GroupCommit(Generic[T]):
@@ -132,16 +132,13 @@ class GroupCommit(Generic[T]):
     async def _try(self, batch: Sequence[Member[T]]) -> BaseException | None:
         """Apply a batch, and return what it raised."""
         self._batch = batch
-        self._applying = applying = asyncio.create_task(self._run(batch), context=Context())
+        self._applying = applying = asyncio.create_task(self._apply(batch), context=Context())
         try:
             await asyncio.wait([applying])
         finally:
             applying.cancel()
             self._batch, self._applying = (), None
         return asyncio.CancelledError() if applying.cancelled() else applying.exception()
-
-    async def _run(self, batch: Sequence[Member[T]]) -> None:
-        await self._apply(batch)
 
     def _give_up_if_alone(self) -> None:
         """Cancel the transaction for which no caller waits any more."""

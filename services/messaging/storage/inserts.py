@@ -45,7 +45,7 @@ async def insert_once(connection: AsyncConnection, table: Table, **values: objec
     statement = _once(connection.dialect.name, table, names, now)
     if len(values) > len(names) + len(now):
         statement = statement.values({name: values[name] for name in values.keys() - {*names, *now}})
-    result = await connection.execute(statement, _one(names, values))
+    result = await connection.execute(statement, values_of(names, values))
     return result.rowcount == 1
 
 
@@ -59,7 +59,7 @@ async def insert_each_once(
     names, now = given_names(rows[0])
     if connection.dialect.name == "sqlite":
         one = _once("sqlite", table, names, now).returning(key)
-        found = [(await connection.execute(one, _one(names, row))).scalar_one_or_none() for row in rows]
+        found = [(await connection.execute(one, values_of(names, row))).scalar_one_or_none() for row in rows]
         return set(found) - {None}
     statement = _each_once(table, names, now, key)
     return set((await connection.execute(statement, columns_of(names, rows))).scalars())
@@ -77,7 +77,7 @@ async def hold_or_insert_each(
     names, now = given_names(rows[0])
     if connection.dialect.name == "sqlite":
         statement = _holding("sqlite", table, names, now, counting)
-        return [(await connection.execute(statement, _one(names, row))).one() for row in rows]
+        return [(await connection.execute(statement, values_of(names, row))).one() for row in rows]
     statement = _holding("postgresql", table, names, now, counting)
     return list(await connection.execute(statement, columns_of(names, rows)))
 
@@ -134,7 +134,8 @@ def _unbounded(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     return Text() if isinstance(type_, String) else type_
 
 
-def _one(names: Iterable[str], row: Mapping[str, object]) -> dict[str, object]:
+def values_of(names: Iterable[str], row: Mapping[str, object]) -> dict[str, object]:
+    """Return the values of a row by name, without those that the database gives."""
     return {name: row[name] for name in names}
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Executable, Table, bindparam, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.messaging.storage.clock import database_now
-from services.messaging.storage.inserts import arrays, columns_of, given_names
+from services.messaging.storage.inserts import arrays, columns_of, given_names, values_of
 
 
 async def update_each(
@@ -33,9 +33,7 @@ async def update_each(
     identity = tuple(where.items())
     if connection.dialect.name == "sqlite":
         statement = _update_one(table, names, now, identity)
-        return sum(
-            [(await connection.execute(statement, {name: row[name] for name in names})).rowcount for row in rows]
-        )
+        return sum([(await connection.execute(statement, values_of(names, row))).rowcount for row in rows])
     statement = _update_many(table, names, now, identity)
     return (await connection.execute(statement, columns_of(names, rows))).rowcount
 

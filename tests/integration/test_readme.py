@@ -1,14 +1,12 @@
 """The README's examples run as they stand there."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.broker import Broker, create_topics
+from tests.support.examples import run_example
 
 README = Path(__file__).parents[2] / "README.md"
 QUIET = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "SAGATRACE_PROCESS_SPANS": ""}
@@ -42,18 +40,11 @@ def examples() -> list[str]:
 
 
 def run(program: str, broker: Broker) -> str:
-    """Run a program in a process of its own, against the broker, and give what it prints."""
+    """Run a program in a process of its own, against the broker, and return what it prints."""
     program = program.replace('BROKERS = "localhost:9092"', f'BROKERS = "{broker}"')
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env=os.environ | QUIET,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert not done.stderr, done.stderr
-    return done.stdout
+    output, complaints = run_example(program, QUIET)
+    assert not complaints, complaints
+    return output
 
 
 def test_an_event_is_published_and_consumed(broker: Broker, topic: str) -> None:

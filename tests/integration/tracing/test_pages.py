@@ -1,13 +1,11 @@
 """The pages in docs/tracing: each Python example runs as it stands there, and prints what the page says."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from tests.support.broker import Broker
+from tests.support.examples import run_example
 from tests.support.sources import ROOT
 
 #: A program, and what it prints: the next block, if that is text.
@@ -26,15 +24,8 @@ pytestmark = pytest.mark.brokers("embedded")
 def test_an_example_prints_what_its_page_says(program: str, printed: str, broker: Broker, topic: str) -> None:
     """It ends by itself and without a complaint, with topics of its own."""
     program = re.sub(r"\b(orders|invoices)\b", rf"{topic}.\1", program.replace("localhost:9092", broker))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env=os.environ | QUIET,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert (done.stdout.replace(f"{topic}.", ""), done.stderr) == (printed, "")
+    output, complaints = run_example(program, QUIET)
+    assert (output.replace(f"{topic}.", ""), complaints) == (printed, "")
 
 
 def test_no_example_is_overlooked() -> None:

@@ -40,7 +40,7 @@ from tests.support.timed_traces import (
 
 
 def told(trace: TimedTrace, now: float | None = None) -> Story:
-    """Tell a trace whose check found nothing."""
+    """Return the story of a trace whose check found nothing."""
     return tell(trace.saga, now_ns=None if now is None else ns(now))
 
 
@@ -266,7 +266,7 @@ def test_the_story_knows_the_numbers_and_the_outcome() -> None:
 
 
 def without(spans: list[Span], gone: Callable[[Span], bool]) -> Story:
-    """Tell and check a good trace of a declined order without some of its spans."""
+    """Return the story of a declined order's trace without some of its spans, checked."""
     left = [span for span in spans if not gone(span)]
     return tell(SagaTrace(SAGA_ID, tuple(left)), check(left, saga_id=SAGA_ID, trace_id=TRACE_ID))
 
